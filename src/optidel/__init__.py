@@ -1,0 +1,53 @@
+"""OptiDEL finds, or makes, the few per cent of a medical image corpus worth pre-training on, and proves it.
+
+Method: OptiDEL (arXiv 2408.07107) and MedDEL, NormDEL, DataDEL (arXiv 2401.17542).
+"""
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from optidel.corpus.index import Corpus, index
+    from optidel.errors import OptidelError
+    from optidel.evaluation.metrics import normdel
+    from optidel.methods import METHODS, select
+    from optidel.pipeline import Result, run
+    from optidel.recipe import Recipe
+    from optidel.records import Selection
+
+__version__ = version("optidel")
+
+_HOMES = {
+    "Corpus": "optidel.corpus.index",
+    "METHODS": "optidel.methods",
+    "OptidelError": "optidel.errors",
+    "Recipe": "optidel.recipe",
+    "Result": "optidel.pipeline",
+    "Selection": "optidel.records",
+    "index": "optidel.corpus.index",
+    "normdel": "optidel.evaluation.metrics",
+    "run": "optidel.pipeline",
+    "select": "optidel.methods",
+}
+
+__all__ = [
+    "METHODS",
+    "Corpus",
+    "OptidelError",
+    "Recipe",
+    "Result",
+    "Selection",
+    "__version__",
+    "index",
+    "normdel",
+    "run",
+    "select",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: ``import optidel`` and ``optidel --help`` must not wait for torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'optidel' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,5 @@
+"""``python -m optidel``."""
+
+from optidel.cli import main
+
+main()

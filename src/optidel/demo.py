@@ -1,0 +1,74 @@
+"""The embedded default: the MNI152 brain template, a real MR volume that comes with nilearn, as a corpus and a labelled set.
+
+The posterior part, cut into coronal and sagittal slices, is the unlabelled corpus: neighbouring slices are true near-duplicates. Coronal
+slices of the anterior part, at least 10 mm away, with grey matter 1 and white matter 2, are the labelled set; training and test slices
+are 8 mm apart.
+"""
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from PIL import Image as Picture
+
+from optidel.errors import InputError
+from optidel.recipe import Recipe, make_recipe
+from optidel.store import Store
+
+POSTERIOR = 140
+"""Coronal planes 0 to 139 of 233, at 1 mm, are the corpus."""
+
+LABELLED = {"train": range(150, 174), "test": range(182, 212)}
+
+
+def demo_recipe(out: Path, *, quick: bool = False) -> Recipe:
+    """Write the demo's data into the run folder and return its recipe; ``quick`` trains a tenth of the steps.
+
+    Raises:
+        InputError: nilearn is not installed.
+        StoreError: the folder holds something else.
+    """
+    root = Store(out).root
+    data = root / "data"
+    if not data.is_dir():
+        scratch = root / ".tmp-data"
+        _write_data(scratch)
+        scratch.rename(data)
+    steps = 20 if quick else 200
+    return make_recipe(
+        {
+            "images": str(data / "corpus"),
+            "labelled": str(data / "labelled"),
+            "out": str(out),
+            "budget": 0.1,
+            "corpus": {"axes": ["coronal", "sagittal"]},
+            "encoder": {"steps": steps},
+            "patches": {"candidates": 0.2},
+            "pretrain": {"steps": steps, "batch": 32},
+            "evaluate": {"steps": 20 if quick else 150},
+        }
+    )
+
+
+def _write_data(data: Path) -> None:
+    brain, grey, white = (_template(name) for name in ("t1", "gm", "wm"))
+    (data / "corpus").mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image(brain[:, :POSTERIOR], np.eye(4)), data / "corpus" / "mni152-posterior.nii")
+    tissue = np.stack([np.full_like(grey, 127), grey, white]).argmax(axis=0).astype(np.uint8)
+    for part, planes in LABELLED.items():
+        for kind, volume in (("images", brain), ("masks", tissue)):
+            folder = data / "labelled" / part / kind
+            folder.mkdir(parents=True, exist_ok=True)
+            for plane in planes:
+                Picture.fromarray(np.ascontiguousarray(np.rot90(volume[:, plane]))).save(folder / f"coronal-{plane}.png")
+
+
+def _template(name: str) -> np.ndarray[Any, Any]:
+    try:
+        folder = resources.files("nilearn") / "datasets" / "data"
+    except ModuleNotFoundError as error:
+        raise InputError("the demo's brain volume comes with nilearn, which is not installed; pip install 'optidel[demo]'") from error
+    with resources.as_file(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz") as path:
+        return np.asarray(nib.load(path).dataobj)

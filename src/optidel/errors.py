@@ -1,0 +1,37 @@
+"""Errors a user can act on: what is wrong, where, the value, and the remedy. The command line prints them and exits with 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class OptidelError(Exception):
+    """Base of every error caused by input, options or the machine, never by a bug.
+
+    The message is one sentence: what, where, the offending value and the remedy.
+    """
+
+
+class InputError(OptidelError):
+    """A file, folder or array given by the user cannot be used."""
+
+
+class RecipeError(OptidelError):
+    """An option, a recipe key or a value in it is not valid."""
+
+
+class BudgetError(OptidelError):
+    """The budget cannot be met from what there is."""
+
+
+class StoreError(OptidelError):
+    """A run folder cannot be read or written."""
+
+
+class WeightsError(OptidelError):
+    """Model weights are missing, unsafe or of the wrong kind."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Suggest the closest known name: ``"; did you mean 'meddel'?"`` or an empty string."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {match[0]!r}?" if match else ""

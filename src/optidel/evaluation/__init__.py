@@ -1,0 +1,1 @@
+"""Labelled sets, scores of predicted masks and the intervals around them."""

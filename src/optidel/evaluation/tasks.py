@@ -1,0 +1,240 @@
+"""A labelled set: images with class masks, split into training and test."""
+
+import hashlib
+import math
+import os
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int, Int64, Shaped, UInt8
+from PIL import Image as PillowImage
+
+from optidel.arrays import ClassMask, Image, Images
+from optidel.corpus.decode import RASTER, fit, read_frame, to_image
+from optidel.errors import InputError
+from optidel.progress import say, track
+from optidel.records import Rejected
+
+Part = Literal["train", "test"]
+TRAIN, TEST = 200, 300
+MIN_TEST = 0.2
+MASKS = (*RASTER, ".gif")
+MAX_CLASSES = 64
+PLAIN_VALUES = 8
+GREY_MARGIN = 32
+GREY_SHARE = 0.95
+"""Masks with more than PLAIN_VALUES values are two classes in grey levels where this share of pixels is within GREY_MARGIN of 0 or 255."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """A labelled set at the model's size.
+
+    ``ids`` str (n,); ``images`` u8 (n, s, s, 3); ``masks`` u8 (n, s, s), class of every pixel, 0 background; ``split`` str (n,),
+    ``train`` or ``test``; ``classes`` counts the background; ``rejected`` are the files looked at and not used, relative to the folder.
+    """
+
+    name: str
+    ids: Shaped[np.ndarray, "n"]
+    images: Images
+    masks: UInt8[np.ndarray, "n s s"]
+    split: Shaped[np.ndarray, "n"]
+    classes: int
+    rejected: list[Rejected]
+
+    def rows(self, part: Part) -> Int64[np.ndarray, "m"]:
+        """Rows of one part."""
+        return np.flatnonzero(self.split == part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """``id`` of an image, and the paths of image and mask relative to the labelled folder."""
+
+    id: str
+    image: str
+    mask: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Example:
+    """One pair as read: ``mask`` holds the stored values, ``counts`` the pixels of each at full size; ``sha256`` of the full-size image."""
+
+    pair: _Pair
+    image: Image
+    mask: Int[np.ndarray, "s s"]
+    counts: Counter[int]
+    sha256: str
+
+
+def load_task(folder: Path | str, size: int, *, train: int = TRAIN, test: int = TEST, seed: int = 0) -> Task:
+    """Read a labelled set.
+
+    Two layouts: ``images/`` and ``masks/`` of the same stem, split by a permutation of the sorted ids that ``seed`` alone decides, the
+    test part first, so that another number of training images leaves the test part as it is; or ``train/`` and ``test/``, each with both
+    folders, whose split is kept. Files are read in that order and only until both parts are full, one pair at a time at full size. A
+    training image whose pixels equal a test image's is rejected.
+
+    Masks: 0 and 255, or 0 and 1, are background and foreground. Other integer values are classes, the lowest the background, numbered in
+    rising order. Grey-level masks (JPEG) are cut at half, 128. Whatever is not plain 0..k-1 or 0 and 255 is said aloud.
+
+    Args:
+        folder: the labelled set; its name becomes the task's.
+        size: side s in px of the model's input; images are stretched with antialiasing, masks take the nearest pixel.
+        train: at most this many training images.
+        test: at most this many test images. With fewer pairs than both, test keeps at least 20 %.
+        seed: of the permutation.
+
+    Raises:
+        InputError: no such layout, counts below 1, nothing usable left, or masks that are no class masks.
+    """
+    root = Path(folder)
+    if min(train, test) < 1:
+        raise InputError(f"train and test must be at least 1 image, got {train} and {test}; the defaults are {TRAIN} and {TEST}")
+    rng = np.random.default_rng(seed)
+    rejected: list[Rejected] = []
+    if (root / "images").is_dir() and (root / "masks").is_dir():
+        pairs = _pairs(root, "", rejected)
+        shuffled = [pairs[i] for i in rng.permutation(len(pairs))]
+        parts = _split(root, _read(root, shuffled, size, train + test, rejected), train, test)
+    elif all((root / part / kind).is_dir() for part in ("train", "test") for kind in ("images", "masks")):
+        parts = {}
+        for part, count in (("test", test), ("train", train)):
+            pairs = _pairs(root, f"{part}/", rejected)
+            chosen = pairs if len(pairs) <= count else [pairs[i] for i in rng.permutation(len(pairs))]
+            parts[part] = _read(root, chosen, size, count, rejected)
+    else:
+        raise InputError(f"{root} is no labelled set; it must hold images/ and masks/, or train/ and test/ with both in each")
+    return _assemble(root, parts["train"], parts["test"], rejected)
+
+
+def _pairs(root: Path, prefix: str, rejected: list[Rejected]) -> list[_Pair]:
+    """Images with a mask of the same path and stem, sorted by id; whatever has no counterpart is rejected."""
+    images = _stems(root, f"{prefix}images", RASTER, rejected)
+    masks = _stems(root, f"{prefix}masks", MASKS, rejected)
+    rejected.extend(Rejected(source=images[stem], reason="has no mask of the same stem") for stem in sorted(images.keys() - masks.keys()))
+    rejected.extend(Rejected(source=masks[stem], reason="has no image of the same stem") for stem in sorted(masks.keys() - images.keys()))
+    return [_Pair(id=prefix + stem, image=images[stem], mask=masks[stem]) for stem in sorted(images.keys() & masks.keys())]
+
+
+def _stems(root: Path, kind: str, endings: Sequence[str], rejected: list[Rejected]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in sorted((root / kind).rglob("*")):
+        relative = path.relative_to(root / kind)
+        if path.is_dir() or any(part.startswith(".") for part in relative.parts):
+            continue
+        stem, source = relative.with_suffix("").as_posix(), path.relative_to(root).as_posix()
+        if path.suffix.lower() not in endings:
+            rejected.append(Rejected(source=source, reason=f"has the ending {path.suffix!r}, which no reader knows"))
+        elif stem in found:
+            rejected.append(Rejected(source=source, reason=f"has the same stem as {found[stem]}"))
+        else:
+            found[stem] = source
+    return found
+
+
+def _read(root: Path, pairs: Sequence[_Pair], size: int, count: int, rejected: list[Rejected]) -> list[_Example]:
+    """The first ``count`` pairs that can be read."""
+    examples: list[_Example] = []
+    for pair in track(pairs, "labelled set", len(pairs)):
+        try:
+            examples.append(_example(root, pair, size))
+        except InputError as error:
+            rejected.append(Rejected(source=pair.image, reason=str(error)))
+        except Exception as error:  # decoders raise anything on a broken file, and one bad file never stops a run
+            reason = f"image or mask cannot be decoded ({type(error).__name__}: {error})".replace(str(root) + os.sep, "")
+            rejected.append(Rejected(source=pair.image, reason=reason[:300]))
+        if len(examples) == count:
+            break
+    return examples
+
+
+def _example(root: Path, pair: _Pair, size: int) -> _Example:
+    image = to_image(read_frame(root / pair.image, ""))
+    stored = _stored_mask(root / pair.mask, image.shape[:2])
+    rows, columns = (((np.arange(size) + 0.5) * side / size).astype(int) for side in stored.shape)  # pixel under each centre
+    values, counts = np.unique(stored, return_counts=True)
+    return _Example(
+        pair=pair,
+        image=fit(image, size),
+        mask=stored[np.ix_(rows, columns)],
+        counts=Counter(dict(zip(values.tolist(), counts.tolist(), strict=True))),
+        sha256=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
+    )
+
+
+def _stored_mask(path: Path, shape: tuple[int, ...]) -> ClassMask:
+    """The values as stored (h, w): grey levels, palette indices or integers; refused, before decoding, where not of ``shape``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # the image's size is the limit
+        opened = PillowImage.open(path)
+    with opened:
+        if opened.size != shape[::-1]:
+            raise InputError(f"the mask is {opened.width} x {opened.height} px, the image {shape[1]} x {shape[0]} px")
+        values = np.asarray(opened if opened.mode != "LA" else opened.getchannel("L"))
+    if values.ndim == 3:  # a grey mask saved in colour; JPEG moves its channels apart a little
+        colours = values[..., :3].astype(np.int16)
+        if int(np.ptp(colours, axis=2).max()) > GREY_MARGIN:
+            raise InputError("the mask is a coloured picture; masks have one channel that holds the class of every pixel")
+        values = values[..., 0]
+    if not np.issubdtype(values.dtype, np.integer) and values.dtype != np.bool_:
+        raise InputError(f"the mask holds {values.dtype} values; masks hold whole numbers")
+    return values.astype(np.int32)
+
+
+def _split(root: Path, examples: list[_Example], train: int, test: int) -> dict[str, list[_Example]]:
+    count = len(examples)
+    held_out = min(test, max(math.ceil(MIN_TEST * count), count - train))
+    if count < train + test:
+        say(f"{root.name}: {count} usable pairs, not {train} + {test}; {count - held_out} for training and {held_out} for testing")
+    return {"test": examples[:held_out], "train": examples[held_out : held_out + train]}
+
+
+def _assemble(root: Path, train: list[_Example], test: list[_Example], rejected: list[Rejected]) -> Task:
+    tested = {example.sha256: example.pair.image for example in test}
+    leaks = [example for example in train if example.sha256 in tested]
+    rejected.extend(Rejected(source=leak.pair.image, reason=f"has the pixels of the test image {tested[leak.sha256]}") for leak in leaks)
+    train = [example for example in train if example.sha256 not in tested]
+    if rejected:
+        say(f"{root.name}: {len(rejected)} files not used; the first, {rejected[0].source}: {rejected[0].reason}")
+    if not train or not test:
+        first = f"; {rejected[0].source}: {rejected[0].reason}" if rejected else ""
+        raise InputError(
+            f"{root} has {len(train)} usable training and {len(test)} test pairs, at least 1 of each is needed; put every image in images/ "
+            f"and its mask, of the same stem and size, in masks/{first}"
+        )
+    examples = [*train, *test]
+    cuts = _cuts(sum((example.counts for example in examples), Counter()), root)
+    return Task(
+        name=root.resolve().name,
+        ids=np.array([example.pair.id for example in examples]),
+        images=np.stack([example.image for example in examples]),
+        masks=np.stack([np.searchsorted(cuts, example.mask, side="right") for example in examples]).astype(np.uint8),
+        split=np.array(["train"] * len(train) + ["test"] * len(test)),
+        classes=len(cuts) + 1,
+        rejected=rejected,
+    )
+
+
+def _cuts(counts: Counter[int], root: Path) -> list[int]:
+    """Rising values; the class of a stored value is how many of them it reaches."""
+    values = sorted(counts)
+    extreme = sum(number for value, number in counts.items() if value <= GREY_MARGIN or 255 - GREY_MARGIN <= value <= 255)
+    if len(values) > PLAIN_VALUES and 128 <= values[-1] <= 255 and extreme >= GREY_SHARE * counts.total():
+        say(f"{root.name}: the masks hold {len(values)} grey levels; 128 and above is foreground")
+        return [128]
+    if len(values) > MAX_CLASSES:
+        raise InputError(
+            f"the masks of {root} hold {len(values)} values from {values[0]} to {values[-1]}, at most {MAX_CLASSES} classes are read; "
+            "save masks as PNG with 0 and 255, or with the classes 0..k-1"
+        )
+    if len(values) == 1:
+        raise InputError(f"the masks of {root} hold the value {values[0]} only, so there is nothing to segment; check masks/")
+    if values not in ([0, 255], list(range(len(values)))):
+        say(f"{root.name}: the mask values {', '.join(map(str, values))} are read as classes 0 to {len(values) - 1}, in this order")
+    return values[1:]

@@ -1,0 +1,43 @@
+"""Draw a composite from its provenance, byte for byte the same each time."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image as Picture
+
+from optidel.arrays import Image
+from optidel.errors import InputError
+from optidel.records import Composite
+
+
+def render(composite: Composite, load: Callable[[str], Image]) -> Image:
+    """Crop every box from its frame and place it in its cell of the grid.
+
+    Cells are as equal as whole pixels allow. Crops are resized with Pillow's Lanczos filter from the box alone: no pixel outside leaks in.
+
+    Args:
+        composite: sources and boxes in row-major order.
+        load: frame id to u8 (h, w, 3); called once per frame.
+
+    Returns:
+        u8 (side, side, 3).
+
+    Raises:
+        InputError: a box that is empty or reaches outside its frame.
+    """
+    across = math.isqrt(len(composite.sources))
+    assert across**2 == len(composite.sources) == len(composite.boxes), "a composite is a square grid"
+    edges = [round(cell * composite.side / across) for cell in range(across + 1)]
+    frames = {source: load(source) for source in dict.fromkeys(composite.sources)}
+    canvas = np.empty((composite.side, composite.side, 3), dtype=np.uint8)
+    for place, (source, box) in enumerate(zip(composite.sources, composite.boxes, strict=True)):
+        x0, y0, x1, y1 = box
+        height, width = frames[source].shape[:2]
+        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+            raise InputError(f"{composite.id}: box {box} lies outside frame {source!r} of {width}×{height} px; was the corpus changed?")
+        top, left = divmod(place, across)
+        cell = (edges[left + 1] - edges[left], edges[top + 1] - edges[top])
+        crop = Picture.fromarray(np.ascontiguousarray(frames[source][y0:y1, x0:x1])).resize(cell, Picture.Resampling.LANCZOS)
+        canvas[edges[top] : edges[top + 1], edges[left] : edges[left + 1]] = np.asarray(crop)
+    return canvas

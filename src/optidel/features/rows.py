@@ -1,0 +1,74 @@
+"""Rows of a vector matrix, memory-mapped or not, in blocks that fit in memory; the whole matrix is never copied."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from jaxtyping import Float, Float32, Int64, UInt64
+
+from optidel.arrays import Vectors
+
+BLOCK_FLOATS = 1 << 22
+"""Numbers in one block: 16 MB of float32."""
+
+
+def unit(rows: Float[np.ndarray, "b d"]) -> Float32[np.ndarray, "b d"]:
+    """Scale rows to length 1, so that a dot product is a cosine.
+
+    Args:
+        rows: float16, float32 or float64 (b, d); finite, no row all zero. Scaled by the largest entry first: no length overflows.
+    """
+    wide = np.asarray(rows, dtype=np.float64 if rows.dtype == np.float64 else np.float32)
+    scaled = (wide / np.abs(wide).max(axis=1, keepdims=True)).astype(np.float32, copy=False)
+    unit_rows: Float32[np.ndarray, "b d"] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    return unit_rows
+
+
+def spans(n: int, width: int, floats: int = BLOCK_FLOATS) -> Iterator[slice]:
+    """Cut ``n`` rows into consecutive slices, each with at most ``floats`` numbers when a row holds ``width``."""
+    step = max(1, floats // max(1, width))
+    for start in range(0, n, step):
+        yield slice(start, min(n, start + step))
+
+
+def content_keys(vectors: Vectors, rng: np.random.Generator) -> UInt64[np.ndarray, "n"]:
+    """A pseudo-random number per row that depends on the row's content and not on its place.
+
+    Sorting by it is a random order that stays the same when the rows are permuted, which makes every draw of this project independent
+    of file order. Equal rows get different numbers (their first, second, … copy), so copies are drawn independently of each other.
+
+    Args:
+        vectors: float (n, d), any float type.
+        rng: draws the multipliers of the hash.
+
+    Returns:
+        uint64 (n,), uniform.
+
+    Source: multilinear hashing (Lemire & Kaser 2014, arXiv 1202.4961), finalised with splitmix64.
+    """
+    n, bytes_per_row = vectors.shape[0], vectors.shape[1] * vectors.dtype.itemsize
+    words = -(-bytes_per_row // 8)
+    multipliers = rng.integers(0, 2**63, size=words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    keys = np.empty(n, dtype=np.uint64)
+    for span in spans(n, 2 * words):
+        padded = np.zeros((span.stop - span.start, 8 * words), dtype=np.uint8)
+        padded[:, :bytes_per_row] = np.ascontiguousarray(vectors[span]).view(np.uint8)
+        word = padded.view(np.uint64)
+        keys[span] = _finalise(((word ^ (word >> np.uint64(32))) * multipliers).sum(axis=1, dtype=np.uint64))
+    order = np.argsort(keys, kind="stable")
+    fresh = np.concatenate([[True], np.diff(keys[order]) != 0])
+    starts = np.maximum.accumulate(np.where(fresh, np.arange(n), 0))
+    copy = (np.arange(n) - starts).astype(np.uint64)
+    keys[order] = np.where(fresh, keys[order], _finalise(keys[order] + copy * np.uint64(0x9E3779B97F4A7C15)))
+    return keys
+
+
+def random_order(vectors: Vectors, rng: np.random.Generator) -> Int64[np.ndarray, "n"]:
+    """All rows in a random order that does not depend on how they were ordered: see :func:`content_keys`."""
+    return np.argsort(content_keys(vectors, rng), kind="stable")
+
+
+def _finalise(key: UInt64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
+    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    mixed: UInt64[np.ndarray, " n"] = key ^ (key >> np.uint64(31))
+    return mixed

@@ -1,0 +1,225 @@
+"""Selection methods: arrays in, a :class:`~optidel.records.Selection` out. ``METHODS`` lists them, :func:`select` calls them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Shaped
+
+from optidel.arrays import Scores, Vectors
+from optidel.errors import InputError, RecipeError, nearest
+from optidel.methods.ccs import ccs
+from optidel.methods.d4 import d4
+from optidel.methods.density import density
+from optidel.methods.facility_location import facility_location
+from optidel.methods.full import full
+from optidel.methods.groups import GroupRule, spread, together
+from optidel.methods.hardest import hardest
+from optidel.methods.hierarchical_kmeans import hierarchical_kmeans
+from optidel.methods.inputs import accepted, check_choice, check_labels, check_parameters, check_scores, check_vectors, count_for
+from optidel.methods.k_center import k_center
+from optidel.methods.kmeans_medoids import kmeans_medoids
+from optidel.methods.log_det import log_det
+from optidel.methods.meddel import meddel
+from optidel.methods.moderate import moderate
+from optidel.methods.optidel import optidel
+from optidel.methods.random import random
+from optidel.methods.semdedup import semdedup
+from optidel.methods.ssp import ssp
+from optidel.records import Selection
+
+__all__ = ["METHODS", "Method", "count_for", "select"]
+
+
+Selector = Callable[..., Selection]
+"""``select(vectors, count, *, …)``: takes by keyword what it reads of ``rng`` and ``difficulty``, and the method's own parameters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """A selection method and what a person needs to know before running it.
+
+    ``select`` takes vectors and a count; ``unit`` is what its items are; ``cost`` is time, with n items, m kept, k clusters, d dimensions;
+    ``needs`` names the input required beside vectors (``"difficulty"``) or is empty.
+    """
+
+    select: Selector
+    unit: Literal["frame", "key patch"]
+    summary: str
+    paper: str
+    cost: str
+    needs: str = ""
+
+
+METHODS: dict[str, Method] = {
+    "full": Method(
+        select=full,
+        unit="frame",
+        summary="everything, the reference",
+        paper="",
+        cost="O(n)",
+    ),
+    "random": Method(
+        select=random,
+        unit="frame",
+        summary="uniform draw, the baseline",
+        paper="",
+        cost="O(n·d)",
+    ),
+    "meddel": Method(
+        select=meddel,
+        unit="frame",
+        summary="one of every group of near-duplicates, the radius meeting the budget",
+        paper="arXiv 2401.17542",
+        cost="O(n·k·d + n²·d/k)",
+    ),
+    "hardest": Method(
+        select=hardest,
+        unit="frame",
+        summary="greatest difficulty, nothing else",
+        paper="",
+        cost="O(n·log n)",
+        needs="difficulty",
+    ),
+    "ssp": Method(
+        select=ssp,
+        unit="frame",
+        summary="farthest from (or nearest to) its k-means prototype",
+        paper="arXiv 2206.14486",
+        cost="O(n·k·d)",
+    ),
+    "moderate": Method(
+        select=moderate,
+        unit="frame",
+        summary="at the median distance from its cluster's centre",
+        paper="ICLR 2023, Xia et al.",
+        cost="O(n·k·d)",
+    ),
+    "ccs": Method(
+        select=ccs,
+        unit="frame",
+        summary="evenly from strata of difficulty, without the hardest",
+        paper="arXiv 2210.15809",
+        cost="O(n·d)",
+        needs="difficulty",
+    ),
+    "density": Method(
+        select=density,
+        unit="frame",
+        summary="drawn with a weight of 1 over the kernel density",
+        paper="arXiv 2402.09668",
+        cost="O(n·k·d + n²·d/k)",
+    ),
+    "kmeans-medoids": Method(
+        select=kmeans_medoids,
+        unit="frame",
+        summary="as many clusters as wanted, of each the row nearest its centroid",
+        paper="arXiv 1708.00489",
+        cost="O(n·m·d)",
+    ),
+    "semdedup": Method(
+        select=semdedup,
+        unit="frame",
+        summary="no two closer than a radius, given or searched",
+        paper="arXiv 2303.09540",
+        cost="O(n·k·d + n²·d/k)",
+    ),
+    "d4": Method(
+        select=d4,
+        unit="frame",
+        summary="de-duplicated, then the least prototypical",
+        paper="arXiv 2308.12284",
+        cost="O(n·k·d + n²·d/k)",
+    ),
+    "hierarchical-kmeans": Method(
+        select=hierarchical_kmeans,
+        unit="frame",
+        summary="evenly from every branch of a tree of clusters",
+        paper="arXiv 2405.15613",
+        cost="O(n·k·d)",
+    ),
+    "k-center": Method(
+        select=k_center,
+        unit="frame",
+        summary="every row close to a kept one",
+        paper="arXiv 1708.00489",
+        cost="O(n·m·d), O(m·c·d) in clusters of c rows",
+    ),
+    "facility-location": Method(
+        select=facility_location,
+        unit="frame",
+        summary="every row has a kept one as similar as possible",
+        paper="JMLR 2015, Wei, Iyer & Bilmes",
+        cost="O(n²·d), O(n·c·d) in clusters of c rows",
+    ),
+    "log-det": Method(
+        select=log_det,
+        unit="frame",
+        summary="kept rows span the largest volume",
+        paper="arXiv 1709.05135",
+        cost="O(n·m·(d + m)), less in clusters",
+    ),
+    "optidel": Method(
+        select=optidel,
+        unit="key patch",
+        summary="the hardest key patches, kept diverse by cluster quotas and a radius",
+        paper="arXiv 2408.07107",
+        cost="O(n·k·d + n·m·d/k)",
+        needs="difficulty",
+    ),
+}
+
+
+def select(
+    vectors: Vectors,
+    method: str = "meddel",
+    budget: float = 0.05,
+    difficulty: Scores | None = None,
+    groups: Sequence[object] | Shaped[np.ndarray, "n"] | None = None,
+    seed: int = 0,
+    group_rule: GroupRule = "spread",
+    **params: object,
+) -> Selection:
+    """Choose which rows are worth keeping.
+
+    Args:
+        vectors: float16, float32 or float64 (n, d), one row per item, finite and not all zero; compared by cosine similarity. A memory map
+            is read in blocks.
+        method: a name in ``METHODS``.
+        budget: a fraction in (0, 1] or a whole number of items, met exactly.
+        difficulty: float (n,), higher is harder; needed by some methods, not read by the others.
+        groups: (n,), the patient, video or centre of each row; obeyed by every method.
+        seed: of every draw the method makes.
+        group_rule: ``spread`` takes no more of a group than its even share, ``together`` keeps or drops whole groups and cuts at most one
+            to meet the budget.
+        params: the method's own parameters.
+
+    Returns:
+        The selection: ``indices`` best first, and for every row why it stayed or went.
+
+    Raises:
+        InputError: vectors or difficulty cannot be used.
+        BudgetError: the budget is out of range or cannot be met.
+        RecipeError: unknown method or parameter, or a parameter out of range.
+    """
+    if method not in METHODS:
+        raise RecipeError(f"unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}")
+    chosen = METHODS[method]
+    check_parameters(method, chosen.select, params)
+    check_vectors(vectors)
+    count = count_for(budget, len(vectors))
+    if chosen.needs == "difficulty" and difficulty is None:
+        raise InputError(f"method {method!r} needs a difficulty per row; pass difficulty=…, for example the reconstruction error")
+    scores = None if difficulty is None else check_scores(difficulty, len(vectors), "difficulty")
+
+    def run(asked: int) -> Selection:
+        given = {"rng": np.random.default_rng(seed), "difficulty": scores}
+        reads = accepted(chosen.select)
+        return chosen.select(vectors, asked, **{name: value for name, value in given.items() if name in reads}, **params)
+
+    if groups is None:
+        return run(count)
+    check_choice("group_rule", group_rule, ("spread", "together"))
+    labels = check_labels(groups, len(vectors), "groups")
+    return spread(run, labels, count) if group_rule == "spread" else together(run, labels, count)

@@ -1,0 +1,22 @@
+"""The hardest rows, nothing else: what OptiDEL is without diversity."""
+
+import numpy as np
+
+from optidel.arrays import Scores, Vectors
+from optidel.methods.outcome import outcome
+from optidel.records import Selection
+
+
+def hardest(vectors: Vectors, count: int, *, difficulty: Scores) -> Selection:
+    """Take the ``count`` rows of the greatest difficulty; ties go to the lower row. A smaller count keeps a prefix.
+
+    Args:
+        vectors: float (n, d); only their number is read.
+        count: rows to keep.
+        difficulty: float (n,), higher is harder, for example reconstruction error.
+
+    Returns:
+        The selection, hardest first. Gain: the difficulty.
+    """
+    chosen = np.argsort(-difficulty, kind="stable")[:count]
+    return outcome(len(vectors), chosen, difficulty[chosen], dropped="less hard")

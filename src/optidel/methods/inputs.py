@@ -1,0 +1,134 @@
+"""What people bring to a selection, checked once: vectors, difficulty, budget, parameters."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from numbers import Integral, Real
+
+import numpy as np
+from jaxtyping import Float64, Shaped
+
+from optidel.arrays import Vectors
+from optidel.errors import BudgetError, InputError, RecipeError, nearest
+from optidel.features.rows import spans
+
+GIVEN = ("rng", "difficulty")
+"""Keyword arguments of a method that :func:`optidel.select` supplies; every other one is a parameter of the method."""
+
+
+def count_for(budget: float, n: int) -> int:
+    """How many of ``n`` items a budget buys.
+
+    Args:
+        budget: a fraction in (0, 1], or a whole number of items. 1.0 is everything, the integer 1 is one item.
+        n: items there are.
+
+    Raises:
+        BudgetError: outside the range, rounding to nothing, or more than there is.
+    """
+    if isinstance(budget, bool) or not isinstance(budget, Real):
+        raise BudgetError(f"budget must be a fraction in (0, 1] or a count, got {budget!r}; pass 0.05 for 5 %")
+    if isinstance(budget, Integral):
+        if budget < 1:
+            raise BudgetError(f"budget as a count must be at least 1, got {budget}; pass 0.05 for 5 %")
+        if budget > n:
+            raise BudgetError(f"budget asks for {budget} items, there are {n}; pass at most {n}")
+        return int(budget)
+    if not 0 < budget <= 1:
+        raise BudgetError(f"budget must be in (0, 1], got {budget}; pass 0.05 for 5 %")
+    count = round(float(budget) * n)
+    if count == 0:
+        raise BudgetError(f"budget {budget} of {n} items rounds to none; pass at least {math.ceil(1e4 / n) / 1e4:g} or a count such as 1")
+    return count
+
+
+def check_vectors(vectors: Vectors) -> Vectors:
+    """Return the vectors if they can be compared by cosine similarity.
+
+    Args:
+        vectors: float16, float32 or float64 (n, d), n and d at least 1; a memory map stays one.
+
+    Raises:
+        InputError: another shape or type, or a row with NaN, infinity or only zeros (the first such row is named).
+    """
+    if not isinstance(vectors, np.ndarray) or vectors.dtype not in (np.float16, np.float32, np.float64):
+        kind = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
+        raise InputError(
+            f"vectors must be a NumPy array of float16, float32 or float64, got {kind}; convert with numpy.asarray(…, 'float32')"
+        )
+    if vectors.ndim != 2 or 0 in vectors.shape:
+        raise InputError(f"vectors must have shape (n, d) with n and d at least 1, got {vectors.shape}")
+    for span in spans(*vectors.shape):
+        largest = np.abs(vectors[span]).max(axis=1)
+        for wrong, what in ((~np.isfinite(largest), "holds NaN or infinity"), (largest == 0, "is all zero and has no direction")):
+            if wrong.any():
+                raise InputError(f"row {span.start + int(wrong.argmax())} of vectors {what}; drop or repair it before selecting")
+    return vectors
+
+
+def check_scores(scores: object, n: int, name: str) -> Float64[np.ndarray, "n"]:
+    """One finite float64 per row.
+
+    Raises:
+        InputError: not numbers, another length than ``n``, or NaN or infinity (the first such row is named).
+    """
+    try:
+        values = np.asarray(scores, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} must be numbers, one per row of vectors: {error}") from error
+    if values.shape != (n,):
+        raise InputError(f"{name} must have shape ({n},), one number per row of vectors, got {values.shape}")
+    if not np.isfinite(values).all():
+        row = int((~np.isfinite(values)).argmax())
+        raise InputError(f"{name} of row {row} is {values[row]}; it must be finite")
+    return values
+
+
+def check_labels(labels: object, n: int, name: str) -> Shaped[np.ndarray, "n"]:
+    """One group name or number per row.
+
+    Raises:
+        InputError: another length than ``n``.
+    """
+    values = np.asarray(labels)
+    if values.shape != (n,):
+        raise InputError(f"{name} must have shape ({n},), one per row of vectors, got {values.shape}")
+    return values
+
+
+def accepted(function: Callable[..., object]) -> list[str]:
+    """The keyword-only arguments of a method function, in order."""
+    return [name for name, argument in inspect.signature(function).parameters.items() if argument.kind is argument.KEYWORD_ONLY]
+
+
+def check_parameters(method: str, function: Callable[..., object], params: Mapping[str, object]) -> None:
+    """Refuse a parameter the method does not have.
+
+    Raises:
+        RecipeError: names the nearest one and all there are.
+    """
+    known = [name for name in accepted(function) if name not in GIVEN]
+    for name in params:
+        if name not in known:
+            there_are = f"it has {', '.join(known)}" if known else "it has none"
+            raise RecipeError(f"method {method!r} has no parameter {name!r}{nearest(name, known)} ({there_are})")
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is none of the choices.
+
+    Raises:
+        RecipeError: names them.
+    """
+    if value not in choices:
+        raise RecipeError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}{nearest(str(value), choices)}")
+
+
+def check_k(k: object, largest: int) -> None:
+    """Refuse a number of clusters that is no whole number between 1 and ``largest``; None, for the default, passes.
+
+    Raises:
+        RecipeError: names the range.
+    """
+    if k is not None and not (isinstance(k, Integral) and 1 <= int(k) <= largest):
+        raise RecipeError(f"k must be a whole number between 1 and {largest}, got {k!r}; leave it out for the default")

@@ -1,0 +1,1 @@
+"""Networks: masked autoencoder, SimCLR, encoders, segmenter, mask generators. They know neither corpora nor runs."""

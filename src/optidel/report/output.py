@@ -1,0 +1,26 @@
+"""Writing a page or a sheet beside the artifacts: whole or not at all, and a full disk is one clear sentence."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from optidel.errors import StoreError
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Write to the yielded path; it becomes ``target`` when the block ends without an error. Two processes may do so at once.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written to.
+    """
+    scratch = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    try:
+        yield scratch
+        scratch.replace(target)
+    except OSError as error:
+        remedy = "free some space or make the folder writable, then run `optidel report` again; the run itself is complete"
+        raise StoreError(f"cannot write {target}: {error.strerror}; {remedy}") from error
+    finally:
+        scratch.unlink(missing_ok=True)

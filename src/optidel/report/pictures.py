@@ -1,0 +1,142 @@
+"""Pixels for the page: the few frames it shows, decoded from the originals where they still exist, else from the thumbnails."""
+
+import base64
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from PIL import Image
+from skimage.measure import approximate_polygon, find_contours
+
+from optidel.corpus.decode import read_frame, to_image
+from optidel.records import Box, Frame
+from optidel.report.collect import Run
+
+SIDE = 260
+"""Longest side of a picture on the page, px: sharp at the width at which it is shown, small enough for hundreds on one page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A box drawn on a picture, in the picture's own units; ``kind`` is its CSS class, ``label`` the text in its corner."""
+
+    box: Box
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outline:
+    """An outline drawn on a picture: ``path`` is SVG path data in the picture's units, ``kind`` its CSS class."""
+
+    path: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """One picture with what is drawn on it: ``uri`` holds the JPEG, ``width`` and ``height`` are the units of marks and outlines."""
+
+    uri: str
+    width: int
+    height: int
+    caption: str
+    note: str = ""
+    marks: tuple[Mark, ...] = ()
+    outlines: tuple[Outline, ...] = ()
+
+
+class Pictures:
+    """Frames of a run as RGB pictures, each decoded once.
+
+    Args:
+        run: an opened run.
+    """
+
+    def __init__(self, run: Run) -> None:
+        """See the class."""
+        self._run = run
+        self._root = Path(run.index.json("index.json")["root"])
+        self._thumbnails = None if run.pixels is None else run.pixels.array("pixels.npy")
+        self.frame = lru_cache(maxsize=256)(self._frame)
+
+    def record(self, row: int) -> Frame:
+        """The frame of a row of frames.parquet."""
+        return Frame(**self._run.frames.row(row, named=True))
+
+    def row(self, frame: str) -> int:
+        """The row of a frame's id."""
+        found = self._run.frames["id"].index_of(frame)
+        assert found is not None, f"{frame} is not in frames.parquet"
+        return int(found)
+
+    def crop(self, frame: str, box: Box) -> Image.Image:
+        """A box of a frame, given in the frame's own pixels."""
+        row = self.row(frame)
+        record, picture = self.record(row), self.frame(row)
+        scale = (picture.width / record.width, picture.height / record.height) * 2
+        x0, y0, x1, y1 = (round(edge * factor) for edge, factor in zip(box, scale, strict=True))
+        return picture.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
+
+    def tile(self, row: int, caption: str = "", note: str = "", marks: tuple[Mark, ...] = ()) -> Tile:
+        """A frame's tile; marks are in the frame's own pixels."""
+        record = self.record(row)
+        size = (record.width, record.height)
+        return Tile(uri=data_uri(self.frame(row)), width=size[0], height=size[1], caption=caption or record.id, note=note, marks=marks)
+
+    def _frame(self, row: int) -> Image.Image:
+        record = self.record(row)
+        original = self._original(record)
+        if original is not None:
+            return original
+        if self._thumbnails is None:
+            return Image.new("RGB", (record.width, record.height), (128, 128, 128))
+        scale = SIDE / max(record.width, record.height)
+        size = (max(1, round(record.width * scale)), max(1, round(record.height * scale)))
+        return Image.fromarray(self._thumbnails[row]).resize(size, Image.Resampling.BICUBIC)
+
+    def _original(self, record: Frame) -> Image.Image | None:
+        """The frame from the corpus, or None where it is gone, cannot be read or has changed its size."""
+        try:
+            image = to_image(read_frame(self._root / record.source, record.locator))
+        except Exception:  # a decoder raises anything on a file that changed since; the page then shows the thumbnail
+            return None
+        return Image.fromarray(image) if image.shape[:2] == (record.height, record.width) else None
+
+
+def picture_tile(picture: Image.Image, caption: str, note: str = "", marks: tuple[Mark, ...] = ()) -> Tile:
+    """A tile of any picture; marks are in its pixels."""
+    return Tile(uri=data_uri(picture), width=picture.width, height=picture.height, caption=caption, note=note, marks=marks)
+
+
+def data_uri(picture: Image.Image, side: int = SIDE) -> str:
+    """The picture as a JPEG data URI, shrunk to ``side`` px where it is longer."""
+    small = picture.copy()
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.convert("RGB").save(buffer, "JPEG", quality=82, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def outlines(mask: UInt8[np.ndarray, "h w"], kind: str) -> tuple[Outline, ...]:
+    """Outlines of every class but 0 of a mask, as SVG paths in pixels of the mask.
+
+    Args:
+        mask: u8 (h, w), class of each pixel, 0 background.
+        kind: prefix of the CSS class: ``<kind> class-<n>``.
+    """
+    return tuple(
+        Outline(path=" ".join(map(_path, find_contours(np.pad(mask == value, 1).astype(np.float32), 0.5))), kind=f"{kind} class-{value}")
+        for value in np.unique(mask)
+        if value != 0
+    )
+
+
+def _path(contour: np.ndarray[Any, Any]) -> str:
+    # Contours are (row, column) of the padded mask; pixel centres lie half a unit inside the picture.
+    points = approximate_polygon(contour, 0.3) - 0.5
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in points) + "Z"

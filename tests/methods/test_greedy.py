@@ -1,0 +1,148 @@
+"""k-center, facility-location, log-det: exact against definitions computed from scratch, in parts against the exact one."""
+
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optidel.errors import RecipeError
+from optidel.features.clusters import Clusters
+from optidel.features.rows import unit
+from optidel.methods import partition, select
+from optidel.methods.facility_location import facility_location
+from optidel.methods.facility_location import greedy as greedy_choice
+from optidel.methods.k_center import farthest_first, k_center
+from optidel.methods.log_det import greedy_map, log_det
+from optidel.methods.partition import merged_greedy
+
+GREEDY = {"k-center": k_center, "facility-location": facility_location, "log-det": log_det}
+
+
+def rows(n, seed, d=4):
+    return unit(np.random.default_rng(seed).normal(size=(n, d)))
+
+
+def objective(units, chosen):
+    return np.maximum(units @ units[chosen].T, 0).max(axis=1).sum()
+
+
+def radius(units, chosen):
+    return (1 - (units @ units[chosen].T).max(axis=1)).max()
+
+
+def log_volume(units, chosen, bandwidth):
+    wide = units[chosen].astype(np.float64)
+    gap = ((wide[:, None] - wide[None]) ** 2).sum(axis=2) / 2
+    return np.linalg.slogdet(np.exp(-gap / bandwidth))[1]
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 30), seed=st.integers(0, 999))
+def test_farthest_first_takes_the_farthest(n, seed):
+    units = rows(n, seed)
+    places, gains = farthest_first(units, n)
+    assert sorted(places) == list(range(n))
+    for step in range(1, n):
+        distance = 1 - (units @ units[places[:step]].T).max(axis=1)
+        assert gains[step] == pytest.approx(distance.max(), abs=1e-5)
+        assert distance[places[step]] == pytest.approx(distance.max(), abs=1e-5)
+
+
+@pytest.mark.parametrize("dense", [0, 100])
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(1, 25), seed=st.integers(0, 999))
+def test_greedy_choice_adds_what_helps_most(dense, n, seed):
+    units = rows(n, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys.modules["optidel.methods.facility_location"], "DENSE_UP_TO", dense)
+        places, gains = greedy_choice(units, n)
+    assert sorted(places) == list(range(n))
+    for step in range(n):
+        before = objective(units, places[:step]) if step else 0.0
+        best = max(objective(units, [*places[:step], row]) for row in range(n)) - before
+        assert gains[step] == pytest.approx(best, abs=1e-4)
+    assert gains.sum() == pytest.approx(objective(units, places), abs=1e-4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(1, 14), seed=st.integers(0, 999))
+def test_greedy_map_adds_the_most_volume(n, seed):
+    units = rows(n, seed)
+    places, gains = greedy_map(units, n, 0.5)
+    assert sorted(places) == list(range(n))
+    for step in range(1, n):
+        now = log_volume(units, places[:step], 0.5)
+        best = max(log_volume(units, [*places[:step], row], 0.5) for row in set(range(n)) - set(places[:step].tolist())) - now
+        assert gains[step] == pytest.approx(best, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", GREEDY)
+def test_copies_are_taken_last(method):
+    vectors = np.concatenate([np.eye(5), np.eye(5), np.eye(5)[:2]])
+    chosen = GREEDY[method](vectors, 6, rng=np.random.default_rng(0)).indices
+    assert len({tuple(vectors[row]) for row in chosen[:5]}) == 5
+
+
+@pytest.mark.parametrize("method", GREEDY)
+def test_a_smaller_count_keeps_a_prefix_also_in_parts(method, monkeypatch):
+    monkeypatch.setattr(partition, "PART", 50)
+    vectors = rows(400, 1, d=8)
+    for strategy in ("exact", "partitioned"):
+        large = GREEDY[method](vectors, 80, rng=np.random.default_rng(0), strategy=strategy)
+        small = GREEDY[method](vectors, 30, rng=np.random.default_rng(0), strategy=strategy)
+        np.testing.assert_array_equal(large.indices[:30], small.indices)
+        assert (np.diff(large.gains) <= 1e-12).all()
+
+
+def test_parts_lose_little(monkeypatch):
+    monkeypatch.setattr(partition, "PART", 250)
+    rng = np.random.default_rng(3)
+    units = unit(np.repeat(rng.normal(size=(40, 16)), 25, axis=0) + 0.4 * rng.normal(size=(1000, 16)))
+    picks = {
+        (name, strategy): method(units, 100, rng=np.random.default_rng(0), strategy=strategy).indices
+        for name, method in GREEDY.items()
+        for strategy in ("exact", "partitioned")
+    }
+    exact, parts = (objective(units, picks["facility-location", strategy]) for strategy in ("exact", "partitioned"))
+    assert parts > 0.99 * exact
+    exact, parts = (radius(units, picks["k-center", strategy]) for strategy in ("exact", "partitioned"))
+    assert parts < 1.1 * exact
+    exact, parts = (log_volume(units, picks["log-det", strategy], 0.5) for strategy in ("exact", "partitioned"))
+    assert parts > exact - 0.1 * abs(exact)
+
+
+def test_a_part_that_is_taken_whole_is_ranked_deeper():
+    vectors, labels = rows(400, 6), np.repeat([0, 1, 2, 3], 100)
+    depths = []
+
+    def greedy(units, depth):
+        """Gains of the first part are all above those of the others."""
+        depths.append(depth)
+        first = bool((units[0] == unit(vectors[:1])[0]).all())
+        return np.arange(depth), (10.0 if first else 1.0) - np.arange(depth) / 100
+
+    parts = Clusters(centroids=rows(4, 0), labels=labels, similarity=np.ones(400, dtype=np.float32))
+    chosen, gains = merged_greedy(vectors, 90, parts, greedy)
+    assert chosen.tolist() == list(range(90))
+    assert (np.diff(gains) <= 0).all()
+    assert max(depths) == 100
+    assert sorted(depths)[:4] == [61, 61, 61, 61]
+
+
+@pytest.mark.parametrize("method", GREEDY)
+def test_parts_chosen_automatically_are_said_aloud(method, monkeypatch, capsys):
+    for module, limit in (("k_center", "EXACT_UP_TO"), ("facility_location", "DENSE_UP_TO"), ("log_det", "EXACT_UP_TO")):
+        monkeypatch.setattr(sys.modules[f"optidel.methods.{module}"], limit, 100)
+    select(rows(101, 5), method, 0.1)
+    assert f"{method}: 101 rows are ranked in 2 clusters; strategy='exact'" in capsys.readouterr().err
+    select(rows(100, 5), method, 0.1)
+    assert capsys.readouterr().err == ""
+
+
+def test_parameters_out_of_range_are_refused():
+    with pytest.raises(RecipeError, match="strategy must be 'auto' or 'exact' or 'partitioned', got 'exakt'; did you mean 'exact'"):
+        select(rows(9, 0), "k-center", 3, strategy="exakt")
+    with pytest.raises(RecipeError, match="positive cosine distance"):
+        select(rows(9, 0), "log-det", 3, bandwidth=-1.0)

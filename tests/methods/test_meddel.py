@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optidel.features.clusters import cluster, default_k
+from optidel.features.rows import unit
+from optidel.methods.meddel import meddel
+
+
+def slow_meddel(vectors, radius, clusters, keep):
+    """SemDeDup as its paper's algorithm reads: per cluster, sort, full similarity matrix, upper triangle, drop above 1 − radius."""
+    typical = clusters.similarity.round(6) * (1 if keep == "farthest" else -1)
+    stay = []
+    for label in range(len(clusters.centroids)):
+        members = [row for row in range(len(vectors)) if clusters.labels[row] == label]
+        members.sort(key=lambda row: (typical[row], row))
+        cosine = unit(vectors[members]) @ unit(vectors[members]).T if members else None
+        stay += [row for place, row in enumerate(members) if place == 0 or cosine[:place, place].max() <= 1 - radius]
+    return set(stay)
+
+
+def copies(n, share, seed, d=6):
+    """Rows of which ``share`` are near copies of others."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.normal(size=(n, d))
+    twins = int(share * n)
+    vectors[:twins] = vectors[n - 1 - np.arange(twins) % (n - twins)] + 0.01 * rng.normal(size=(twins, d))
+    return vectors.astype(np.float32)
+
+
+@pytest.mark.parametrize("keep", ["farthest", "nearest"])
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(2, 50), share=st.floats(0.05, 1), seed=st.integers(0, 999))
+def test_it_is_semdedup_at_the_radius_that_meets_the_budget(keep, n, share, seed):
+    vectors, count = copies(n, 0.4, seed), max(1, round(share * n))
+    selection = meddel(vectors, count, rng=np.random.default_rng(seed), keep=keep)
+    clusters = cluster(vectors, min(count, default_k(n)), rng=np.random.default_rng(seed))
+    # Just below the last gain everything kept stays; among rows with another threshold, everything dropped goes.
+    kept = set(selection.indices.tolist())
+    assert kept <= slow_meddel(vectors, selection.gains[-1] - 1e-5, clusters, keep)
+    assert slow_meddel(vectors, selection.gains[-1] + 1e-5, clusters, keep) <= kept
+
+
+@settings(max_examples=20, deadline=None)
+@given(n=st.integers(2, 50), share=st.floats(0.05, 0.9), seed=st.integers(0, 999))
+def test_the_twin_is_the_most_similar_row_that_stays_in_the_cluster(n, share, seed):
+    vectors, count = copies(n, 0.4, seed), max(1, round(share * n))
+    selection = meddel(vectors, count, rng=np.random.default_rng(seed))
+    clusters = cluster(vectors, min(count, default_k(n)), rng=np.random.default_rng(seed))
+    cosine = unit(vectors) @ unit(vectors).T
+    for row in set(range(n)) - set(selection.indices.tolist()):
+        rivals = [kept for kept in selection.indices if clusters.labels[kept] == clusters.labels[row]]
+        assert selection.kept_twin[row] in rivals
+        assert selection.similarity[row] == pytest.approx(max(cosine[row, rivals]), abs=1e-5)
+        assert selection.reason[row] == "within radius of twin"
+
+
+def test_gains_fall_and_the_last_is_the_radius():
+    vectors = copies(80, 0.3, 1)
+    selection = meddel(vectors, 40, rng=np.random.default_rng(0))
+    assert (np.diff(selection.gains) <= 0).all()
+    assert selection.gains[0] == 2
+    clusters = cluster(vectors, default_k(80), rng=np.random.default_rng(0))
+    gained = 1 - selection.similarity[selection.kept_twin >= 0]
+    assert gained.max() < 2
+    assert len(slow_meddel(vectors, selection.gains[-1] - 1e-5, clusters, "farthest")) == 40
+
+
+def test_planted_copies_go_first_and_no_group_is_lost():
+    rng = np.random.default_rng(3)
+    originals = rng.normal(size=(70, 24))
+    groups = np.concatenate([np.arange(70), np.arange(30)])
+    vectors = (originals[groups] + 0.001 * rng.normal(size=(100, 24))).astype(np.float32)
+    selection = meddel(vectors, 70, rng=rng, k=3)
+    assert sorted(groups[selection.indices]) == list(range(70))
+    gone = np.setdiff1d(np.arange(100), selection.indices)
+    np.testing.assert_array_equal(groups[selection.kept_twin[gone]], groups[gone])
+    assert (selection.similarity[gone] > 0.999).all()
+
+
+def test_the_one_farther_from_the_centroid_stays_and_the_other_rule_is_its_mirror():
+    vectors = np.array([[1, 0.0], [1, 0.3], [1, 0.35]], dtype=np.float32)
+    assert meddel(vectors, 1, rng=np.random.default_rng(0), k=1).indices.tolist() == [0]
+    # The centroid lies near (1, 0.21): row 1 is the most typical of the near pair 1, 2.
+    assert set(meddel(vectors, 2, rng=np.random.default_rng(0), k=1).indices) == {0, 2}
+    assert set(meddel(vectors, 2, rng=np.random.default_rng(0), k=1, keep="nearest").indices) == {0, 1}
+
+
+def test_equal_rows_stay_in_row_order():
+    selection = meddel(np.ones((6, 3), dtype=np.float32), 2, rng=np.random.default_rng(0), k=1)
+    assert selection.indices.tolist() == [0, 1]
+    assert selection.kept_twin.tolist() == [-1, -1, 0, 0, 0, 0]
+
+
+def test_a_smaller_count_keeps_a_prefix_given_the_clusters():
+    vectors = copies(90, 0.3, 5)
+    large = meddel(vectors, 50, rng=np.random.default_rng(0), k=4)
+    assert large.indices[:20].tolist() == meddel(vectors, 20, rng=np.random.default_rng(0), k=4).indices.tolist()

@@ -1,0 +1,154 @@
+"""The commands as people and scripts call them: output, JSON, exit codes, and no traceback for a user's mistake."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from optidel import cli
+
+Make = Callable[..., Path]
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    monkeypatch.setattr(sys, "argv", ["optidel", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return 0
+
+
+CONFIG = """
+[encoder]
+steps = 2
+[patches]
+backend = "regions"
+candidates = 0.75
+[pretrain]
+steps = 2
+batch = 4
+[evaluate]
+steps = 2
+batch = 4
+train = 8
+test = 8
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    (tmp_path / "recipe.toml").write_text(CONFIG)
+    return tmp_path / "recipe.toml"
+
+
+def test_help_is_fast_and_has_examples() -> None:
+    code = """
+import sys
+import optidel.cli
+sys.argv = ["optidel", "--help"]
+try:
+    optidel.cli.main()
+except SystemExit:
+    print("torch" in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.splitlines()[-1] == "False"
+    for command in ("index", "run", "select"):
+        text = subprocess.run([sys.executable, "-m", "optidel", command, "--help"], capture_output=True, text=True, check=True).stdout
+        assert f"Example: optidel {command}" in text
+
+
+def test_version_and_methods(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out.startswith("optidel 0.")
+    assert call(monkeypatch, "methods", "--json") == 0
+    assert {"random", "meddel", "optidel"} <= {method["name"] for method in json.loads(capsys.readouterr().out)}
+    assert call(monkeypatch, "methods") == 0
+    assert "2408.07107" in capsys.readouterr().out
+
+
+def test_steps_one_by_one_then_the_run(
+    nano: object,
+    make_corpus: Make,
+    labelled: Path,
+    config: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, out = make_corpus(), tmp_path / "run"
+    (folder / "broken.png").write_bytes(b"no")
+    common = ("--out", out, "--config", config)
+    assert call(monkeypatch, "index", folder, *common, "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["frames"] == 24
+    assert found["rejected"][0]["source"] == "broken.png"
+    assert call(monkeypatch, "index", folder, *common) == 0
+    assert "24 frames, 0 of them blank or dark; 1 files quarantined" in capsys.readouterr().out
+    budget = ("--budget", "0.125")
+    for command, options in (("embed", ()), ("patches", ()), ("compose", budget)):
+        assert call(monkeypatch, command, folder, *common, *options, "--json") == 0
+        (artifact,) = json.loads(capsys.readouterr().out)
+        assert artifact["step"] == command
+        assert Path(artifact["path"]).is_dir()
+    methods = ("--methods", "random, optidel", *budget)
+    for command, options, count in (("select", (), 2), ("pretrain", (), 2), ("evaluate", ("--labelled", labelled), 6)):
+        assert call(monkeypatch, command, folder, *common, *methods, *options) == 0
+        assert len(capsys.readouterr().out.split()) == count
+    pretrained = sorted(out.glob("pretrain-*"))
+    assert call(monkeypatch, "run", folder, *common, *methods, "--labelled", labelled, "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert {row["method"] for row in result["table"]} == {"scratch", "random", "optidel"}
+    assert sorted(out.glob("pretrain-*")) == pretrained, "the steps made before were reused"
+    assert call(monkeypatch, "run", folder, *common, *methods, "--labelled", labelled) == 0
+    assert "NormDEL" in capsys.readouterr().out
+    Path(result["report"]).unlink()
+    assert call(monkeypatch, "report", out, "--json") == 0
+    assert Path(json.loads(capsys.readouterr().out)["report"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "{tmp}/gone", "--labelled", "{tmp}/gone", "--out", "{tmp}/r"], "no folder or file at"),
+        (["run", "{tmp}", "--labelled", "{tmp}", "--out", "{tmp}/r", "--budget", "1.5"], "budget must be in (0, 1], got 1.5"),
+        (["run", "{tmp}", "--labelled", "{tmp}", "--out", "{tmp}/r", "--methods", "medel"], "did you mean 'meddel'"),
+        (["run", "{tmp}", "--labelled", "{tmp}", "--out", "{tmp}/r", "--seeds", "a"], "seeds must be whole numbers"),
+        (["index", "{tmp}", "--out", "{tmp}/taken"], "holds no run of OptiDEL"),
+        (["report", "{tmp}/gone"], "gone"),
+        (["run", "{tmp}", "--out", "{tmp}/r", "--config", "{tmp}/gone.toml"], "cannot read the recipe"),
+        (["run"], "images: is missing"),
+    ],
+)
+def test_mistakes_are_one_sentence_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "thesis.txt").write_text("mine")
+    assert call(monkeypatch, *(argument.format(tmp=tmp_path) for argument in arguments)) == 2
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert "Traceback" not in captured.err
+    assert captured.out == ""
+
+
+def test_theory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert call(monkeypatch, "theory", "--experiment", "shift", "--size", 6, "--repeats", 2, "--out", tmp_path / "t", "--json") == 0
+    paths = json.loads(capsys.readouterr().out)
+    assert Path(paths["table"]).read_text().startswith("experiment,alpha_total,keep")
+    assert "plotly" in Path(paths["figure"]).read_text().lower()
+    assert call(monkeypatch, "theory", "--experiment", "shfit") == 2
+    assert "'shift'" in capsys.readouterr().err
+
+
+def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "app", interrupt)
+    assert call(monkeypatch) == 130
+    assert "it continues" in capsys.readouterr().err

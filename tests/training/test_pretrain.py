@@ -1,0 +1,114 @@
+"""Pre-training learns, resumes to the same weights after a kill, and depends on its seed alone."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from optidel.models.presets import PRESETS
+from optidel.training import pretrain as module
+from optidel.training.pretrain import PretrainOptions, batch_rows, pretrain
+from optidel.training.schedule import cosine
+from optidel.training.views import colour_jitter, crop_and_flip
+
+
+def images(count: int = 20) -> np.ndarray:
+    y, x = np.mgrid[:32, :32]
+    waves = [127 + 100 * np.sin(x / (2 + i % 5) + i) * np.cos(y / (3 + i % 4)) for i in range(count)]
+    return np.repeat(np.stack(waves)[..., None], 3, axis=3).astype(np.uint8)
+
+
+def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("objective", ["mae", "simclr"])
+def test_loss_falls(objective: str, nano: object, tmp_path: Path) -> None:
+    options = PretrainOptions(objective=objective, steps=60, batch=16, lr=3e-3)  # type: ignore[arg-type]
+    model, log = pretrain(images(), None, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")
+    assert log["loss"][-10:].mean() < 0.9 * log["loss"][:5].mean()
+    assert model.config.model_type == "vit_mae"
+    assert log["step"].to_list() == list(range(60))
+
+
+@pytest.mark.parametrize("objective", ["mae", "simclr"])
+def test_resumes_to_the_same_weights(objective: str, nano: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = PretrainOptions(objective=objective, steps=12, batch=8, checkpoint_every=5)  # type: ignore[arg-type]
+    whole, log = pretrain(images(), None, PRESETS["tiny"], options, seed=1, checkpoint=tmp_path / "a.pt")
+    calls = []
+
+    def dies(*arguments: object) -> np.ndarray:
+        calls.append(arguments)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        return batch_rows(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "batch_rows", dies)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(images(), None, PRESETS["tiny"], options, seed=1, checkpoint=tmp_path / "b.pt")
+    resumed, again = pretrain(images(), None, PRESETS["tiny"], options, seed=1, checkpoint=tmp_path / "b.pt")
+    assert len(calls) == 8 + 7, "went on from step 5, the last checkpoint"
+    assert same(whole, resumed)
+    assert log.equals(again)
+
+
+def test_seed_and_rows_matter(nano: object, tmp_path: Path) -> None:
+    options = PretrainOptions(steps=3, batch=8)
+    rows = np.arange(10)
+    base = pretrain(images(), rows, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")[0]
+    assert same(base, pretrain(images()[:10], None, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")[0])
+    assert not same(base, pretrain(images(), rows, PRESETS["tiny"], options, seed=1, checkpoint=tmp_path / "c.pt")[0])
+    sampled = PretrainOptions(steps=3, batch=8, sample=4)
+    assert not same(base, pretrain(images(), rows, PRESETS["tiny"], sampled, seed=0, checkpoint=tmp_path / "c.pt")[0])
+
+
+def test_every_image_once_an_epoch() -> None:
+    seen = np.concatenate([batch_rows(step, 4, 10, seed=0) for step in range(5)])
+    assert sorted(seen[:10]) == sorted(seen[10:]) == list(range(10))
+    assert list(seen[:10]) != list(seen[10:])
+
+
+def test_schedule() -> None:
+    rates = [cosine(step, 100, 1.0, 0.1) for step in range(100)]
+    assert rates[9] == 1.0
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.001
+
+
+def test_views_are_replayed_by_their_generator() -> None:
+    x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    for view in (crop_and_flip, colour_jitter):
+        one, two = (view(x, torch.Generator().manual_seed(5)) for _ in range(2))
+        assert torch.equal(one, two)
+        assert one.shape == x.shape
+        assert not torch.equal(one, x)
+
+
+def test_whole_crop_is_the_image_or_its_mirror() -> None:
+    x = torch.randn(6, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    found = crop_and_flip(x, torch.Generator().manual_seed(1), scale=(100.0, 100.0))
+    for before, after in zip(x, found, strict=True):
+        assert torch.allclose(before, after, atol=1e-4) or torch.allclose(before.flip(-1), after, atol=1e-4)
+
+
+def test_checkpoint_loads_with_weights_only(nano: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def dies(step: int, *rest: object) -> np.ndarray:
+        if step == 4:
+            raise KeyboardInterrupt
+        calls.append(step)
+        return batch_rows(step, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "batch_rows", dies)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(
+            images(), None, PRESETS["tiny"], PretrainOptions(steps=6, batch=4, checkpoint_every=2), seed=0, checkpoint=tmp_path / "c.pt"
+        )
+    state = torch.load(tmp_path / "c.pt", weights_only=True)
+    assert set(state) == {"model", "optimizer", "random", "losses"}
+    assert len(state["losses"]) == 4
+    assert isinstance(pl.Series(state["losses"])[0], float)
