@@ -45,7 +45,9 @@ def config(tmp_path: Path) -> Path:
     return tmp_path / "recipe.toml"
 
 
-def test_help_is_fast_and_has_examples() -> None:
+def test_help_is_fast_and_has_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    for forced in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):  # typer would colour the page, and cut the text with escape codes
+        monkeypatch.delenv(forced, raising=False)
     code = """
 import sys
 import optidel.cli

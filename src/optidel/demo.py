@@ -45,9 +45,9 @@ def demo_recipe(out: Path, *, quick: bool = False) -> Recipe:
             "budget": 0.1,
             "corpus": {"axes": ["coronal", "sagittal"]},
             "encoder": {"steps": steps},
-            "patches": {"candidates": 0.2},
+            "patches": {"candidates": 0.2, "points": 6},
             "pretrain": {"steps": steps, "batch": 32},
-            "evaluate": {"steps": 20 if quick else 150},
+            "evaluate": {"steps": 20 if quick else 80},
         }
     )
 

@@ -1,0 +1,23 @@
+"""The command line: parse, call, print. Progress and remarks go to standard error, results to standard output."""
+
+import sys
+
+from rich.console import Console
+
+from optidel.cli import corpus, steps, science  # noqa: F401, I001  (importing registers commands, in the order of the help page)
+from optidel.cli.app import app
+from optidel.errors import OptidelError
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line; a user error is one sentence on standard error and exit code 2."""
+    try:
+        app()
+    except OptidelError as error:
+        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"optidel: {error}")
+        sys.exit(2)
+    except KeyboardInterrupt:
+        Console(stderr=True).print("optidel: interrupted; run the same command again, it continues")
+        sys.exit(130)

@@ -1,0 +1,169 @@
+"""The steps of a run, the run itself, the demo and the report."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from optidel.cli.app import app
+from optidel.cli.options import Budget, Config, Images, Json, Labelled, Methods, Out, PresetOption, Seeds, recipe_of
+
+
+def _steps(step: str, recipe: Any, as_json: bool) -> None:
+    from optidel.pipeline import Pipeline
+
+    artifacts = Pipeline(recipe).until(step)
+    if as_json:
+        print(json.dumps([{"step": a.step, "path": str(a.path), "fingerprint": a.fingerprint, "seconds": a.seconds} for a in artifacts]))
+    else:
+        for artifact in artifacts:
+            print(artifact.path)
+
+
+@app.command(epilog="Example: `optidel embed scans/ --out run --preset tiny`")
+def embed(images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False) -> None:
+    """Embed every frame and map what a masked autoencoder cannot predict of it."""
+    _steps("embed", recipe_of(images, out, None, None, None, None, preset, config), as_json)
+
+
+@app.command(epilog="Example: `optidel select scans/ --out run --methods meddel --budget 0.05`")
+def select(
+    images: Images,
+    out: Out,
+    methods: Methods = None,
+    budget: Budget = None,
+    seeds: Seeds = None,
+    preset: PresetOption = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Choose what is worth training on: `selection.parquet` says why each item stayed or went."""
+    _steps("select", recipe_of(images, out, None, methods, budget, seeds, preset, config), as_json)
+
+
+@app.command(epilog="Example: `optidel patches scans/ --out run`")
+def patches(images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False) -> None:
+    """Cut key patches out of the frames; refused ones are listed with their reason."""
+    _steps("patches", recipe_of(images, out, None, None, None, None, preset, config), as_json)
+
+
+@app.command(epilog="Example: `optidel compose scans/ --out run --budget 0.05`")
+def compose(
+    images: Images,
+    out: Out,
+    budget: Budget = None,
+    seeds: Seeds = None,
+    preset: PresetOption = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Compose the hardest, diverse key patches into new images."""
+    _steps("compose", recipe_of(images, out, None, "optidel", budget, seeds, preset, config), as_json)
+
+
+@app.command(epilog="Example: `optidel pretrain scans/ --out run --methods optidel`")
+def pretrain(
+    images: Images,
+    out: Out,
+    methods: Methods = None,
+    budget: Budget = None,
+    seeds: Seeds = None,
+    preset: PresetOption = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Pre-train an encoder on what each method keeps; each artifact holds a Hugging Face folder `encoder/`."""
+    _steps("pretrain", recipe_of(images, out, None, methods, budget, seeds, preset, config), as_json)
+
+
+@app.command(epilog="Example: `optidel evaluate scans/ --labelled polyps/ --out run`")
+def evaluate(
+    images: Images,
+    out: Out,
+    labelled: Labelled = None,
+    methods: Methods = None,
+    budget: Budget = None,
+    seeds: Seeds = None,
+    preset: PresetOption = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Fine-tune and probe each encoder on a labelled set."""
+    _steps("evaluate", recipe_of(images, out, labelled, methods, budget, seeds, preset, config), as_json)
+
+
+@app.command(epilog="Example: `optidel run scans/ --labelled polyps/ --methods full,random,meddel,optidel --budget 0.05 --out run`")
+def run(
+    images: Annotated[Path | None, typer.Argument(help="Folder of unlabelled images; may stand in the recipe.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Run folder; made if missing, continued if there.", show_default=False)] = None,
+    labelled: Labelled = None,
+    methods: Methods = None,
+    budget: Budget = None,
+    seeds: Seeds = None,
+    preset: PresetOption = None,
+    config: Config = None,
+    as_json: Json = False,
+) -> None:
+    """Everything: from images to a table and a report."""
+    from optidel.pipeline import run as run_recipe
+
+    _show(run_recipe(recipe_of(images, out, labelled, methods, budget, seeds, preset, config)), as_json)
+
+
+@app.command(epilog="Example: `optidel demo --out demo-run`")
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A tenth of the training steps: shows that it runs, not what it is worth.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """The whole path on a brain volume that comes with nilearn: nothing to download, a few minutes."""
+    from optidel.demo import demo_recipe
+    from optidel.pipeline import run as run_recipe
+
+    _show(run_recipe(demo_recipe(out, quick=quick)), as_json)
+
+
+@app.command(epilog="Example: `optidel report run`")
+def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")], as_json: Json = False) -> None:
+    """Write the page of a run again from its artifacts."""
+    from optidel.report import write_report
+
+    path = write_report(run_folder)
+    print(json.dumps({"report": str(path)}) if as_json else path)
+
+
+def _show(result: Any, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"report": str(result.report), "table": result.table.to_dicts(), "cells": result.cells.to_dicts()}))
+        return
+    table = Table(box=None, header_style="bold")
+    for column in ("protocol", "method"):
+        table.add_column(column)
+    for column in ("images", "mIoU", "95 % interval", "Dice", "NormDEL", "vs random", "vs scratch"):
+        table.add_column(column, justify="right")
+    for row in result.table.iter_rows(named=True):
+        table.add_row(
+            row["protocol"],
+            row["method"],
+            str(row["n_images"] or "–"),
+            f"{row['miou']:.3f}",
+            f"{row['miou_low']:.3f} – {row['miou_high']:.3f}",
+            f"{row['dice']:.3f}",
+            "–" if row["normdel"] is None else f"{row['normdel']:.3f}",
+            _difference(row, "difference"),
+            _difference(row, "difference_scratch"),
+        )
+    Console(width=None if sys.stdout.isatty() else 120).print(table)
+    print(f"report: {result.report}")
+
+
+def _difference(row: dict[str, Any], name: str) -> str:
+    if row[name] is None:
+        return "–"
+    return f"{row[name]:+.3f} ({row[f'{name}_low']:+.3f} to {row[f'{name}_high']:+.3f})"
