@@ -2,7 +2,7 @@
 
 The posterior part, cut into coronal and sagittal slices, is the unlabelled corpus: neighbouring slices are true near-duplicates. Coronal
 slices of the anterior part, at least 10 mm away, with grey matter 1 and white matter 2, are the labelled set; training and test slices
-are 8 mm apart.
+are 9 mm apart.
 """
 
 from importlib import resources
@@ -20,7 +20,8 @@ from optidel.store import Store
 POSTERIOR = 140
 """Coronal planes 0 to 139 of 233, at 1 mm, are the corpus."""
 
-LABELLED = {"train": range(150, 174), "test": range(182, 212)}
+LABELLED = {"train": (*range(150, 162), *range(200, 212)), "test": range(170, 192)}
+"""Training slices on both sides of the test slices: with all of them on one side, scores hung on the seed more than on the encoder."""
 
 
 def demo_recipe(out: Path, *, quick: bool = False) -> Recipe:

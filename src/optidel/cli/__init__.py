@@ -4,9 +4,14 @@ import sys
 
 from rich.console import Console
 
-from optidel.cli import corpus, steps, science  # noqa: F401, I001  (importing registers commands, in the order of the help page)
 from optidel.cli.app import app
 from optidel.errors import OptidelError
+
+# isort: split
+# Importing registers the commands, in the order of the help page.
+# isort: off
+from optidel.cli import corpus, steps, science  # noqa: F401
+# isort: on
 
 __all__ = ["app", "main"]
 
