@@ -1,0 +1,163 @@
+"""The sets that OptiDEL knows, and whether a folder holds one whole."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from optidel.cli.app import app
+from optidel.cli.options import Json
+
+if TYPE_CHECKING:
+    from optidel.corpus.datasets import Check, Dataset, SharedImage
+
+RegistryFile = Annotated[Path | None, typer.Option("--registry", help="TOML file that describes sets of your own.", show_default=False)]
+
+datasets = typer.Typer(rich_markup_mode="markdown", context_settings={"help_option_names": ["-h", "--help"]})
+
+
+@datasets.callback(invoke_without_command=True, epilog="Example: `optidel datasets --name polypgen`")
+def list_sets(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Option("--name", help="Tell everything of one set.", show_default=False)] = None,
+    registry: RegistryFile = None,
+    as_json: Json = False,
+) -> None:
+    """List the sets of DataDEL and your own: size, licence, source, folders, split and traps."""
+    if context.invoked_subcommand:
+        if registry or name or as_json:
+            raise typer.BadParameter("give the options of check after the word check")
+        return
+    from optidel.corpus.datasets import dataset_named
+
+    known = _registry(registry)
+    chosen = [dataset_named(name, known)] if name else list(known.values())
+    if as_json:
+        print(json.dumps([{**asdict(dataset), "split": dataset.split} for dataset in chosen]))
+    elif name:
+        _describe(chosen[0])
+    else:
+        _tabulate(chosen)
+
+
+@datasets.command(epilog="Example: `optidel datasets check DIR --name kvasir-seg --json`")
+def check(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that the set was unpacked into.", show_default=False)],
+    name: Annotated[str | None, typer.Option("--name", help="The set, where it is not to be recognised.", show_default=False)] = None,
+    against: Annotated[
+        list[Path] | None, typer.Option("--against", help="Another folder; report the images that both hold.", show_default=False)
+    ] = None,
+    registry: RegistryFile = None,
+    as_json: Json = False,
+) -> None:
+    """Compare a folder with the set it holds; exit code 2 where something is missing, wrong or shared."""
+    from optidel.corpus.datasets import check as check_set
+    from optidel.corpus.datasets import images_of, shared_images
+
+    known = _registry(registry)
+    result = check_set(folder, name, known)
+    shared = {str(other): shared_images(*images_of(folder, name, known), *images_of(other, None, known)) for other in against or []}
+    if as_json:
+        print(json.dumps(_as_dict(result, shared)))
+    else:
+        _print_check(result, shared)
+    if not result.whole or any(shared.values()):
+        raise typer.Exit(2)
+
+
+app.add_typer(datasets, name="datasets")
+
+
+def _registry(path: Path | None) -> Any:
+    from optidel.corpus.datasets import DATASETS, load_registry
+
+    return load_registry(path) if path else DATASETS
+
+
+def _as_dict(result: "Check", shared: dict[str, list["SharedImage"]]) -> dict[str, Any]:
+    return {
+        "name": result.dataset.name,
+        "root": str(result.root),
+        "layout": result.layout,
+        "whole": result.whole,
+        "split": result.dataset.split,
+        "units": result.units,
+        "parts": [asdict(part) for part in result.parts],
+        "problems": [asdict(problem) for problem in result.problems],
+        "notes": list(result.notes),
+        "shared": {other: [asdict(image) for image in images] for other, images in shared.items()},
+    }
+
+
+def _print_check(result: "Check", shared: dict[str, list["SharedImage"]]) -> None:
+    print(f"{result.dataset.title}: {result.layout}")
+    for part in result.parts:
+        published = f" of {' or '.join(f'{number:,}' for number in part.published)}" if part.published else ""
+        pairs = f", {part.pairs:,} with a mask" if part.pairs else ""
+        print(f"  {part.name}: {part.found:,}{published} {part.kind}{pairs}")
+    print(f"  split: {result.dataset.split}{f', {result.units} units' if result.units else ''}")
+    for problem in result.problems:
+        print(f"  {problem.kind}: {problem.message}")
+    for note in result.notes:
+        print(f"  note: {note}")
+    for other, images in shared.items():
+        how = {kind: [image for image in images if image.how == kind] for kind in ("pixels", "similar", "name")}
+        print(f"  shared with {other}: {len(images)} images" + "".join(f", {len(found)} by {kind}" for kind, found in how.items() if found))
+        for image in images[:5]:
+            print(f"    {image.first} = {image.second} ({image.how})")
+    print("whole" if result.whole else f"not whole, see {' and '.join(dict.fromkeys(problem.kind for problem in result.problems))} above")
+
+
+def _describe(dataset: "Dataset") -> None:
+    lines = {
+        "for": dataset.role,
+        "what": dataset.task,
+        "size": _size(dataset),
+        "centres": f"{dataset.centres or '?'}{_doubt(dataset, 'centres')}",
+        "licence": f"{dataset.licence}{_doubt(dataset, 'licence')}",
+        "get it at": dataset.url,
+        "paper": dataset.paper,
+        "split": f"{dataset.split}{_doubt(dataset, 'unit')}",
+        "classes": ", ".join(dataset.classes),
+        "is inside": ", ".join(dataset.contained_in),
+        "sources": "; ".join(dataset.sources),
+    }
+    print(f"{dataset.title} ({dataset.name})")
+    for label, text in lines.items():
+        if text:
+            print(f"  {label:<9}  {text}")
+    for layout in dataset.layouts:
+        print(f"  folders    {layout.title}{_doubt(dataset, 'layouts')}:")
+        for part in layout.parts:
+            for path in (part.images, *part.masks, *part.boxes):
+                print(f"             {path}")
+    for trap in dataset.traps:
+        print(f"  trap       {trap}")
+
+
+def _tabulate(chosen: list["Dataset"]) -> None:
+    table = Table(box=None, header_style="bold")
+    for column in ("set", "for", "what", "size", "centres", "licence", "split"):
+        table.add_column(column, justify="right" if column in ("size", "centres") else "left")
+    for dataset in chosen:
+        licence = f"{dataset.licence}{_doubt(dataset, 'licence')}"
+        centres = f"{dataset.centres or '?'}{_doubt(dataset, 'centres')}"
+        table.add_row(
+            dataset.name, dataset.role, dataset.task, _size(dataset), centres, licence, f"{dataset.split}{_doubt(dataset, 'unit')}"
+        )
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
+    print("folders, sources and traps of one set: optidel datasets --name SET")
+
+
+def _size(dataset: "Dataset") -> str:
+    videos = f" + {dataset.videos:,} videos" if dataset.videos else ""
+    return f"{dataset.images:,}{videos}{_doubt(dataset, 'images')}"
+
+
+def _doubt(dataset: "Dataset", field: str) -> str:
+    return " (not verified)" if field in dataset.unverified else ""
