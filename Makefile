@@ -1,6 +1,6 @@
 # Needs Python 3.11 or newer and make; npm only to fetch the SAM weights. Everything else goes into .venv.
 .DEFAULT_GOAL := help
-.PHONY: help setup weights demo test lint types docs bench
+.PHONY: help setup weights demo test lint types docs bench bench-selection
 
 # The first Python on the path that is new enough; override with `make PYTHON=/path/to/python …`.
 PYTHON ?= $(shell for python in python3 python3.11 python3.12 python3.13; do \
@@ -11,7 +11,7 @@ DEMO_ARGS ?=
 TEST_ARGS ?=
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: $(INSTALLED)  ## .venv with the package, editable, at the pinned versions
 $(INSTALLED): pyproject.toml constraints.txt
@@ -46,3 +46,12 @@ docs: setup  ## the documentation into site/, strictly
 
 bench: setup weights  ## throughput ratios of this machine
 	$(BIN)/python benchmarks/run.py
+
+RIVALS := build/rivals
+SELECTION_ARGS ?=
+bench-selection: setup $(RIVALS)/.installed  ## selection at a million rows and against other libraries; SELECTION_ARGS=--quick for 20,000
+	$(BIN)/python benchmarks/selection.py --rivals $(RIVALS)/bin/python $(SELECTION_ARGS)
+$(RIVALS)/.installed:
+	'$(PYTHON)' -m venv $(RIVALS)
+	$(RIVALS)/bin/python -m pip install --quiet --disable-pip-version-check apricot-select==0.6.1 submodlib-py==0.0.3
+	@touch $@

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from skimage import data, transform
 
-from optidel.corpus.index import index_step
+from optidel.corpus.index import IndexOptions, index_step
 from optidel.features.embedding import BLOCK
 from optidel.features.overlay import forbidden
 from optidel.features.patches import key_patches
@@ -61,7 +61,7 @@ def embedding(root: Path) -> dict[str, float]:
     preset = PRESETS["tiny"]
     model = build_mae(preset, torch.Generator().manual_seed(0)).eval()
     save_encoder(model, root / "mae", preset.size)
-    indexed = index_step(store, root / "corpus", ("axial",))
+    indexed = index_step(store, root / "corpus", IndexOptions())
     decode = seconds(lambda: pixels_step(store, indexed, preset.size))
     pixels = pixels_step(store, indexed, preset.size)
     images = np.array(pixels.array("pixels.npy"))

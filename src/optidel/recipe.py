@@ -13,37 +13,70 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class LimitsSection(_Section):
+    """What one file may cost before it is quarantined: ``seconds`` without a new frame, ``memory`` of a decoding process in GiB."""
+
+    seconds: float = Field(10.0, gt=0)
+    memory: float = Field(4.0, ge=0.5)
+
+
 class CorpusSection(_Section):
-    """Which slices of volumes become frames."""
+    """What becomes a frame and what belongs together. ``axes``: slices of volumes. ``every``: seconds between the frames taken from a
+    video; with ``scenes`` one frame a scene instead. ``pattern``: regular expression over the relative path whose named groups are
+    patient, study, series, video, centre, label or split. ``group``: which of them must stay together, by default the first known.
+    ``manifest``: CSV or Parquet that lists the files. ``workers``: decoding processes, by default one a core."""
 
     axes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
+    every: float = Field(1.0, gt=0)
+    scenes: bool = False
+    pattern: str | None = None
+    group: Literal["patient", "study", "series", "video", "centre"] | None = None
+    manifest: str | None = None
+    workers: int | None = Field(None, ge=1)
+    limits: LimitsSection = LimitsSection()
 
 
 class EncoderSection(_Section):
-    """Features. Without ``weights`` a masked autoencoder is warmed up on at most ``sample`` frames of the corpus for ``steps``."""
+    """Features. Without ``weights`` a masked autoencoder is warmed up on at most ``sample`` frames of the corpus for ``steps``.
+
+    ``reuse``: when the corpus has changed, keep the warm-up of an earlier state that held at least half of the frames of today, so that
+    only new frames are embedded.
+    """
 
     weights: str | None = None
     steps: int = Field(800, ge=1)
     sample: int = Field(20_000, ge=1)
     seed: int = 0
+    reuse: bool = True
 
 
 class PatchesSection(_Section):
-    """Key patches. ``candidates``: fraction of the corpus, after dropping near-duplicates, on which masks are proposed."""
+    """Key patches. ``candidates``: fraction of the corpus, after dropping near-duplicates, on which masks are proposed. ``filter``: move
+    patches off border, overlay and glare, or refuse them. Backend ``random`` draws squares and is the control of the others."""
 
-    backend: Literal["auto", "onnx", "sam", "regions"] = "auto"
+    backend: Literal["auto", "onnx", "sam", "regions", "random"] = "auto"
     weights: str | None = None
     prompting: Literal["error", "grid"] = "error"
     points: int = Field(8, ge=1)
     candidates: float = Field(0.5, gt=0, le=1)
+    filter: bool = True
 
 
 class OptidelSection(_Section):
-    """OptiDEL: scorer of difficulty, patches per composite, and whether diversity constrains the choice."""
+    """OptiDEL: scorer of difficulty, patches per composite, whether diversity constrains the choice, and whether the patches become new
+    images: without ``composition`` the whole frames that hold them are trained on."""
 
     scorer: Literal["error", "pvi"] = "error"
     grid: Literal[1, 4, 9, 16] = 4
     diversity: bool = True
+    composition: bool = True
+
+
+class SelectionSection(_Section):
+    """Frames that belong together: ``none`` lets every method choose freely, as published; ``spread`` takes no more of a group than its
+    even share; ``together`` keeps or drops whole groups."""
+
+    groups: Literal["none", "spread", "together"] = "none"
 
 
 class PretrainSection(_Section):
@@ -58,17 +91,25 @@ class PretrainSection(_Section):
 
 
 class EvaluateSection(_Section):
-    """Evaluation: labelled images to train on and to test on; optimizer steps and batch, by default what suits each protocol."""
+    """Evaluation: labelled images to train on and to test on; optimizer steps and batch, by default what suits each protocol.
+
+    ``group``: which labelled images belong to one patient, video, … and must not stand on both sides: a pattern over their paths, as in
+    ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
+    """
 
     protocols: tuple[Literal["fine-tune", "probe"], ...] = ("fine-tune", "probe")
     train: int = Field(200, ge=1)
     test: int = Field(300, ge=1)
+    group: str | None = None
     steps: int | None = Field(None, ge=1)
     batch: int | None = Field(None, ge=1)
 
 
 class Recipe(_Section):
-    """Everything that determines a run, and where it goes."""
+    """Everything that determines a run, and where it goes.
+
+    ``leaks``: what to do about test images that are in the corpus: say so, leave their frames out of every training set, or do not look.
+    """
 
     images: str
     labelled: str = ""
@@ -77,10 +118,12 @@ class Recipe(_Section):
     budget: float = 0.05
     seeds: tuple[int, ...] = (0,)
     preset: Literal["tiny", "small", "base"] = "tiny"
+    leaks: Literal["warn", "drop", "off"] = "warn"
     corpus: CorpusSection = CorpusSection()
     encoder: EncoderSection = EncoderSection()
     patches: PatchesSection = PatchesSection()
     optidel: OptidelSection = OptidelSection()
+    selection: SelectionSection = SelectionSection()
     pretrain: PretrainSection = PretrainSection()
     evaluate: EvaluateSection = EvaluateSection()
 

@@ -18,7 +18,9 @@ class Frame:
 
     ``id`` is ``source`` or ``source#locator`` and is unique in a corpus; ``source`` is a POSIX path relative to the corpus root;
     ``locator`` says where in the file (``axial:57``) or is empty; ``height`` and ``width`` are pixels; ``sha256`` is of the decoded
-    pixels, so equal hashes are equal images; ``flaw`` is why the frame is worthless (``blank``), or empty.
+    pixels and of their intensity rule, so equal hashes are equal images; ``flaw`` is why the frame is worthless (``blank``), or empty.
+    ``group`` is what must stay on one side of a split; ``patient``, ``study``, ``series``, ``video`` and ``centre`` are what is known of
+    it, keyed hashes where they come from a DICOM file. ``seconds`` is the time in a video; ``rule`` says how values became intensities.
     """
 
     id: str
@@ -31,6 +33,15 @@ class Frame:
     modality: str | None
     sha256: str
     flaw: str
+    patient: str | None = None
+    study: str | None = None
+    series: str | None = None
+    video: str | None = None
+    centre: str | None = None
+    label: str | None = None
+    split: str | None = None
+    seconds: float | None = None
+    rule: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,32 @@ class Rejected:
 
     source: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quality:
+    """What was measured of one frame, and its perceptual hash; the marks that follow from it depend on thresholds.
+
+    ``flaw`` is why the frame is worthless (``blank``, ``dark``, ``saturated``), or empty. Levels are of 255: ``mean`` and
+    ``deviation`` of grey; ``structure`` is the deviation after averaging over 1/32 of the sides, what noise does not have. ``dark`` and
+    ``saturated`` are fractions of the frame, black in every channel and white in every channel; ``laplacian`` is the variance of the
+    Laplacian in the lit area, levels², and ``sharpness`` the same in units of the area's variance, so that contrast does not count;
+    ``entropy`` is of the grey histogram, bits; ``border`` is the fraction of the frame before the first and behind the last lit sample
+    of each row; ``colour`` is the mean difference of red and blue, levels. ``phash`` is 256 bits as 64 hex digits.
+    """
+
+    flaw: str
+    mean: float
+    deviation: float
+    structure: float
+    dark: float
+    saturated: float
+    laplacian: float
+    sharpness: float
+    entropy: float
+    border: float
+    colour: float
+    phash: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +127,7 @@ class Selection:
     reason: Shaped[np.ndarray, "n"]
 
 
-Record = TypeVar("Record", Frame, Rejected, KeyPatch, Composite)
+Record = TypeVar("Record", Frame, Rejected, Quality, KeyPatch, Composite)
 
 
 def to_table(kind: type[Record], records: Sequence[Record]) -> pl.DataFrame:

@@ -168,6 +168,10 @@ class Workspace:
                     scratch.write_text(str(stop))
                 advance(stop - start)
 
+    def charge(self, seconds: float) -> None:
+        """Count what another artifact cost as this step's own: its result is a part of that one's."""
+        self._spent += seconds
+
     def clock(self) -> float:
         """Seconds spent on this step so far, over all attempts; also noted on disk."""
         seconds = self._spent + time.monotonic() - self._started
@@ -188,7 +192,7 @@ class Store:
         """Open or create the run folder ``root``."""
         self.root = Path(root)
         marker = self.root / "run.json"
-        with _disk_errors(self.root):
+        with disk_errors(self.root):
             if self.root.exists() and not self.root.is_dir():
                 raise StoreError(f"the run folder {self.root} is a file; pass a folder")
             if not marker.exists():
@@ -241,7 +245,7 @@ class Store:
         fingerprint = digest(step.encode(), str(version).encode(), canonical(dict(config)), canonical(origin))
         final = self.root / f"{step}-{fingerprint}"
         partial = final.with_name(final.name + ".partial")
-        with _disk_errors(self.root), self._locked(final.name):
+        with disk_errors(self.root), self._locked(final.name):
             if final.exists():
                 return _read(final)
             partial.mkdir(exist_ok=True)
@@ -311,7 +315,7 @@ def _read(path: Path) -> Artifact:
 
 
 @contextmanager
-def _disk_errors(root: Path) -> Iterator[None]:
+def disk_errors(root: Path) -> Iterator[None]:
     """Full or read-only disks become one clear sentence; everything already written stays."""
     try:
         yield

@@ -9,8 +9,7 @@ import pytest
 from PIL import Image
 
 import optidel
-from optidel.corpus.index import index_step
-from optidel.corpus.quality import flaw
+from optidel.corpus.index import IndexOptions, index_step
 from optidel.errors import InputError
 from optidel.store import Store
 
@@ -32,7 +31,7 @@ def spoil(folder: Path) -> dict[str, str]:
         "fake.jpg": "is no image",
         "cut.jpg": "truncated",
         "dot.png": "1 x 1 px",
-        "link.png": "no regular file",
+        "link.png": "leads nowhere",
     }
 
 
@@ -81,16 +80,7 @@ def test_content_ignores_place_and_time(make_corpus: Callable[..., Path], tmp_pa
     folder = make_corpus(3)
     shutil.copytree(folder, tmp_path / "elsewhere", copy_function=shutil.copy)
     store = Store(tmp_path / "run")
-    one, two = (index_step(store, place, ("axial",)) for place in (folder, tmp_path / "elsewhere"))
+    one, two = (index_step(store, place, IndexOptions()) for place in (folder, tmp_path / "elsewhere"))
     assert one.content == two.content
     (folder / "image-000.png").unlink()
-    assert index_step(store, folder, ("axial",)).content != one.content
-
-
-def test_worthless_frames_are_marked() -> None:
-    grey = np.full((20, 20, 1), 0.5, np.float32)
-    assert flaw(grey) == "blank"
-    dark = np.zeros((20, 20, 1), np.float32)
-    dark[0, :5] = 1
-    assert flaw(dark) == "dark"
-    assert flaw(np.random.default_rng(0).random((20, 20, 3), dtype=np.float32)) == ""
+    assert index_step(store, folder, IndexOptions()).content != one.content

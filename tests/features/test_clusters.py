@@ -131,6 +131,7 @@ def test_equal_rows_have_distinct_keys_and_keys_follow_their_rows(monkeypatch):
 @pytest.mark.parametrize("tile", [1, 3, 2048])
 def test_neighbours_agree_with_the_full_matrix(monkeypatch, tile):
     monkeypatch.setattr(neighbours, "TILE", tile)
+    monkeypatch.setattr(neighbours, "STRIP", tile)
     rng = np.random.default_rng(8)
     some, others = unit(rng.normal(size=(11, 4))), unit(rng.normal(size=(7, 4)))
     cosine = some @ some.T

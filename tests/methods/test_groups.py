@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from optidel.errors import InputError, RecipeError
 from optidel.methods import METHODS, select
-from optidel.methods.quotas import water_fill
 
 FAST = ["random", "hardest", "meddel", "optidel", "facility-location"]
 
@@ -19,10 +18,11 @@ def test_spread_gives_every_group_its_even_share(method, n, share, seed, groups)
     rng = np.random.default_rng(seed)
     label, count = rng.integers(0, groups, n), max(1, round(share * n))
     selection = select(rng.normal(size=(n, 4)), method, count, difficulty=rng.normal(size=n), groups=[f"patient {g}" for g in label])
-    names, sizes = np.unique(label, return_counts=True)
-    taken = Counter(label[selection.indices].tolist())
     assert len(set(selection.indices.tolist())) == count
-    assert sorted(taken.get(int(name), 0) for name in names) == sorted(water_fill(sizes, count).tolist())
+    taken, there = Counter(label[selection.indices].tolist()), Counter(label.tolist())
+    # Only a group that has no more gives less than the most a group gives, but for one that is left over.
+    most = max(taken.values())
+    assert all(taken[name] >= most - 1 or taken[name] == there[name] for name in there)
 
 
 @pytest.mark.parametrize("method", FAST)

@@ -112,7 +112,9 @@ def test_given_encoder_needs_no_warm_up(nano: object, make_corpus: Make, labelle
     np.testing.assert_array_equal(first.embed.array("vectors.npy"), second.embed.array("vectors.npy"))
 
 
-STEPS = ("task", "evaluate", "index", "select", "pixels", "pretrain", "warmup", "embed", "patches", "compose", "result")
+STEPS = (
+    "task", "index", "prints", "leaks", "evaluate", "select", "pixels", "pretrain", "warmup", "embed", "patches", "compose", "result"
+)  # fmt: skip
 """In the order in which a run first comes to them."""
 
 

@@ -217,7 +217,8 @@ class Writer:
             "kept": count,
         }
         config = {"method": method, "budget": budget, "seed": seed}
-        return self.step("select", {"selection.parquet": table, "summary.json": summary}, config, 0.5, embed=self.shared["embed"])
+        made = {name: self.shared[name] for name in (["patches"] if patches else ["index", "embed"])}
+        return self.step("select", {"selection.parquet": table, "summary.json": summary}, config, 0.5, **made)
 
     def compose(self, select: Artifact) -> Artifact:
         chosen = select.table("selection.parquet").filter("kept").sort("rank")["item"].to_list()

@@ -161,7 +161,7 @@ def test_two_and_thirteen_methods(make_run, methods: tuple[str, ...]) -> None:
     assert [row[0] for row in page.tables["table-probe"][1:]] == list(methods)
     colours = {trace["marker"]["color"] for trace in page.figures["miou-probe"]["data"]}
     assert len(colours) == len(methods)
-    assert "minus the null model's" in json.dumps(page.figures["difficulty"])
+    assert "minus pointwise V-information" in json.dumps(page.figures["difficulty"])
 
 
 def test_originals_gone_falls_back_to_thumbnails(make_run) -> None:

@@ -28,6 +28,16 @@ Config = Annotated[Path | None, typer.Option("--config", help="Recipe in TOML; o
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")]
 
 
+def comma_separated(seeds: str | None) -> list[int] | None:
+    """The value of ``--seeds``."""
+    from optidel.errors import RecipeError
+
+    try:
+        return [int(seed) for seed in seeds.split(",")] if seeds is not None else None
+    except ValueError:
+        raise RecipeError(f"seeds must be whole numbers with commas between, got {seeds!r}; pass 0,1,2") from None
+
+
 def recipe_of(
     images: Path | None,
     out: Path | None,
@@ -39,15 +49,11 @@ def recipe_of(
     config: Path | None,
 ) -> Any:
     """The recipe of a command: the TOML file where given, the options typed on top."""
-    from optidel.errors import RecipeError
     from optidel.recipe import load_recipe, make_recipe
 
     given: dict[str, Any] = {"images": images and str(images), "out": out and str(out), "labelled": labelled and str(labelled)}
     given |= {"budget": budget, "preset": preset and preset.value}
     given["methods"] = [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else None
-    try:
-        given["seeds"] = [int(seed) for seed in seeds.split(",")] if seeds is not None else None
-    except ValueError:
-        raise RecipeError(f"seeds must be whole numbers with commas between, got {seeds!r}; pass 0,1,2") from None
+    given["seeds"] = comma_separated(seeds)
     values = {name: value for name, value in given.items() if value is not None}
     return load_recipe(config, values) if config else make_recipe(values)

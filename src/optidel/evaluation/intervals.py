@@ -1,4 +1,4 @@
-"""Bootstrap intervals of means: over test images, and over pre-training seeds as well.
+"""Intervals of means over test images and seeds: as wide as a crossed analysis of variance says, as skewed as the bootstrap finds.
 
 Legend: s seeds, n images, b resamples.
 """
@@ -7,14 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64
+from scipy import stats
 
 from optidel.errors import InputError
+from optidel.evaluation.variance import mean_squares
 
 RESAMPLES = 5000
+SHAPE_LEVEL = 0.95
+"""Level at which the bootstrap's two sides are compared; rounder levels than this leave the shape to noise."""
 BLOCK = 4_000_000
 """Values gathered at once, so that memory does not grow with the number of images."""
 
 Scores = Float[np.ndarray, "n"] | Float[np.ndarray, "s n"]
+Matrix = Float[np.ndarray, "s n"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,17 +32,36 @@ class Interval:
     level: float
 
 
-def mean_interval(values: Scores, rng: np.random.Generator, *, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
-    """Percentile bootstrap of the mean.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A mean, its standard error with ``df`` degrees of freedom, and the error of either side: their mean is ``error``."""
 
-    One row of values: images are drawn with replacement. Several rows, one a seed: seeds are drawn with replacement, then images, the same
-    draw for all seeds, because every seed is tested on the same images and an image hard for one is hard for all; drawing images apart for
-    each seed would count them as new evidence and make the interval too narrow. With very few seeds (three, say) the spread between seeds
-    is still underestimated, by (s - 1) / s in variance.
+    mean: float
+    error: float
+    below: float
+    above: float
+    df: float
+
+    def interval(self, level: float = 0.95, quantile: float | None = None) -> Interval:
+        """The interval at a level; ``quantile`` of t replaces the level's own, for several intervals at once."""
+        t = float(stats.t.ppf((1 + level) / 2, self.df)) if quantile is None else quantile
+        return Interval(mean=self.mean, low=self.mean - t * self.below, high=self.mean + t * self.above, level=level)
+
+    @property
+    def p(self) -> float:
+        """Two-sided p-value of a mean of zero: below 0.05 just where the 95 % interval excludes zero."""
+        side = self.below if self.mean > 0 else self.above
+        if side == 0:
+            return float(self.mean == 0)
+        return float(2 * stats.t.sf(abs(self.mean) / side, self.df))
+
+
+def mean_interval(values: Scores, rng: np.random.Generator, *, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
+    """Interval of the mean over images, and over seeds where there are several.
 
     Args:
         values: float (n,) or (s, n), a score of every test image (of every seed).
-        rng: its draws, block by block: seeds (b, s) where s > 1, then images (b, n).
+        rng: as in :func:`estimate`.
         level: probability mass inside the interval, in (0, 1).
         resamples: b.
 
@@ -46,17 +70,8 @@ def mean_interval(values: Scores, rng: np.random.Generator, *, level: float = 0.
 
     Raises:
         InputError: no values, values that are not finite, or a level or number of resamples out of range.
-
-    Source: Efron and Tibshirani 1993, chapter 13 (percentile interval); Owen 2007, arXiv 0712.1111 (crossed factors).
     """
-    matrix_SN = _checked(values, level, resamples)
-    means = np.empty(resamples)
-    block = max(1, BLOCK // matrix_SN.shape[1])
-    for start in range(0, resamples, block):
-        stop = min(start + block, resamples)
-        means[start:stop] = _resampled_means(matrix_SN, rng, stop - start)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(mean=float(matrix_SN.mean()), low=float(low), high=float(high), level=level)
+    return estimate(values, rng, level=level, resamples=resamples).interval(level)
 
 
 def difference_interval(
@@ -81,17 +96,61 @@ def difference_interval(
     return mean_interval(values - reference, rng, level=level, resamples=resamples)
 
 
-def _resampled_means(matrix_SN: Float[np.ndarray, "s n"], rng: np.random.Generator, count: int) -> Float[np.ndarray, "b"]:
+def estimate(values: Scores, rng: np.random.Generator, *, level: float = 0.95, resamples: int = RESAMPLES) -> Estimate:
+    """The mean with its standard error, from few seeds and many images.
+
+    Seeds and images are crossed: every seed is tested on the same images, and an image hard for one is hard for all. The hierarchical
+    bootstrap draws seeds with replacement, then images, the same for all seeds. Its percentile interval is too narrow with few seeds (at
+    3, where seeds differ much, a 95 % interval holds the truth 85 times in 100) and too wide where neither seeds nor images matter. So the
+    bootstrap gives the shape only, how much longer one side is than the other; the width is that of a t interval whose variance is the
+    crossed analysis of variance's and whose degrees of freedom are Satterthwaite's. In simulations a 95 % interval then holds the truth in
+    92 to 97 of 100 cases with three seeds, 94 to 97 with five; with two, where seeds decide, still only in 87.
+
+    Args:
+        values: float (n,) or (s, n).
+        rng: its draws, block by block: seeds (b, s) where s > 1, then images (b, n).
+        level: checked here for its users.
+        resamples: b.
+
+    Raises:
+        InputError: as in :func:`mean_interval`.
+
+    Source: Owen 2007, arXiv 0712.1111 (bootstrap of crossed factors); Satterthwaite 1946; Searle, Casella and McCulloch 1992, section 4.3
+    (variance components of a two-way crossed model).
+    """
+    matrix_SN = _checked(values, level, resamples)
+    found = mean_squares(matrix_SN)
+    error, df = found.error, found.df
+    means = resampled_means(matrix_SN, rng, resamples)
+    low, high = np.quantile(means, [(1 - SHAPE_LEVEL) / 2, (1 + SHAPE_LEVEL) / 2]) - matrix_SN.mean()
+    whole = high - low
+    below, above = (max(0.0, -2 * low / whole), max(0.0, 2 * high / whole)) if whole > 0 else (1.0, 1.0)
+    return Estimate(mean=float(matrix_SN.mean()), error=error, below=error * below, above=error * above, df=df)
+
+
+def resampled_means(matrix_SN: Matrix, rng: np.random.Generator, resamples: int = RESAMPLES) -> Float[np.ndarray, "b"]:
+    """Means of hierarchical resamples: seeds drawn with replacement, then images, the same for all seeds.
+
+    Args:
+        matrix_SN: float (s, n).
+        rng: its draws, block by block: seeds (b, s) where s > 1, then images (b, n).
+        resamples: b.
+    """
+    block = max(1, BLOCK // matrix_SN.shape[1])
+    return np.concatenate([_block_of_means(matrix_SN, rng, min(block, resamples - start)) for start in range(0, resamples, block)])
+
+
+def _block_of_means(matrix_SN: Matrix, rng: np.random.Generator, count: int) -> Float[np.ndarray, "b"]:
     seeds, images = matrix_SN.shape
-    if seeds == 1:
-        return np.asarray(matrix_SN[0][rng.integers(images, size=(count, images))].mean(axis=1))
-    drawn_BS: Int64[np.ndarray, "b s"] = rng.integers(seeds, size=(count, seeds))
-    weight_BS = (drawn_BS[:, :, None] == np.arange(seeds)).mean(axis=1)  # share of each seed in each resample
+    weight_BS = np.ones((count, 1))
+    if seeds > 1:
+        drawn_BS: Int64[np.ndarray, "b s"] = rng.integers(seeds, size=(count, seeds))
+        weight_BS = (drawn_BS[:, :, None] == np.arange(seeds)).mean(axis=1)  # share of each seed in each resample
     drawn_BN: Int64[np.ndarray, "b n"] = rng.integers(images, size=(count, images))
     return np.asarray(np.take_along_axis(weight_BS @ matrix_SN, drawn_BN, axis=1).mean(axis=1))
 
 
-def _checked(values: Scores, level: float, resamples: int) -> Float[np.ndarray, "s n"]:
+def _checked(values: Scores, level: float, resamples: int) -> Matrix:
     matrix = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if matrix.ndim != 2 or matrix.size == 0:
         raise InputError(f"scores must be (images,) or (seeds, images) and not empty, got shape {np.shape(values)}")

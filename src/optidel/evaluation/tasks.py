@@ -6,7 +6,7 @@ import os
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +16,8 @@ from PIL import Image as PillowImage
 
 from optidel.arrays import ClassMask, Image, Images
 from optidel.corpus.decode import RASTER, fit, read_frame, to_image
+from optidel.corpus.groups import KINDS, compile_pattern, match
+from optidel.corpus.manifest import load_manifest
 from optidel.errors import InputError
 from optidel.progress import say, track
 from optidel.records import Rejected
@@ -35,12 +37,15 @@ GREY_SHARE = 0.95
 class Task:
     """A labelled set at the model's size.
 
-    ``ids`` str (n,); ``images`` u8 (n, s, s, 3); ``masks`` u8 (n, s, s), class of every pixel, 0 background; ``split`` str (n,),
-    ``train`` or ``test``; ``classes`` counts the background; ``rejected`` are the files looked at and not used, relative to the folder.
+    ``ids`` str (n,); ``sources`` the images' paths relative to the folder; ``groups`` the patient, video, … of each, None where not known;
+    ``images`` u8 (n, s, s, 3); ``masks`` u8 (n, s, s), class of every pixel, 0 background; ``split`` str (n,), ``train`` or ``test``;
+    ``classes`` counts the background; ``rejected`` are the files looked at and not used, relative to the folder.
     """
 
     name: str
     ids: Shaped[np.ndarray, "n"]
+    sources: list[str]
+    groups: list[str | None]
     images: Images
     masks: UInt8[np.ndarray, "n s s"]
     split: Shaped[np.ndarray, "n"]
@@ -54,11 +59,17 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """``id`` of an image, and the paths of image and mask relative to the labelled folder."""
+    """``id`` of an image, the paths of image and mask relative to the labelled folder, and the image's group where known."""
 
     id: str
     image: str
     mask: str
+    group: str | None = None
+
+    @property
+    def together(self) -> str:
+        """What the pair must not be parted from: its group, or itself."""
+        return f"\0{self.id}" if self.group is None else self.group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,13 +83,17 @@ class _Example:
     sha256: str
 
 
-def load_task(folder: Path | str, size: int, *, train: int = TRAIN, test: int = TEST, seed: int = 0) -> Task:
+def load_task(folder: Path | str, size: int, *, train: int = TRAIN, test: int = TEST, seed: int = 0, group: str | None = None) -> Task:
     """Read a labelled set.
 
     Two layouts: ``images/`` and ``masks/`` of the same stem, split by a permutation of the sorted ids that ``seed`` alone decides, the
     test part first, so that another number of training images leaves the test part as it is; or ``train/`` and ``test/``, each with both
     folders, whose split is kept. Files are read in that order and only until both parts are full, one pair at a time at full size. A
     training image whose pixels equal a test image's is rejected.
+
+    With ``group``, no patient, video, … stands on both sides: whole groups are tested on, in the order in which the permutation first
+    meets them (the last one cut where the test part is full, its rest unused), and others trained on; where the split is given, training
+    images of a group that is tested on are rejected.
 
     Masks: 0 and 255, or 0 and 1, are background and foreground. Other integer values are classes, the lowest the background, numbered in
     rising order. Grey-level masks (JPEG) are cut at half, 128. Whatever is not plain 0..k-1 or 0 and 255 is said aloud.
@@ -89,9 +104,12 @@ def load_task(folder: Path | str, size: int, *, train: int = TRAIN, test: int = 
         train: at most this many training images.
         test: at most this many test images. With fewer pairs than both, test keeps at least 20 %.
         seed: of the permutation.
+        group: what says which images belong together: a regular expression over the images' paths, relative to the folder, with named
+            groups as in the recipe's ``corpus.pattern``; or a manifest, a path that ends in ``.csv`` or ``.parquet``.
 
     Raises:
-        InputError: no such layout, counts below 1, nothing usable left, or masks that are no class masks.
+        InputError: no such layout, counts below 1, nothing usable left, masks that are no class masks, or groups that cannot be split.
+        RecipeError: a pattern that cannot be used.
     """
     root = Path(folder)
     if min(train, test) < 1:
@@ -99,18 +117,86 @@ def load_task(folder: Path | str, size: int, *, train: int = TRAIN, test: int = 
     rng = np.random.default_rng(seed)
     rejected: list[Rejected] = []
     if (root / "images").is_dir() and (root / "masks").is_dir():
-        pairs = _pairs(root, "", rejected)
+        pairs = with_groups(_pairs(root, "", rejected), root, group)
         shuffled = [pairs[i] for i in rng.permutation(len(pairs))]
-        parts = _split(root, _read(root, shuffled, size, train + test, rejected), train, test)
+        if group:
+            parts = _grouped(root, shuffled, size, train, test, rejected)
+        else:
+            parts = _split(root, _read(root, shuffled, size, train + test, rejected), train, test)
     elif all((root / part / kind).is_dir() for part in ("train", "test") for kind in ("images", "masks")):
-        parts = {}
+        parts, tested = {}, set[str]()
         for part, count in (("test", test), ("train", train)):
-            pairs = _pairs(root, f"{part}/", rejected)
+            pairs = with_groups(_pairs(root, f"{part}/", rejected), root, group)
+            if group and part == "train":
+                pairs = _apart(pairs, tested, rejected)
+            tested = {pair.together for pair in pairs}
             chosen = pairs if len(pairs) <= count else [pairs[i] for i in rng.permutation(len(pairs))]
             parts[part] = _read(root, chosen, size, count, rejected)
     else:
         raise InputError(f"{root} is no labelled set; it must hold images/ and masks/, or train/ and test/ with both in each")
     return _assemble(root, parts["train"], parts["test"], rejected)
+
+
+def with_groups(pairs: Sequence[_Pair], root: Path, group: str | None) -> list[_Pair]:
+    """Pairs with their groups; as they are without a rule.
+
+    Raises:
+        InputError: the rule knows no pair.
+    """
+    if not group or not pairs:
+        return list(pairs)
+    if group.lower().endswith((".csv", ".parquet")):
+        rows = load_manifest(Path(group), root.resolve()).rows
+        said = [rows.get(pair.image, {}) for pair in pairs]
+    else:
+        pattern = compile_pattern(group)
+        assert pattern is not None
+        said = [match(pattern, pair.image) for pair in pairs]
+    found = [row.get("group") or next((f"{kind}:{row[kind]}" for kind in KINDS if kind in row), None) for row in said]
+    unknown = found.count(None)
+    if unknown == len(found):
+        raise InputError(f"evaluate.group, {group!r}, says nothing of the {len(pairs)} images of {root}, such as {pairs[0].image}")
+    if unknown:
+        say(f"{root.name}: {unknown} of {len(pairs)} labelled images have no known group; each is taken to be alone")
+    return [replace(pair, group=name) for pair, name in zip(pairs, found, strict=True)]
+
+
+def _apart(pairs: Sequence[_Pair], tested: set[str], rejected: list[Rejected]) -> list[_Pair]:
+    """Training pairs of groups that are not tested on."""
+    both = [pair for pair in pairs if pair.together in tested]
+    rejected.extend(Rejected(source=pair.image, reason=f"is of the group {pair.group}, which is tested on") for pair in both)
+    return [pair for pair in pairs if pair.together not in tested]
+
+
+def _grouped(
+    root: Path, shuffled: Sequence[_Pair], size: int, train: int, test: int, rejected: list[Rejected]
+) -> dict[str, list[_Example]]:
+    """Test and training part, read as far as needed, of whole groups."""
+    first: dict[str, int] = {}
+    for pair in shuffled:
+        first.setdefault(pair.together, len(first))
+    ordered = sorted(shuffled, key=lambda pair: first[pair.together])
+    held = _read(root, ordered, size, test, rejected)
+    tested = {example.pair.together for example in held}
+    seen = {item.source for item in rejected}
+    others = [pair for pair in ordered if pair.together not in tested and pair.image not in seen]
+    learnt = _read(root, others, size, train, rejected)
+    if len(learnt) < train:
+        examples = [*held, *learnt]
+        count = len(examples)
+        cut = _boundary([example.pair.together for example in examples], min(test, max(math.ceil(MIN_TEST * count), count - train)))
+        held, learnt = examples[:cut], examples[cut : cut + train]
+        if examples and not (held and learnt):
+            raise InputError(f"all usable pairs of {root} are of one group, {examples[0].pair.group}; at least two are needed")
+    sides = [len({example.pair.together for example in part}) for part in (learnt, held)]
+    say(f"{root.name}: {sides[0]} groups ({len(learnt)} images) for training, {sides[1]} ({len(held)}) for testing, none in both")
+    return {"test": held, "train": learnt}
+
+
+def _boundary(together: Sequence[str], wanted: int) -> int:
+    """The first boundary between groups at or behind ``wanted``, or the last one there is; 0 where there is only one group."""
+    edges = [place for place in range(1, len(together)) if together[place] != together[place - 1]]
+    return next((edge for edge in edges if edge >= wanted), edges[-1] if edges else 0)
 
 
 def _pairs(root: Path, prefix: str, rejected: list[Rejected]) -> list[_Pair]:
@@ -213,6 +299,8 @@ def _assemble(root: Path, train: list[_Example], test: list[_Example], rejected:
     return Task(
         name=root.resolve().name,
         ids=np.array([example.pair.id for example in examples]),
+        sources=[example.pair.image for example in examples],
+        groups=[example.pair.group for example in examples],
         images=np.stack([example.image for example in examples]),
         masks=np.stack([np.searchsorted(cuts, example.mask, side="right") for example in examples]).astype(np.uint8),
         split=np.array(["train"] * len(train) + ["test"] * len(test)),

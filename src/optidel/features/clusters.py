@@ -3,19 +3,23 @@
 import math
 from dataclasses import dataclass
 
-import faiss
 import numpy as np
 from jaxtyping import Float32, Int64
+from scipy.sparse import csr_array
 
 from optidel.arrays import Vectors
-from optidel.features.rows import random_order, spans, unit
+from optidel.features.rows import SMALLEST_SQUARE, random_order, spans, unit
 
 SAMPLE_PER_CENTROID = 128
 SEEDS_PER_CENTROID = 8
 """Rows of the sample among which the first centroids are drawn, per centroid."""
 ITERATIONS = 20
-SERIAL_PRODUCTS = 10**8
-"""Multiplications of one k-means iteration below which threads cost more than they save, above all on a busy machine."""
+SETTLED = 1e-3
+"""Training stops once an iteration lowers the mean distance to the centroids by less than this share."""
+SAME = 1e-6
+"""Cosine distance under which a row counts as a copy of its centroid."""
+ASSIGN_FLOATS = 1 << 20
+"""Similarities of one block of an assignment: 4 MB, which stays in the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,32 +59,14 @@ def cluster(vectors: Vectors, k: int | None = None, *, rng: np.random.Generator)
     Returns:
         The clusters; the same for the same rows and seed, in whatever order the rows come.
 
-    Source: spherical k-means (Dhillon & Modha 2001), trained by faiss from k-means++ centroids (Arthur & Vassilvitskii 2007).
+    Source: spherical k-means (Dhillon & Modha 2001), from k-means++ centroids (Arthur & Vassilvitskii 2007).
     """
-    n, d = vectors.shape
+    n, _ = vectors.shape
     k = min(n, default_k(n) if k is None else k)
     order = random_order(vectors, rng)
-    # The sample keeps its content-determined order, so faiss sees the same input for any order of the rows.
+    # The sample keeps its content-determined order, so training sees the same input for any order of the rows.
     sample = unit(np.asarray(vectors[order[: SAMPLE_PER_CENTROID * k]]))
-    model = faiss.Kmeans(
-        d,
-        k,
-        niter=ITERATIONS,
-        spherical=True,
-        seed=int(rng.integers(1, 2**31)),
-        min_points_per_centroid=1,
-        max_points_per_centroid=SAMPLE_PER_CENTROID,
-    )
-    seeds = _seeds(sample[: SEEDS_PER_CENTROID * k], k, rng)
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(threads if sample.size * k > SERIAL_PRODUCTS else 1)
-    try:
-        model.train(sample, init_centroids=seeds)
-    finally:
-        faiss.omp_set_num_threads(threads)
-    found = np.asarray(model.centroids, dtype=np.float32)
-    # Opposite rows cancel to a centroid without direction; any row serves there.
-    centroids = unit(np.where(np.abs(found).max(axis=1, keepdims=True) > 0, found, sample[:1]))
+    centroids = _train(sample, _seeds(sample[: SEEDS_PER_CENTROID * k], k, rng))
     labels, similarity = assign(vectors, centroids)
     return Clusters(centroids=centroids, labels=labels, similarity=similarity)
 
@@ -94,20 +80,59 @@ def assign(vectors: Vectors, centroids: Float32[np.ndarray, "k d"]) -> tuple[Int
     """
     n, d = vectors.shape
     labels, similarity = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.float32)
-    for span in spans(n, max(d, len(centroids))):
-        cosine = unit(np.asarray(vectors[span])) @ centroids.T
-        labels[span] = cosine.argmax(axis=1)
-        similarity[span] = np.take_along_axis(cosine, labels[span, None], axis=1)[:, 0]
+    for span in spans(n, max(d, len(centroids)), ASSIGN_FLOATS):
+        labels[span], similarity[span] = _nearest(unit(vectors[span]), centroids)
     return labels, similarity
 
 
+def _nearest(
+    rows: Float32[np.ndarray, "b d"], centroids: Float32[np.ndarray, "k d"]
+) -> tuple[Int64[np.ndarray, "b"], Float32[np.ndarray, "b"]]:
+    """The most similar centroid of each unit row, the first at a tie, and the similarity."""
+    cosine = rows @ centroids.T
+    labels = cosine.argmax(axis=1)
+    return labels, cosine[np.arange(len(rows)), labels]
+
+
+def _train(sample: Float32[np.ndarray, "s d"], centroids: Float32[np.ndarray, "k d"]) -> Float32[np.ndarray, "k d"]:
+    """Lloyd's iterations over unit rows, until they settle.
+
+    A centroid that serves no row moves to the row that is served worst, as long as there is one that is no copy of its centroid.
+    """
+    s, k = len(sample), len(centroids)
+    labels, similarity = np.empty(s, dtype=np.int64), np.empty(s, dtype=np.float32)
+    before = np.inf
+    for _ in range(ITERATIONS):
+        for span in spans(s, k, ASSIGN_FLOATS):
+            labels[span], similarity[span] = _nearest(sample[span], centroids)
+        distance = float(np.maximum(1 - similarity, 0).mean(dtype=np.float64))
+        if before - distance <= SETTLED * distance:
+            break
+        before = distance
+        total = csr_array((np.ones(s, dtype=np.float32), (labels, np.arange(s))), shape=(k, s)) @ sample
+        # Opposite rows cancel to a sum without direction; the centroid then stays where it was.
+        moves = np.einsum("kd,kd->k", total, total) > SMALLEST_SQUARE
+        centroids = np.where(moves[:, None], unit(np.where(moves[:, None], total, 1)), centroids)
+        empty = np.flatnonzero(np.bincount(labels, minlength=k) == 0)
+        if len(empty):
+            worst = np.argsort(similarity, kind="stable")[: len(empty)]
+            worst = worst[similarity[worst] < 1 - SAME]
+            centroids[empty[: len(worst)]] = sample[worst]
+    return centroids
+
+
 def _seeds(rows: Float32[np.ndarray, "s d"], k: int, rng: np.random.Generator) -> Float32[np.ndarray, "k d"]:
-    """Draw ``k`` of ``s`` ≥ k unit rows one after another, each in proportion to its squared distance from those drawn."""
-    gap, places = np.ones(len(rows)), []
-    for _ in range(k):
-        # Only copies of drawn rows are left when no gap is: any of them serves.
-        weight = gap if gap.any() else np.ones(len(rows))
-        places.append(min(int(np.searchsorted(np.cumsum(weight), rng.random() * weight.sum(), side="right")), len(rows) - 1))
-        gap = np.minimum(gap, np.maximum(1 - rows @ rows[places[-1]], 0))
-        gap[places[-1]] = 0
+    """Choose ``k`` of ``s`` ≥ k unit rows one after another: of a few drawn in proportion to their distance, the one that serves all best.
+
+    Source: greedy k-means++ (Arthur & Vassilvitskii 2007, section 5), with 2 + ln k trials.
+    """
+    gap, places, trials = np.ones(len(rows), dtype=np.float32), np.empty(k, dtype=np.int64), 2 + int(math.log(k))
+    for step in range(k):
+        # Only copies of chosen rows are left when no gap is: any of them serves.
+        weight = np.cumsum(gap if gap.any() else np.ones(len(rows)), dtype=np.float64)
+        tried = np.searchsorted(weight, rng.random(trials) * weight[-1], side="right").clip(max=len(rows) - 1)
+        left = np.minimum(gap, np.maximum(1 - rows[tried] @ rows.T, 0))
+        best = int(left.sum(axis=1, dtype=np.float64).argmin())
+        places[step], gap = tried[best], left[best]
+        gap[tried[best]] = 0
     return rows[places]

@@ -26,18 +26,23 @@ def render(composite: Composite, load: Callable[[str], Image]) -> Image:
     Raises:
         InputError: a box that is empty or reaches outside its frame.
     """
+    canvas = np.empty((composite.side, composite.side, 3), dtype=np.uint8)
+    for source in dict.fromkeys(composite.sources):
+        paste(canvas, composite, source, load(source))
+    return canvas
+
+
+def paste(canvas: Image, composite: Composite, source: str, frame: Image) -> None:
+    """Fill the cells of ``canvas`` u8 (side, side, 3) that come from one frame u8 (h, w, 3); see :func:`render`."""
     across = math.isqrt(len(composite.sources))
     assert across**2 == len(composite.sources) == len(composite.boxes), "a composite is a square grid"
     edges = [round(cell * composite.side / across) for cell in range(across + 1)]
-    frames = {source: load(source) for source in dict.fromkeys(composite.sources)}
-    canvas = np.empty((composite.side, composite.side, 3), dtype=np.uint8)
-    for place, (source, box) in enumerate(zip(composite.sources, composite.boxes, strict=True)):
-        x0, y0, x1, y1 = box
-        height, width = frames[source].shape[:2]
+    height, width = frame.shape[:2]
+    for place in (place for place, name in enumerate(composite.sources) if name == source):
+        x0, y0, x1, y1 = box = composite.boxes[place]
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
             raise InputError(f"{composite.id}: box {box} lies outside frame {source!r} of {width}×{height} px; was the corpus changed?")
         top, left = divmod(place, across)
         cell = (edges[left + 1] - edges[left], edges[top + 1] - edges[top])
-        crop = Picture.fromarray(np.ascontiguousarray(frames[source][y0:y1, x0:x1])).resize(cell, Picture.Resampling.LANCZOS)
+        crop = Picture.fromarray(np.ascontiguousarray(frame[y0:y1, x0:x1])).resize(cell, Picture.Resampling.LANCZOS)
         canvas[edges[top] : edges[top + 1], edges[left] : edges[left + 1]] = np.asarray(crop)
-    return canvas

@@ -4,29 +4,35 @@ Reconstruction error is the conditional V-entropy of the masked patches given th
 OptiDEL, arXiv 2408.07107); the null model predicts the corpus' mean image.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float32
+from jaxtyping import Float32, Int64
 
 from optidel.arrays import Images
 from optidel.models.encoders import STD, load_encoder, load_mae, normalise
 from optidel.models.mae import complementary_noise, score
 from optidel.store import Workspace
 
-BLOCK = 256
-"""Images of one pass, and the most that are scored again after a kill."""
+BLOCK = 128
+"""Images of one pass, never fewer, and the most that are scored again after a kill."""
+
+COPIED = 4096
+"""Rows copied between two marks."""
 
 MEAN_SAMPLE = 10_000
+READ = 256
+"""Images read at once for the mean image and the errors of the null model."""
 
 
 def mean_image(images: Images, rng: np.random.Generator) -> Float32[np.ndarray, "s s 3"]:
     """Position-wise mean of (a sample of) the images in [0, 1], read block by block."""
     rows = np.sort(rng.permutation(len(images))[:MEAN_SAMPLE])
     total = np.zeros(images.shape[1:], np.float64)
-    for start in range(0, len(rows), BLOCK):
-        total += images[rows[start : start + BLOCK]].sum(axis=0, dtype=np.float64)
+    for start in range(0, len(rows), READ):
+        total += images[rows[start : start + READ]].sum(axis=0, dtype=np.float64)
     return np.asarray(total / (255 * len(rows)), dtype=np.float32)
 
 
@@ -34,6 +40,21 @@ def null_errors(images: Images, mean: Float32[np.ndarray, "s s 3"]) -> Float32[n
     """Mean squared error (n,) of the null model, in the same normalised plain pixels as the reconstruction error."""
     difference = (images.astype(np.float32) / 255 - mean) / np.asarray(STD, np.float32)
     return np.asarray(np.square(difference).mean(axis=(1, 2, 3)), dtype=np.float32)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """Scores that the same models gave before: ``rows`` int64 (n,), for each image of now its row in the arrays, -1 where it is new.
+
+    ``vectors`` f32 (m, d), ``error`` f32 (m,) and ``error_map`` f32 (m, g, g) are as :func:`write_scores` wrote them; ``name`` tells
+    one earlier state from another.
+    """
+
+    name: str
+    rows: Int64[np.ndarray, "n"]
+    vectors: Float32[np.ndarray, "m d"]
+    error: Float32[np.ndarray, "m"]
+    error_map: Float32[np.ndarray, "m g g"]
 
 
 def write_scores(
@@ -44,15 +65,20 @@ def write_scores(
     mean: Float32[np.ndarray, "s s 3"],
     seed: int,
     where: torch.device,
+    earlier: Earlier | None = None,
 ) -> None:
     """Write vectors, error, null_error and error_map of ``images`` into ``work``, resumable block by block.
+
+    Blocks all have one shape, the last one padded, so that an image gets the same bytes whatever is scored beside it: numerical
+    libraries may round differently for another shape. What is known is therefore copied, with the same result as scoring it again.
 
     Args:
         images: u8 (n, s, s, 3) at the autoencoder's size.
         mae_folder: masked autoencoder that scores.
         weights: another encoder for the vectors, or None to take the autoencoder's own from the same pass.
-        mean: the null model's prediction, in [0, 1].
+        mean: the null model's prediction, in [0, 1]; its errors are computed for all images, for it is another one when images come.
         seed: of the masks, the same for every image.
+        earlier: what these models gave for some of the images.
     """
     mae = load_mae(mae_folder).eval().to(where)
     encoder = load_encoder(weights, images.shape[1]).eval().to(where) if weights else None
@@ -63,12 +89,21 @@ def write_scores(
     error = work.open_array("error.npy", (count,), np.float32)
     null = work.open_array("null_error.npy", (count,), np.float32)
     maps = work.open_array("error_map.npy", (count, grid, grid), np.float32)
-    for start, stop in work.blocks(count, BLOCK, "embed"):
-        block = np.asarray(images[start:stop])
+    for start, stop in work.blocks(count, READ, "null model"):
+        null[start:stop] = null_errors(np.asarray(images[start:stop]), mean)
+    fresh, label = np.arange(count), "embed"
+    if earlier is not None:
+        known, fresh = np.flatnonzero(earlier.rows >= 0), np.flatnonzero(earlier.rows < 0)
+        label = f"embed-{earlier.name}"  # the marks of a killed attempt that knew another earlier state are not these
+        for start, stop in work.blocks(len(known), COPIED, f"copy-{earlier.name}"):
+            now, then = known[start:stop], earlier.rows[known[start:stop]]
+            vectors[now], error[now], maps[now] = earlier.vectors[then], earlier.error[then], earlier.error_map[then]
+    for start, stop in work.blocks(len(fresh), BLOCK, label):
+        rows = fresh[start:stop]
+        block = np.asarray(images[np.append(rows, np.repeat(rows[-1], BLOCK - len(rows)))])
         scores = score(mae, normalise(block, where), noise)
         with torch.no_grad():
             found = encoder(encoder.normalise(block)) if encoder else scores.vectors
-        vectors[start:stop] = found.float().cpu().numpy()
-        maps[start:stop] = scores.error_map.cpu().numpy()
-        error[start:stop] = maps[start:stop].mean(axis=(1, 2))
-        null[start:stop] = null_errors(block, mean)
+        vectors[rows] = found.float().cpu().numpy()[: len(rows)]
+        maps[rows] = scores.error_map.cpu().numpy()[: len(rows)]
+        error[rows] = maps[rows].mean(axis=(1, 2))

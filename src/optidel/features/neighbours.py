@@ -7,6 +7,8 @@ from optidel.features.rows import spans
 
 TILE = 2048
 """Rows and columns of one tile: 16 MB of float32."""
+STRIP = 256
+"""Rows compared at once with all before them: what is computed in vain above the diagonal stays small."""
 
 
 def earlier_similarity(rows: Float32[np.ndarray, "c d"]) -> Float32[np.ndarray, "c"]:
@@ -16,11 +18,12 @@ def earlier_similarity(rows: Float32[np.ndarray, "c d"]) -> Float32[np.ndarray, 
         rows: float32 (c, d), unit length, in the order in which they may stay.
     """
     largest = np.full(len(rows), -1.0, dtype=np.float32)
-    for span in spans(len(rows), 1, TILE):
+    later = ~np.tri(min(STRIP, len(rows)), k=-1, dtype=bool)
+    for span in spans(len(rows), 1, STRIP):
         own = rows[span] @ rows[span].T
-        own[np.triu_indices(len(own))] = -1.0
+        np.copyto(own, -1.0, where=later[: len(own), : len(own)])
         largest[span] = own.max(axis=1)
-        for before in spans(span.start, 1, TILE):
+        for before in spans(span.start, 1, TILE * TILE // STRIP):
             largest[span] = np.maximum(largest[span], (rows[span] @ rows[before].T).max(axis=1))
     return np.clip(largest, -1.0, 1.0)
 

@@ -7,20 +7,16 @@ mean the same for every corpus, and the zones are then enlarged to the frame.
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Int, Int16, UInt8
+from jaxtyping import Bool, Int, Int16
 from PIL import Image as Raster
 from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 from scipy.stats import theilslopes
 
 from optidel.arrays import BoolImage, Image, Images
+from optidel.corpus.content import DARK, disk, edge_reach, is_coloured, is_framed, largest, opened, reduced, surround
 
-MEASURE = 512  # px, longest side of the copy that is measured
-DARK = 48  # a frame edge brighter than this is no border; 16 is the black of video, JPEG adds a few levels
-SPREAD = 12  # levels above the edge's own black that still belong to it
-COLOURED = 10  # mean chroma of the lit pixels above which a frame is in colour
-LIT = 0.12  # of the frame, the least a device lights
-WHOLE = 0.6  # of what is not dark, the least that is one lit area where a device frames it
+FRAMED = 0.01  # of the frame that is dark surroundings, the least where a device paints boxes
 STROKE = 32  # levels by which burned-in text stands out from the tissue under it
 STATIC = 0.4  # a group of frames that is constant over more than this is one scene, and tells nothing about overlay
 
@@ -57,19 +53,19 @@ def forbidden(image: Image, overlay: BoolImage | None = None) -> Zones:
             here.
     """
     height, width = image.shape[:2]
-    small = _reduced(image)
-    reach = _reach(small)
-    dark = _surround(small)
-    lit = _largest(_opened(~dark, 2 * reach))
-    coloured = _is_coloured(small, ~dark)
-    if coloured and _is_framed(lit, dark):
+    small = reduced(image)
+    reach = edge_reach(small)
+    dark = surround(small)
+    lit = largest(opened(~dark, 2 * reach))
+    coloured = is_coloured(small, ~dark)
+    if coloured and is_framed(lit, dark):
         border, background = ~lit, np.zeros_like(dark)
     else:
         border = _bands(dark)
         background = dark & ~border
-    border = ndimage.binary_dilation(border, _disk(reach)) if border.any() else border
+    border = ndimage.binary_dilation(border, disk(reach)) if border.any() else border
     found = _text(small, dark, coloured) | (_boxes(small, dark) if coloured else _markers(small, dark))
-    glare = ndimage.binary_dilation(_glare(small), _disk(reach)) if coloured else np.zeros_like(dark)
+    glare = ndimage.binary_dilation(_glare(small), disk(reach)) if coloured else np.zeros_like(dark)
     zones = [_enlarged(zone, height, width) for zone in (border, found, glare & ~found, background)]
     if overlay is not None:
         zones[1] = zones[1] | _enlarged(overlay, height, width)
@@ -90,35 +86,20 @@ def group_overlay(frames: Images) -> BoolImage:
         bool (h, w), True on overlay.
     """
     count, height, width = frames.shape[:3]
-    small = np.stack([_reduced(frame) for frame in frames]) if count else frames
+    small = np.stack([reduced(frame) for frame in frames]) if count else frames
     nothing = np.zeros((height, width), dtype=bool)
     if count < 8:
         return nothing
     middle = np.median(small, axis=0)
     same = (np.abs(small - middle).max(axis=-1) <= 10).mean(axis=0) >= 0.9
     bright = middle.max(axis=-1) > DARK
-    constant = _opened(same & bright, 1)
+    constant = opened(same & bright, 1)
     if constant.sum() > STATIC * max(int(bright.sum()), 1):
         return nothing
     recurring = np.mean([_raised(frame) > STROKE for frame in small], axis=0) >= 0.3
-    reach = _reach(small[0])
-    found = ndimage.binary_dilation(_closed(constant | recurring, 2 * reach), _disk(reach))
+    reach = edge_reach(small[0])
+    found = ndimage.binary_dilation(_closed(constant | recurring, 2 * reach), disk(reach))
     return _enlarged(found, height, width)
-
-
-def _surround(image: Image) -> BoolImage:
-    """Dark pixels connected to the frame's edge, at the level of the edge's own black."""
-    level = image.max(axis=-1)
-    ring = np.concatenate([level[0], level[-1], level[:, 0], level[:, -1]])
-    ring = ring[ring < DARK]
-    if ring.size == 0:
-        return np.zeros(level.shape, dtype=bool)
-    dark = ndimage.median_filter(level, size=3) <= float(np.median(ring)) + SPREAD
-    labels, count = ndimage.label(dark)
-    outer = np.zeros(count + 1, dtype=bool)
-    outer[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
-    outer[0] = False
-    return np.asarray(outer[labels])
 
 
 def _bands(dark: BoolImage) -> BoolImage:
@@ -223,6 +204,8 @@ def _raised(image: Image) -> Int16[np.ndarray, "h w"]:
 
 def _boxes(image: Image, dark: BoolImage) -> BoolImage:
     """Rectangles painted in one flat colour with a sharp edge: scope guides, banners, redaction."""
+    if dark.mean() < FRAMED:  # a light microscope frames nothing, and the empty glass between its cells is as flat as paint
+        return np.zeros_like(dark)
     level = image.astype(np.int16)
     span = (ndimage.maximum_filter(level, size=(5, 5, 1)) - ndimage.minimum_filter(level, size=(5, 5, 1))).max(axis=-1)
     painted = (span <= 8) & ~dark & (level.max(axis=-1) < 250) & (level.max(axis=-1) > DARK)
@@ -248,53 +231,9 @@ def _glare(image: Image) -> BoolImage:
     return np.asarray((image.mean(axis=-1) > max(usual + 60, 215)) & (white > 190))
 
 
-def _is_coloured(image: Image, lit: BoolImage) -> bool:
-    chroma = image.max(axis=-1).astype(np.int16) - image.min(axis=-1)
-    return bool(lit.any() and chroma[lit].mean() > COLOURED)
-
-
-def _is_framed(lit: BoolImage, dark: BoolImage) -> bool:
-    """Whether one lit area holds most of what is not dark: a device's field of view, not cells scattered in the dark."""
-    return bool(lit.mean() >= LIT and lit.sum() >= WHOLE * (~dark).sum())
-
-
-def _largest(mask: BoolImage) -> BoolImage:
-    labels, count = ndimage.label(mask)
-    if count == 0:
-        return mask
-    sizes = np.bincount(labels.ravel())
-    sizes[0] = 0
-    return np.asarray(labels == int(sizes.argmax()))
-
-
-def _opened(mask: BoolImage, radius: int) -> BoolImage:
-    """Opening that does not eat the frame's own corners."""
-    padded = np.pad(mask, 2 * radius, mode="edge")
-    return np.asarray(ndimage.binary_opening(padded, _disk(radius))[2 * radius : -2 * radius, 2 * radius : -2 * radius])
-
-
 def _closed(mask: BoolImage, radius: int) -> BoolImage:
     padded = np.pad(mask, radius)
-    return np.asarray(ndimage.binary_closing(padded, _disk(radius))[radius:-radius, radius:-radius])
-
-
-def _disk(radius: int) -> UInt8[np.ndarray, "d d"]:
-    across = np.arange(-radius, radius + 1)
-    return (across[:, None] ** 2 + across[None, :] ** 2 <= radius * (radius + 0.5)).astype(np.uint8)
-
-
-def _reach(image: Image) -> int:
-    """One per cent of the short side, at least 1 px: how far a blurred edge reaches."""
-    return max(1, round(0.01 * int(min(image.shape[:2]))))
-
-
-def _reduced(image: Image) -> Image:
-    height, width = image.shape[:2]
-    ratio = MEASURE / max(height, width)
-    if ratio >= 1:
-        return image
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    return np.asarray(Raster.fromarray(image).resize(size, Raster.Resampling.BOX))
+    return np.asarray(ndimage.binary_closing(padded, disk(radius))[radius:-radius, radius:-radius])
 
 
 def _enlarged(mask: BoolImage, height: int, width: int) -> BoolImage:

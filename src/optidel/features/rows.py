@@ -9,17 +9,24 @@ from optidel.arrays import Vectors
 
 BLOCK_FLOATS = 1 << 22
 """Numbers in one block: 16 MB of float32."""
+SMALLEST_SQUARE = 1e-24
+"""Squared lengths from here to its inverse are taken as they are; float32 holds them and their parts."""
 
 
 def unit(rows: Float[np.ndarray, "b d"]) -> Float32[np.ndarray, "b d"]:
     """Scale rows to length 1, so that a dot product is a cosine.
 
     Args:
-        rows: float16, float32 or float64 (b, d); finite, no row all zero. Scaled by the largest entry first: no length overflows.
+        rows: float16, float32 or float64 (b, d); finite, no row all zero. No length overflows: extreme rows are first scaled by their
+            largest entry.
     """
-    wide = np.asarray(rows, dtype=np.float64 if rows.dtype == np.float64 else np.float32)
-    scaled = (wide / np.abs(wide).max(axis=1, keepdims=True)).astype(np.float32, copy=False)
-    unit_rows: Float32[np.ndarray, "b d"] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    wide: Float[np.ndarray, "b d"] = rows.astype(np.float64 if rows.dtype == np.float64 else np.float32, copy=False)
+    square = np.einsum("bd,bd->b", wide, wide)
+    extreme = ~((square > SMALLEST_SQUARE) & (square < 1 / SMALLEST_SQUARE))
+    if extreme.any():
+        wide = wide / np.where(extreme, np.abs(wide).max(axis=1), 1)[:, None]
+        square = np.einsum("bd,bd->b", wide, wide)
+    unit_rows: Float32[np.ndarray, "b d"] = (wide / np.sqrt(square)[:, None]).astype(np.float32, copy=False)
     return unit_rows
 
 

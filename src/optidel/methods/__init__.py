@@ -24,6 +24,7 @@ from optidel.methods.log_det import log_det
 from optidel.methods.meddel import meddel
 from optidel.methods.moderate import moderate
 from optidel.methods.optidel import optidel
+from optidel.methods.pvi import pvi
 from optidel.methods.random import random
 from optidel.methods.semdedup import semdedup
 from optidel.methods.ssp import ssp
@@ -41,7 +42,9 @@ class Method:
     """A selection method and what a person needs to know before running it.
 
     ``select`` takes vectors and a count; ``unit`` is what its items are; ``cost`` is time, with n items, m kept, k clusters, d dimensions;
-    ``needs`` names the input required beside vectors (``"difficulty"``) or is empty.
+    ``needs`` names the input required beside vectors (``"difficulty"``) or is empty; ``nested``: a smaller budget keeps the first rows of
+    a larger one, whatever the seed, so one ranking serves all budgets; ``scorer`` is the difficulty a run hands in: reconstruction
+    error, or minus the pointwise V-information.
     """
 
     select: Selector
@@ -50,6 +53,8 @@ class Method:
     paper: str
     cost: str
     needs: str = ""
+    nested: bool = False
+    scorer: Literal["error", "pvi"] = "error"
 
 
 METHODS: dict[str, Method] = {
@@ -59,6 +64,7 @@ METHODS: dict[str, Method] = {
         summary="everything, the reference",
         paper="",
         cost="O(n)",
+        nested=True,
     ),
     "random": Method(
         select=random,
@@ -66,6 +72,7 @@ METHODS: dict[str, Method] = {
         summary="uniform draw, the baseline",
         paper="",
         cost="O(n·d)",
+        nested=True,
     ),
     "meddel": Method(
         select=meddel,
@@ -81,6 +88,17 @@ METHODS: dict[str, Method] = {
         paper="",
         cost="O(n·log n)",
         needs="difficulty",
+        nested=True,
+    ),
+    "pvi": Method(
+        select=pvi,
+        unit="frame",
+        summary="lowest pointwise V-information: predicted hardly better than by the mean image",
+        paper="arXiv 2110.08420",
+        cost="O(n·log n)",
+        needs="difficulty",
+        nested=True,
+        scorer="pvi",
     ),
     "ssp": Method(
         select=ssp,
@@ -88,6 +106,7 @@ METHODS: dict[str, Method] = {
         summary="farthest from (or nearest to) its k-means prototype",
         paper="arXiv 2206.14486",
         cost="O(n·k·d)",
+        nested=True,
     ),
     "moderate": Method(
         select=moderate,
@@ -95,6 +114,7 @@ METHODS: dict[str, Method] = {
         summary="at the median distance from its cluster's centre",
         paper="ICLR 2023, Xia et al.",
         cost="O(n·k·d)",
+        nested=True,
     ),
     "ccs": Method(
         select=ccs,
@@ -110,6 +130,7 @@ METHODS: dict[str, Method] = {
         summary="drawn with a weight of 1 over the kernel density",
         paper="arXiv 2402.09668",
         cost="O(n·k·d + n²·d/k)",
+        nested=True,
     ),
     "kmeans-medoids": Method(
         select=kmeans_medoids,
@@ -144,21 +165,24 @@ METHODS: dict[str, Method] = {
         unit="frame",
         summary="every row close to a kept one",
         paper="arXiv 1708.00489",
-        cost="O(n·m·d), O(m·c·d) in clusters of c rows",
+        cost="O(n·m·d), above 100,000 rows O(n·m·d/√n)",
+        nested=True,
     ),
     "facility-location": Method(
         select=facility_location,
         unit="frame",
         summary="every row has a kept one as similar as possible",
         paper="JMLR 2015, Wei, Iyer & Bilmes",
-        cost="O(n²·d), O(n·c·d) in clusters of c rows",
+        cost="O(n²·d), above 20,000 rows O(n·d)",
+        nested=True,
     ),
     "log-det": Method(
         select=log_det,
         unit="frame",
         summary="kept rows span the largest volume",
         paper="arXiv 1709.05135",
-        cost="O(n·m·(d + m)), less in clusters",
+        cost="O(n·m·(d + m)), above 20,000 rows in parts",
+        nested=True,
     ),
     "optidel": Method(
         select=optidel,

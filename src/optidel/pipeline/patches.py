@@ -9,13 +9,15 @@ import numpy as np
 import polars as pl
 from jaxtyping import Int64
 
-from optidel.arrays import BoolImage
+from optidel.arrays import BoolImage, Image, Images
 from optidel.corpus.decode import fit
 from optidel.corpus.index import Corpus
+from optidel.corpus.readers.nifti import AXES
+from optidel.corpus.reading import place
 from optidel.errors import BudgetError
 from optidel.features.embedding import mean_image, write_scores
-from optidel.features.overlay import forbidden, group_overlay
-from optidel.features.patches import crop, key_patches, refusals
+from optidel.features.overlay import Zones, forbidden, group_overlay
+from optidel.features.patches import PatchOptions, crop, key_patches, refusals
 from optidel.features.prompts import error_points, grid_points
 from optidel.methods import count_for, select
 from optidel.models.masks import MaskGenerator, load_mask_generator, mask_nms
@@ -63,7 +65,7 @@ def patches_step(
         "mae": None if isinstance(mae, Artifact) else mae,
     }
     inputs = {"index": indexed, "embed": embedded} | ({"mae": mae} if isinstance(mae, Artifact) else {})
-    return store.build("patches", make, version=1, config=config, inputs=inputs)
+    return store.build("patches", make, version=2, config=config, inputs=inputs)
 
 
 def candidate_rows(frames: Sequence[Frame], embedded: Artifact, fraction: float, seed: int) -> Int64[np.ndarray, "m"]:
@@ -83,51 +85,63 @@ def _propose(
     options: PatchesSection,
     seed: int,
 ) -> None:
-    overlays = _overlays(corpus, np.random.default_rng(seed))
+    overlays = _overlays(corpus, np.random.default_rng(seed)) if options.filter else {}
+    limits = PatchOptions() if options.filter else PatchOptions(contrast=0.0)
     maps = embedded.array("error_map.npy")
     for start, stop in work.blocks(len(rows), SHARD, "patches"):
-        found: list[KeyPatch] = []
-        for row in rows[start:stop]:
-            frame, image = corpus.frames[row], corpus.image(int(row))
-            zones = forbidden(image, overlays.get(_kind(frame)))
+        found: dict[int, list[KeyPatch]] = {}
+        for row, image in corpus.images(rows[start:stop].tolist()):
+            frame = corpus.frames[row]
+            zones = forbidden(image, overlays.get(_kind(frame))) if options.filter else _nowhere(image)
             if options.prompting == "error":
                 points = error_points(maps[row], frame.height, frame.width, options.points, zones.valid)
             else:
                 points = grid_points(frame.height, frame.width)
             masks = mask_nms(generator(image, points)) if len(points) else []
-            found.extend(key_patches(frame.id, image, masks, zones))
-        work.write_table(f"{PARTS}/patches-{start}.parquet", to_table(KeyPatch, found))
+            found[row] = key_patches(frame.id, image, masks, zones, limits)
+        proposed = [patch for row in sorted(found) for patch in found[row]]
+        work.write_table(f"{PARTS}/patches-{start}.parquet", to_table(KeyPatch, proposed))
     work.write_table("patches.parquet", pl.concat([work.table(f"{PARTS}/patches-{start}.parquet") for start in range(0, len(rows), SHARD)]))
+
+
+def _nowhere(image: Image) -> Zones:
+    """No place of an image (h, w, 3) is forbidden: what ``filter = false`` means."""
+    free = np.zeros(image.shape[:2], dtype=bool)
+    return Zones(border=free, overlay=free, glare=free, background=free)
 
 
 Kind = tuple[str, str | None, int, int]
 
 
 def _kind(frame: Frame) -> Kind:
-    """Frames of one folder, group, and nearly one shape and size come from one kind of device, which burns in the same overlay."""
+    """Frames of one folder, centre, and nearly one shape and size come from one kind of device, which burns in the same overlay."""
     shape, size = 5 * frame.width / frame.height, 2 * math.log2(frame.width * frame.height)
-    return Path(frame.source).parent.as_posix(), frame.group, round(shape), round(size)
+    return Path(frame.source).parent.as_posix(), frame.centre, round(shape), round(size)
 
 
 def _overlays(corpus: Corpus, rng: np.random.Generator) -> dict[Kind, BoolImage]:
     """What is burned in at the same place of many frames of a kind, found on a sample stretched to one size."""
     members = defaultdict(list)
     for row, frame in enumerate(corpus.frames):
-        if not frame.flaw and not frame.locator:  # slices of a volume carry no overlay
+        if not frame.flaw and place(frame)[1].partition(":")[0] not in AXES:  # slices of a volume carry no overlay
             members[_kind(frame)].append(row)
     samples = {kind: np.sort(rng.permutation(rows)[:OVERLAY_SAMPLE]) for kind, rows in members.items() if len(rows) >= 8}
-    return {kind: group_overlay(np.stack([fit(corpus.image(int(row)), OVERLAY_SIZE) for row in rows])) for kind, rows in samples.items()}
+    return {kind: group_overlay(_stretched(corpus, rows)) for kind, rows in samples.items()}
+
+
+def _stretched(corpus: Corpus, rows: Int64[np.ndarray, "m"]) -> Images:
+    return np.stack([fit(image, OVERLAY_SIZE) for _, image in corpus.images(rows.tolist())])
 
 
 def _score(work: Workspace, corpus: Corpus, accepted: list[KeyPatch], mae: Artifact | str, size: int, seed: int) -> None:
     """Crops at the model's size, their vectors, error and null error; the null model is the mean crop."""
     row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
     pixels = work.open_array("pixels.npy", (len(accepted), size, size, 3), np.uint8)
-    last, image = "", None
     for start, stop in work.blocks(len(accepted), 256, "crops"):
-        for row in range(start, stop):
-            patch = accepted[row]
-            if patch.frame != last or image is None:
-                last, image = patch.frame, corpus.image(row_of[patch.frame])
-            pixels[row] = crop(image, patch.box, size)
+        places = defaultdict(list)
+        for number in range(start, stop):
+            places[row_of[accepted[number].frame]].append(number)
+        for row, image in corpus.images(sorted(places)):
+            for number in places[row]:
+                pixels[number] = crop(image, accepted[number].box, size)
     write_scores(work, pixels, mae_folder(mae), None, mean_image(pixels, np.random.default_rng(seed)), seed, device())

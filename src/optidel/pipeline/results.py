@@ -10,7 +10,7 @@ from optidel.evaluation.intervals import difference_interval, mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.pipeline.steps import WHOLE
 from optidel.recipe import Recipe
-from optidel.report.collect import Cell
+from optidel.report.collect import Cell, inputs_of
 from optidel.store import Artifact, Store, Workspace
 
 
@@ -45,7 +45,7 @@ def _references(shared: dict[str, Artifact], cells: Sequence[Cell]) -> dict[str,
         }
         for cell in cells
     ]
-    roles = ("index", "pixels", "warmup", "embed", "patches", "task")
+    roles = ("index", "pixels", "warmup", "embed", "patches", "task", "leaks")
     return {role: name(shared.get(role)) for role in roles} | {"cells": listed}
 
 
@@ -91,7 +91,7 @@ def _seconds_select(cell: Cell, shared: dict[str, Artifact]) -> float:
     if cell.select is None or cell.method in WHOLE:
         return cell.select.seconds if cell.select else 0.0
     steps = [shared.get("warmup"), shared["embed"], cell.select]
-    steps += [shared["patches"], cell.compose] if cell.compose else []
+    steps += [shared["patches"], cell.compose] if "patches" in inputs_of(cell.select) else []
     return sum(step.seconds for step in steps if step)
 
 

@@ -1,6 +1,6 @@
 """The run: which steps follow which, for every method and seed."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -8,21 +8,27 @@ from typing import Any
 
 import polars as pl
 
-from optidel.corpus.index import Corpus, index_step, listing
+from optidel.corpus.index import Corpus, IndexOptions, index_step, listing
 from optidel.errors import RecipeError, nearest
 from optidel.methods import METHODS
 from optidel.models.encoders import load_encoder
 from optidel.models.presets import PRESETS
 from optidel.models.segmenter import Protocol
+from optidel.pipeline.holders import select_holders_step
+from optidel.pipeline.overlap import clean_step, leaks_step
 from optidel.pipeline.patches import patches_step
+from optidel.pipeline.ranking import cut_step
 from optidel.pipeline.results import result_step
+from optidel.pipeline.reuse import earlier_warmup
 from optidel.pipeline.steps import (
+    PRETRAIN,
     WHOLE,
     compose_step,
     embed_step,
     evaluate_step,
     kept_rows,
     pixels_step,
+    pretrain_config,
     pretrain_step,
     select_patches_step,
     select_step,
@@ -32,6 +38,7 @@ from optidel.progress import say
 from optidel.recipe import Recipe, load_recipe, make_recipe
 from optidel.report import write_report
 from optidel.report.collect import Cell
+from optidel.report.leaks import sentence
 from optidel.store import Artifact, Store
 from optidel.training.pretrain import PretrainOptions
 
@@ -67,24 +74,57 @@ def run(recipe: Recipe | dict[str, Any] | str | Path) -> Result:
 class Pipeline:
     """The artifacts of a recipe, each made when first asked for."""
 
-    def __init__(self, recipe: Recipe) -> None:
-        """Check the recipe's names and open the run folder; nothing is computed yet."""
+    def __init__(self, recipe: Recipe, *, base: "Pipeline | None" = None, ranking: float | None = None) -> None:
+        """Check the recipe's names and open the run folder; nothing is computed yet.
+
+        Args:
+            recipe: every option of the run.
+            base: a pipeline over the same corpus, whose index is taken over, so that files that change meanwhile change nothing.
+            ranking: a budget, at least the recipe's. Nested methods (a smaller budget keeps the first of a larger one) rank the frames
+                once, for this budget, and smaller ones are cut from it.
+        """
         for method in recipe.methods:
             if method not in METHODS:
                 raise RecipeError(f"unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}")
         self.recipe = recipe
         self.preset = PRESETS[recipe.preset]
-        self.store = Store(recipe.out)
+        self.store: Store = base.store if base else Store(recipe.out)
+        self.ranking = ranking
+        self._base = base
+        self._seen: set[Path] = base._seen if base else set()
 
     @cached_property
     def index(self) -> Artifact:
-        """Frames and quarantined files."""
-        return self._told(index_step(self.store, Path(self.recipe.images), self.recipe.corpus.axes))
+        """Frames and quarantined files; without the test images, where the recipe drops leaks."""
+        if self._base:
+            return self._base.index
+        if self.recipe.leaks == "drop" and self.leaks:
+            return self._told(clean_step(self.store, self.listed, self.leaks))
+        return self.listed
+
+    @cached_property
+    def leaks(self) -> Artifact | None:
+        """Which test images lie in the corpus; None without a labelled set, or where the recipe does not ask."""
+        if self.recipe.leaks == "off" or not self.recipe.labelled:
+            return None
+        found = leaks_step(self.store, self.listed, self.task, Path(self.recipe.labelled))
+        if found.path not in self._seen:
+            say(f"leaks: {sentence(found, drop=self.recipe.leaks == 'drop')}")
+        return self._told(found)
+
+    @cached_property
+    def listed(self) -> Artifact:
+        """All frames of the folder."""
+        if self._base:
+            return self._base.listed
+        section = self.recipe.corpus
+        options = IndexOptions(**section.model_dump(exclude={"limits"}), **section.limits.model_dump())
+        return self._told(index_step(self.store, Path(self.recipe.images), options))
 
     @cached_property
     def corpus(self) -> Corpus:
         """The indexed corpus."""
-        return Corpus.load(self.index)
+        return self._base.corpus if self._base else Corpus.load(self.index)
 
     @cached_property
     def pixels(self) -> Artifact:
@@ -98,7 +138,9 @@ class Pipeline:
         if options.weights and load_encoder(options.weights, self.preset.size).kind == "vit_mae":
             return options.weights
         schedule = PretrainOptions(steps=options.steps, batch=self.recipe.pretrain.batch, lr=self.recipe.pretrain.lr, sample=options.sample)
-        return self._told(pretrain_step(self.store, "warmup", self.pixels, None, self.recipe.preset, schedule, options.seed, {}))
+        config = pretrain_config(self.recipe.preset, schedule, options.seed)
+        earlier = earlier_warmup(self.store, self.pixels, config, PRETRAIN) if options.reuse else None
+        return self._told(earlier or pretrain_step(self.store, "warmup", self.pixels, None, self.recipe.preset, schedule, options.seed, {}))
 
     @cached_property
     def embed(self) -> Artifact:
@@ -126,15 +168,21 @@ class Pipeline:
 
     def select(self, method: str, seed: int) -> Artifact:
         """What a method keeps."""
+        groups, budget = self.recipe.selection.groups, self.budget(method)
         if METHODS[method].unit == "key patch":
-            budget, options = self.budget(method), self.recipe.optidel
-            return self._told(select_patches_step(self.store, self.patches, options, budget, len(self.corpus), seed))
+            choose = select_patches_step if self.recipe.optidel.composition else select_holders_step
+            return self._told(choose(self.store, self.index, self.patches, self.recipe.optidel, budget, seed, groups))
         embedded = None if method in WHOLE else self.embed
-        return self._told(select_step(self.store, self.index, embedded, method, self.budget(method), seed))
+        # Shares of groups depend on the count, so under a group rule no method is nested.
+        ranked = METHODS[method].nested and groups == "none" and self.ranking is not None and budget < self.ranking
+        selected = self._told(
+            select_step(self.store, self.index, embedded, method, self.ranking if ranked and self.ranking else budget, seed, groups)
+        )
+        return self._told(cut_step(self.store, selected, budget)) if ranked else selected
 
     def compose(self, method: str, seed: int) -> Artifact | None:
         """The new images of a method that makes some."""
-        if METHODS[method].unit != "key patch":
+        if METHODS[method].unit != "key patch" or not self.recipe.optidel.composition:
             return None
         grid, size = self.recipe.optidel.grid, self.preset.size
         return self._told(compose_step(self.store, self.index, self.patches, self.select(method, seed), grid, size, seed))
@@ -158,16 +206,33 @@ class Pipeline:
         """Every method and seed, seed by seed, so that an interrupted run is a fair comparison as far as it got."""
         for seed in self.recipe.seeds:
             for method in (SCRATCH, *self.recipe.methods):
-                scratch = method == SCRATCH
-                yield Cell(
-                    method=method,
-                    budget=0.0 if scratch else self.budget(method),
-                    seed=seed,
-                    select=None if scratch else self.select(method, seed),
-                    compose=None if scratch else self.compose(method, seed),
-                    pretrain=None if scratch else self.pretrain(method, seed),
-                    evaluate={protocol: self.evaluate(method, seed, protocol) for protocol in self.recipe.evaluate.protocols},
-                )
+                yield self.cell(method, seed)
+
+    def cell(self, method: str, seed: int) -> Cell:
+        """One method, or an untrained encoder, at one seed, from its selection to its scores."""
+        scratch = method == SCRATCH
+        return Cell(
+            method=method,
+            budget=0.0 if scratch else self.budget(method),
+            seed=seed,
+            select=None if scratch else self.select(method, seed),
+            compose=None if scratch else self.compose(method, seed),
+            pretrain=None if scratch else self.pretrain(method, seed),
+            evaluate={protocol: self.evaluate(method, seed, protocol) for protocol in self.recipe.evaluate.protocols},
+        )
+
+    def shared(self, methods: Sequence[str]) -> dict[str, Artifact]:
+        """What the cells of ``methods`` have in common, by role."""
+        shared = {"index": self.index, "pixels": self.pixels, "task": self.task}
+        if self.leaks:
+            shared["leaks"] = self.leaks
+        if any(method not in (SCRATCH, *WHOLE) for method in methods):
+            shared["embed"] = self.embed
+            if isinstance(self.mae, Artifact):
+                shared["warmup"] = self.mae
+        if any(method != SCRATCH and METHODS[method].unit == "key patch" for method in methods):
+            shared["patches"] = self.patches
+        return shared
 
     def until(self, step: str) -> list[Artifact]:
         """Go as far as ``step`` for every method and seed, and return its artifacts."""
@@ -182,13 +247,9 @@ class Pipeline:
     def finish(self) -> Result:
         """Everything, the tables and the page."""
         self.task  # noqa: B018  a labelled set that cannot be used should be known before hours of training
+        self.leaks  # noqa: B018  and so should test images in the corpus
         cells = list(self.cells())
-        shared = {"index": self.index, "pixels": self.pixels, "embed": self.embed, "task": self.task}
-        if isinstance(self.mae, Artifact):
-            shared["warmup"] = self.mae
-        if any(METHODS[method].unit == "key patch" for method in self.recipe.methods):
-            shared["patches"] = self.patches
-        result = result_step(self.store, self.recipe, shared, cells)
+        result = result_step(self.store, self.recipe, self.shared(self.recipe.methods), cells)
         report = write_report(self.store.root, result)
         return Result(table=result.table("table.parquet"), cells=result.table("cells.parquet"), report=report)
 
@@ -197,7 +258,3 @@ class Pipeline:
             self._seen.add(artifact.path)
             say(f"{artifact.step:<9} {artifact.path.name}  {artifact.seconds:.1f} s")
         return artifact
-
-    @cached_property
-    def _seen(self) -> set[Path]:
-        return set()

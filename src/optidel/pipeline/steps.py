@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -12,28 +13,38 @@ import torch
 from jaxtyping import Int64
 from PIL import Image as Picture
 
-from optidel.arrays import Images
+from optidel.arrays import Images, Scores
 from optidel.corpus.decode import fit
 from optidel.corpus.index import Corpus, write_pixels
 from optidel.errors import BudgetError
 from optidel.evaluation.metrics import score
 from optidel.evaluation.tasks import load_task
 from optidel.features.clusters import cluster
-from optidel.features.composites import render
+from optidel.features.composites import paste
 from optidel.features.embedding import mean_image, write_scores
 from optidel.methods import METHODS, count_for, select
 from optidel.methods.composition import compose_plan
 from optidel.models.encoders import build_encoder, load_encoder, save_encoder
 from optidel.models.presets import PRESETS
 from optidel.models.segmenter import Protocol
+from optidel.pipeline.reuse import earlier_scores, group_config, group_labels, since_earlier
 from optidel.recipe import EvaluateSection, OptidelSection
 from optidel.records import Composite, Frame, KeyPatch, Rejected, Selection, from_table, to_table
-from optidel.store import Artifact, Store, Workspace
+from optidel.report.collect import inputs_of
+from optidel.store import Artifact, Store, Workspace, digest
 from optidel.training.precision import device
 from optidel.training.pretrain import PretrainOptions, pretrain
 from optidel.training.segmentation import SCHEDULES, predict, train_segmenter
+from optidel.vinformation import Scorer, difficulty
 
 Rows = Int64[np.ndarray, "m"]
+Groups = Literal["none", "spread", "together"]
+PRETRAIN, EMBED = 1, 2
+"""Versions of the code of two steps that look for their own earlier artifacts."""
+
+COMPOSED = 64
+"""Composites made in one pass over the files, and at most made again after a kill."""
+
 SHOWN = 12
 """Test images whose prediction is kept for the report."""
 
@@ -44,7 +55,8 @@ WHOLE = ("full", "random")
 def pixels_step(store: Store, indexed: Artifact, size: int) -> Artifact:
     """Decode every frame once, at the model's size; everything that trains or embeds reads from here."""
     corpus = Corpus.load(indexed)
-    return store.build("pixels", lambda work: write_pixels(work, corpus, size), version=1, config={"size": size}, inputs={"index": indexed})
+    make = partial(write_pixels, corpus=corpus, size=size, store=store)
+    return store.build("pixels", make, version=2, config={"size": size}, inputs={"index": indexed})
 
 
 def pretrain_step(
@@ -66,23 +78,36 @@ def pretrain_step(
             save_encoder(model, work.path / "encoder", PRESETS[preset].size)
             work.write_table("log.parquet", log)
 
-    config = {"preset": preset, "options": asdict(options), "seed": seed}
-    return store.build(name, make, version=1, config=config, inputs={"pixels": pixels, **extra})
+    config = pretrain_config(preset, options, seed)
+    return store.build(name, make, version=PRETRAIN, config=config, inputs={"pixels": pixels, **extra})
+
+
+def pretrain_config(preset: str, options: PretrainOptions, seed: int) -> dict[str, Any]:
+    """What of a pre-training, beside its images, decides the encoder."""
+    return {"preset": preset, "options": asdict(options), "seed": seed}
 
 
 def embed_step(store: Store, pixels: Artifact, mae: Artifact | str, weights: str | None, seed: int) -> Artifact:
-    """Embedding, difficulty and error map of every frame; the vectors come from ``weights`` where given, else from the same pass."""
+    """Embedding, difficulty and error map of every frame; the vectors come from ``weights`` where given, else from the same pass.
+
+    Rows of frames that an earlier state of the corpus held are copied from there.
+    """
     images: Images = pixels.array("pixels.npy")
     own = isinstance(mae, Artifact)
 
     def make(work: Workspace) -> None:
+        earlier = earlier_scores(store, pixels, inputs, config, EMBED)
         mean = mean_image(images, np.random.default_rng(seed))
-        write_scores(work, images, mae_folder(mae), weights, mean, seed, device())
+        write_scores(work, images, mae_folder(mae), weights, mean, seed, device(), earlier)
         work.write_array("mean_image.npy", mean)
+        copied = int((earlier.rows >= 0).sum()) if earlier else 0
+        warmed = isinstance(mae, Artifact) and inputs_of(mae)["pixels"] == pixels.content
+        counts = {"copied": copied, "computed": len(images) - copied, "copied_from": earlier.name if earlier else None}
+        work.write_json("summary.json", counts | {"warmup": mae.path.name if isinstance(mae, Artifact) else None, "warmup_is_own": warmed})
 
     config: dict[str, Any] = {"seed": seed, "weights": weights, "mae": None if own else mae}
     inputs = {"pixels": pixels} | ({"mae": mae} if isinstance(mae, Artifact) else {})
-    return store.build("embed", make, version=1, config=config, inputs=inputs)
+    return store.build("embed", make, version=EMBED, config=config, inputs=inputs)
 
 
 def mae_folder(mae: Artifact | str) -> str:
@@ -90,8 +115,11 @@ def mae_folder(mae: Artifact | str) -> str:
     return str(mae.path / "encoder") if isinstance(mae, Artifact) else mae
 
 
-def select_step(store: Store, indexed: Artifact, embedded: Artifact | None, method: str, budget: float, seed: int) -> Artifact:
-    """Choose whole frames; ``embedded`` is None for the methods that look at no image."""
+def select_step(
+    store: Store, indexed: Artifact, embedded: Artifact | None, method: str, budget: float, seed: int, groups: Groups = "none"
+) -> Artifact:
+    """Choose whole frames; ``embedded`` is None for the methods that look at no image, ``groups`` is the rule for frames that belong
+    together."""
     frames = from_table(Frame, indexed.table("frames.parquet"))
 
     def make(work: Workspace) -> None:
@@ -103,15 +131,18 @@ def select_step(store: Store, indexed: Artifact, embedded: Artifact | None, meth
                 f"{method}: budget {budget:g} asks for {count} of {len(frames)} frames, {len(rows)} are not blank or dark; lower it"
             )
         vectors = embedded.array("vectors.npy") if embedded else _hash_vectors(frames)
-        difficulty = embedded.array("error.npy")[rows] if embedded else None
-        selection = select(vectors if sound.all() else vectors[rows], method, count, difficulty=difficulty, seed=seed)
+        hard = hardness(embedded, METHODS[method].scorer, rows) if embedded else None
+        rule: dict[str, Any] = {} if groups == "none" else {"groups": group_labels([frames[row] for row in rows]), "group_rule": groups}
+        selection = select(vectors if sound.all() else vectors[rows], method, count, difficulty=hard, seed=seed, **rule)
         table = selection_table([frames[row].id for row in rows], rows, selection)
+        work.content = kept_content(table)
         flawed = [frame for frame in frames if method not in WHOLE and frame.flaw]
         work.write_table("selection.parquet", pl.concat([table, _dropped(flawed, {frame.id: i for i, frame in enumerate(frames)})]))
         summary = {"method": method, "budget": budget, "seed": seed, "unit": "frame", "items": len(frames), "kept": count}
-        work.write_json("summary.json", summary)
+        summary |= {"index": indexed.content}
+        work.write_json("summary.json", summary | since_earlier(store, indexed, summary, table.filter("kept")["id"].to_list()))
 
-    config = {"method": method, "budget": budget, "seed": seed}
+    config = {"method": method, "budget": budget, "seed": seed} | group_config(frames, groups)
     inputs = {"index": indexed} | ({"embed": embedded} if embedded else {})
     return store.build("select", make, version=1, config=config, inputs=inputs)
 
@@ -141,6 +172,11 @@ def selection_table(ids: Sequence[str], items: Rows, selection: Selection) -> pl
     )
 
 
+def kept_content(table: pl.DataFrame) -> str:
+    """What training on a selection depends on: which items, in which order. Equal choices then share their encoder."""
+    return digest(b"kept", table.filter(pl.col("kept")).sort("rank")["item"].to_numpy().astype("<i8").tobytes())
+
+
 def _dropped(frames: Sequence[Frame], row_of: dict[str, int]) -> pl.DataFrame:
     nothing = Selection(
         indices=np.empty(0, np.int64),
@@ -152,15 +188,25 @@ def _dropped(frames: Sequence[Frame], row_of: dict[str, int]) -> pl.DataFrame:
     return selection_table([frame.id for frame in frames], np.array([row_of[frame.id] for frame in frames], np.int64), nothing)
 
 
+def hardness(scored: Artifact, scorer: Scorer, rows: Rows | slice = slice(None)) -> Scores:
+    """Difficulty of frames or key patches, higher is harder: of all that an artifact scored, or of ``rows``."""
+    error, null_error = (np.asarray(scored.array(f"{name}.npy")[rows], np.float64) for name in ("error", "null_error"))
+    return difficulty(error, null_error, scorer)
+
+
 def kept_rows(selected: Artifact) -> Rows:
     """Items kept, best first."""
     table = selected.table("selection.parquet").filter(pl.col("kept")).sort("rank")
     return table["item"].to_numpy().astype(np.int64)
 
 
-def select_patches_step(store: Store, patched: Artifact, options: OptidelSection, budget: float, frames: int, seed: int) -> Artifact:
-    """Choose key patches: as many as fill the composites that the budget buys."""
+def select_patches_step(
+    store: Store, indexed: Artifact, patched: Artifact, options: OptidelSection, budget: float, seed: int, groups: Groups = "none"
+) -> Artifact:
+    """Choose key patches: as many as fill the composites that the budget buys; a patch belongs to its frame's group."""
+    corpus = from_table(Frame, indexed.table("frames.parquet"))
     patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
+    frames = len(corpus)
     composites = count_for(budget, frames)
     count = composites * options.grid
 
@@ -170,19 +216,21 @@ def select_patches_step(store: Store, patched: Artifact, options: OptidelSection
                 f"optidel: budget {budget:g} of {frames} frames is {composites} composites of {options.grid} key patches, {count} in all, "
                 f"but there are {len(patches)}; lower the budget, raise patches.points or patches.candidates, or lower optidel.grid"
             )
-        error = np.asarray(patched.array("error.npy"), np.float64)
-        difficulty = error if options.scorer == "error" else error - np.asarray(patched.array("null_error.npy"), np.float64)
-        vectors = patched.array("vectors.npy")
-        selection = select(vectors, "optidel", count, difficulty=difficulty, seed=seed, diversity=options.diversity)
+        hard, vectors = hardness(patched, options.scorer), patched.array("vectors.npy")
+        rule: dict[str, Any] = {}
+        if groups != "none":
+            group_of = dict(zip((frame.id for frame in corpus), group_labels(corpus), strict=True))
+            rule = {"groups": [group_of[patch.frame] for patch in patches], "group_rule": groups}
+        selection = select(vectors, "optidel", count, difficulty=hard, seed=seed, diversity=options.diversity, **rule)
         ids = [f"{patch.frame}@{','.join(map(str, patch.box))}" for patch in patches]
         work.write_table("selection.parquet", selection_table(ids, np.arange(len(ids)), selection))
-        unit = METHODS["optidel"].unit
-        work.write_json(
-            "summary.json", {"method": "optidel", "budget": budget, "seed": seed, "unit": unit, "items": len(ids), "kept": count}
-        )
+        summary = {"method": "optidel", "budget": budget, "seed": seed, "unit": METHODS["optidel"].unit, "items": len(ids), "kept": count}
+        summary |= {"index": indexed.content}
+        work.write_json("summary.json", summary | since_earlier(store, indexed, summary, [ids[row] for row in selection.indices]))
 
     config = {"method": "optidel", "options": options.model_dump(mode="json"), "budget": budget, "frames": frames, "seed": seed}
-    return store.build("select", make, version=1, config=config, inputs={"patches": patched})
+    config |= group_config(corpus, groups)
+    return store.build("select", make, version=2, config=config, inputs={"patches": patched})
 
 
 def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: Artifact, grid: int, size: int, seed: int) -> Artifact:
@@ -199,12 +247,17 @@ def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: A
         work.write_table("composites.parquet", to_table(Composite, plan))
         pixels = work.open_array("pixels.npy", (len(plan), size, size, 3), np.uint8)
         row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
-        for start, stop in work.blocks(len(plan), 16, "compose"):
-            for row in range(start, stop):
-                image = render(plan[row], lambda frame: corpus.image(row_of[frame]))
-                with work.writing(f"images/{plan[row].id}.png") as path:
+        for start, stop in work.blocks(len(plan), COMPOSED, "compose"):
+            made = np.empty((stop - start, side, side, 3), np.uint8)
+            wanted = sorted({row_of[source] for composite in plan[start:stop] for source in composite.sources})
+            for row, image in corpus.images(wanted):  # one pass over each file, whichever composites its frames are for
+                name = corpus.frames[row].id
+                for canvas, composite in zip(made, plan[start:stop], strict=True):
+                    paste(canvas, composite, name, image)
+            for number, image in enumerate(made, start):
+                with work.writing(f"images/{plan[number].id}.png") as path:
                     Picture.fromarray(image).save(path, format="PNG")
-                pixels[row] = fit(image, size)
+                pixels[number] = fit(image, size)
 
     config = {"grid": grid, "size": size, "seed": seed}
     inputs = {"index": indexed, "patches": patched, "select": selected}
@@ -222,15 +275,19 @@ def task_step(store: Store, folder: Path, size: int, options: EvaluateSection, l
     """Read the labelled set at the model's size and split it; the split is the same for every method and seed."""
 
     def make(work: Workspace) -> None:
-        task = load_task(folder, size, train=options.train, test=options.test, seed=0)
+        task = load_task(folder, size, train=options.train, test=options.test, seed=0, group=options.group)
         work.write_array("images.npy", task.images)
         work.write_array("masks.npy", task.masks)
-        work.write_table("items.parquet", pl.DataFrame({"id": task.ids.tolist(), "split": task.split.tolist()}))
+        schema = {"id": pl.String, "split": pl.String, "source": pl.String, "group": pl.String}
+        items = pl.DataFrame({"id": task.ids.tolist(), "split": task.split.tolist(), "source": task.sources, "group": task.groups}, schema)
+        work.write_table("items.parquet", items)
         work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
         work.write_json("summary.json", {"name": task.name, "classes": task.classes})
 
-    config = {"size": size, "train": options.train, "test": options.test, "listing": listing}
-    return store.build("task", make, version=1, config=config)
+    config: dict[str, Any] = {"size": size, "train": options.train, "test": options.test, "listing": listing, "group": options.group}
+    if options.group and Path(options.group).is_file():
+        config["manifest"] = digest(Path(options.group).read_bytes())
+    return store.build("task", make, version=2, config=config)
 
 
 def evaluate_step(
@@ -270,6 +327,6 @@ def evaluate_step(
             {"miou": scores.miou, "dice": scores.mdice, "n_train": len(train), "n_test": len(test), "classes": classes},
         )
 
-    config = {"preset": preset, "protocol": protocol, "options": options.model_dump(mode="json"), "seed": seed}
+    config = {"preset": preset, "protocol": protocol, "options": options.model_dump(mode="json", include={"steps", "batch"}), "seed": seed}
     inputs = {"task": task} | ({"encoder": encoder} if encoder else {})
     return store.build("evaluate", make, version=1, config=config, inputs=inputs)

@@ -94,6 +94,7 @@ class Run:
     embed: Artifact | None
     patches: Artifact | None
     task: Artifact | None
+    leaks: Artifact | None
     cells: tuple[Cell, ...]
     scores: tuple[Score, ...]
     measured: tuple[Measured, ...]
@@ -116,10 +117,21 @@ class Run:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Every artifact the report draws on, once each."""
-        shared = (self.index, self.pixels, self.warmup, self.embed, self.patches, self.task)
+        shared = (self.index, self.pixels, self.warmup, self.embed, self.patches, self.task, self.leaks)
         own = (step for cell in self.cells for step in (cell.select, cell.compose, cell.pretrain, *cell.evaluate.values()))
         found = [artifact for artifact in (*shared, *own, self.result) if artifact is not None]
         return tuple({artifact.path.name: artifact for artifact in found}.values())
+
+
+def open_store(root: Path) -> Store:
+    """The store of an existing run folder.
+
+    Raises:
+        InputError: the folder holds no run.
+    """
+    if not (root / "run.json").is_file():
+        raise InputError(f"{root} holds no run of OptiDEL (no run.json); pass the folder given to `optidel run … --out`")
+    return Store(root)
 
 
 def read_run(root: Path, result: Artifact | None = None) -> Run:
@@ -132,9 +144,7 @@ def read_run(root: Path, result: Artifact | None = None) -> Run:
     Raises:
         InputError: the folder holds no run, nothing of it is finished, or an artifact that the result names is gone.
     """
-    if not (root / "run.json").is_file():
-        raise InputError(f"{root} holds no run of OptiDEL (no run.json); pass the folder given to `optidel run … --out`")
-    artifacts = Store(root).artifacts()
+    artifacts = open_store(root).artifacts()
     by_step = {step: [artifact for artifact in artifacts if artifact.step == step] for step in {artifact.step for artifact in artifacts}}
     result = result or (by_step["result"][-1] if "result" in by_step else None)
     if result is not None:
@@ -142,6 +152,7 @@ def read_run(root: Path, result: Artifact | None = None) -> Run:
     if "index" not in by_step:
         raise InputError(f"nothing in the run {root} is finished yet; start with `optidel index IMAGES --out {root}` or `optidel run`")
     newest = {step: found[-1] for step, found in by_step.items()}
+    newest["index"] = [artifact for artifact in artifacts if artifact.step in ("index", "clean")][-1]
     cells = tuple(_cell_so_far(select, by_step) for select in by_step.get("select", []))
     return _run(root, None, newest, cells)
 
@@ -183,6 +194,7 @@ def _run(root: Path, result: Artifact | None, shared: Mapping[str, Artifact], ce
         embed=shared.get("embed"),
         patches=shared.get("patches"),
         task=shared.get("task"),
+        leaks=shared.get("leaks"),
         cells=cells,
         scores=_rows(Score, result.table("table.parquet")) if result else (),
         measured=_rows(Measured, result.table("cells.parquet")) if result else (),

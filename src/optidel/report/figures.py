@@ -40,7 +40,7 @@ SYMBOLS = (
     "bowtie",
     "hourglass",
 )
-SCORERS = {"error": "reconstruction error", "pvi": "reconstruction error minus the null model's"}
+SCORERS = {"error": "reconstruction error", "pvi": "minus pointwise V-information, nats per value,"}
 BINS = 120
 """Points of a loss curve: each is the mean of one bin of steps."""
 
@@ -86,7 +86,7 @@ def whiskers(scores: Sequence[Score], methods: Sequence[str], of: str) -> Figure
         figure.add_vline(x=baseline, line={"width": 1, "dash": "dot", "color": COLOURS["scratch"]})
     title = "mIoU − random (dotted: none)" if of == "difference" else "mIoU (dotted: from scratch)"
     figure.update_yaxes(autorange="reversed", automargin=True)
-    return _finish(figure, title, "", height=90 + 26 * max(len(rows), 2), legend=False)
+    return finish(figure, title, "", height=90 + 26 * max(len(rows), 2), legend=False)
 
 
 def against_budget(run: Run, protocol: str) -> Figure:
@@ -135,7 +135,7 @@ def against_budget(run: Run, protocol: str) -> Figure:
             hovertemplate=f"from scratch: {row.miou:.3f}<extra></extra>",
         )
     figure.update_xaxes(type="log", tickvals=sizes, ticktext=[f"{size:,}" for size in sizes])
-    return _finish(figure, "pre-training images", "mIoU", height=380, legend=True)
+    return finish(figure, "pre-training images", "mIoU", height=380, legend=True)
 
 
 def losses(run: Run) -> Figure | None:
@@ -161,7 +161,7 @@ def losses(run: Run) -> Figure | None:
             hovertemplate=f"{name}: %{{y:.4f}} at step %{{x}}<extra></extra>",
         )
         shown.add(name)
-    return _finish(figure, "optimizer step", "loss", height=380, legend=True) if shown else None
+    return finish(figure, "optimizer step", "loss", height=380, legend=True) if shown else None
 
 
 def _binned(log: pl.DataFrame) -> pl.DataFrame:
@@ -187,7 +187,7 @@ def difficulty(values: Float[np.ndarray, "n"], chosen: Float[np.ndarray, "m"], u
         counts = np.histogram(part, edges)[0].tolist()
         figure.add_bar(x=centres, y=counts, name=name, marker={"color": colour}, hovertemplate="%{x:.3g}: %{y}<extra></extra>")
     figure.update_layout(barmode="overlay", bargap=0.05)
-    return _finish(figure, f"{SCORERS[scorer]} of each {unit}", plural(unit), height=300, legend=True)
+    return finish(figure, f"{SCORERS[scorer]} of each {unit}", plural(unit), height=300, legend=True)
 
 
 def seconds_of_steps(costs: Sequence[StepCost]) -> Figure:
@@ -204,10 +204,11 @@ def seconds_of_steps(costs: Sequence[StepCost]) -> Figure:
         hovertemplate="%{y}: %{x:.1f} s<extra></extra>",
     )
     figure.update_yaxes(autorange="reversed", automargin=True)
-    return _finish(figure, "seconds", "", height=90 + 28 * len(costs), legend=False)
+    return finish(figure, "seconds", "", height=90 + 28 * len(costs), legend=False)
 
 
-def _finish(figure: Figure, x: str, y: str, *, height: int, legend: bool) -> Figure:
+def finish(figure: Figure, x: str, y: str, *, height: int, legend: bool) -> Figure:
+    """Axis titles and margins that every figure has."""
     axis = {"zeroline": False, "automargin": True}
     figure.update_layout(
         template={},

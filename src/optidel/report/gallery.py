@@ -16,6 +16,7 @@ from optidel.report.collect import PROTOCOLS, Cell, Run
 from optidel.report.numbers import FULL, OURS
 from optidel.report.pictures import Mark, Outline, Pictures, Tile, data_uri, outlines, picture_tile
 from optidel.store import Artifact
+from optidel.vinformation import difficulty
 
 KEPT, PAIRS = 8, 4
 """Kept items and pairs of dropped item and twin shown for each method: one line each, so that twelve methods still make one page."""
@@ -69,8 +70,8 @@ class Made:
 class Extremes:
     """Items at both ends of the difficulty order.
 
-    ``values`` (n,) are what orders them, higher is harder: with scorer ``error`` the reconstruction error, with ``pvi`` that minus the null
-    model's; ``chosen`` are those of optidel's choice.
+    ``values`` (n,) are what orders them, higher is harder: with scorer ``error`` the reconstruction error, with ``pvi`` minus the pointwise
+    V-information in nats per value; ``chosen`` are those of optidel's choice.
     """
 
     unit: str
@@ -233,14 +234,16 @@ def extremes(run: Run, pictures: Pictures, count: int = 8) -> Extremes | None:
     unit = "key patch" if run.patches else "frame"
     scorer = run.recipe.optidel.scorer if run.recipe else "error"
     errors, null = (np.asarray(measured.array(name), dtype=np.float64) for name in ("error.npy", "null_error.npy"))
-    values = errors if scorer == "error" else errors - null
+    values = difficulty(errors, null, scorer)
     order = np.argsort(-values, kind="stable")
     items = Items(run, pictures, unit)
 
     def show(row: int) -> Tile:
         return items.tile(row, note=f"error {errors[row]:.3g}, null {null[row]:.3g}")
 
-    ours = next((cell.select for cell in run.examples if cell.method == OURS and cell.select and unit == "key patch"), None)
+    # Without composition optidel chooses frames, which are not among the items here.
+    found = [cell.select for cell in run.examples if cell.method == OURS and cell.select]
+    ours = next((select for select in found if unit == select.json("summary.json")["unit"] == "key patch"), None)
     chosen = [] if ours is None else ours.table("selection.parquet").filter("kept")["item"].to_list()
     half = min(count, len(order) // 2)
     return Extremes(

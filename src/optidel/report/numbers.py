@@ -7,14 +7,14 @@ from functools import reduce
 import numpy as np
 
 from optidel.evaluation.intervals import Interval
-from optidel.report.collect import PROTOCOLS, Cell, Run, Score
+from optidel.report.collect import PROTOCOLS, Cell, Run, Score, inputs_of
 from optidel.store import Artifact
 
 CHANCE = "random"
 SCRATCH = "scratch"
 FULL = "full"
 OURS = "optidel"
-STEPS = ("index", "pixels", "warmup", "embed", "patches", "task", "select", "compose", "pretrain", "evaluate", "result")
+STEPS = ("index", "clean", "pixels", "warmup", "embed", "patches", "task", "leaks", "select", "compose", "pretrain", "evaluate", "result")
 UNINFORMED = (CHANCE, FULL)
 """Methods that look at no image before they choose: neither the warm-up nor the embedding is their cost."""
 
@@ -169,7 +169,7 @@ def break_even(run: Run) -> tuple[BreakEven, ...]:
 def _preparing(run: Run, cell: Cell) -> float:
     if cell.method in UNINFORMED or cell.select is None:
         return 0.0
-    patches = run.patches if cell.select.json("summary.json")["unit"] == "key patch" else None
+    patches = run.patches if "patches" in inputs_of(cell.select) else None
     return reduce(lambda seconds, artifact: seconds + _seconds(artifact), (run.warmup, run.embed, patches), 0.0)
 
 

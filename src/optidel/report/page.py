@@ -15,7 +15,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from optidel.recipe import Recipe
-from optidel.report import figures, gallery, numbers
+from optidel.report import figures, gallery, leaks, numbers, vinformation
 from optidel.report.collect import PROTOCOLS, Run, Score, read_run
 from optidel.report.output import replacing
 from optidel.report.pictures import Pictures
@@ -100,6 +100,7 @@ def render(run: Run) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["plot"] = _plot
     environment.filters.update(signed=numbers.signed, percent=numbers.percent, duration=duration, plural=numbers.plural)
     return environment.get_template("template.html.j2").render(
         run=run,
@@ -108,6 +109,7 @@ def render(run: Run) -> str:
         facts=_facts(run),
         quarantined=_quarantined(run.rejected),
         verdict=numbers.verdict(run),
+        leaks=leaks.section(run),
         tables=_tables(run),
         budget_plots=_budget_plots(run),
         loss_plot=_plot("losses", "Loss of pre-training", figures.losses(run)),
@@ -122,6 +124,7 @@ def render(run: Run) -> str:
             "difficulty", "Histogram of difficulty", figures.difficulty(extremes.values, extremes.chosen, extremes.unit, extremes.scorer)
         ),
         segmentations=gallery.segmentations(run),
+        vinformation=vinformation.section(run),
         costs=costs,
         cost_plot=_plot("cost", "Seconds of each step", figures.seconds_of_steps(costs)),
         break_even=numbers.break_even(run),
@@ -142,11 +145,17 @@ def duration(seconds: float) -> str:
 def to_toml(recipe: Recipe) -> str:
     """The recipe as TOML that ``optidel run --config`` reads back; options left unset are left out."""
     values = recipe.model_dump(mode="json", exclude_none=True)
-    plain = [f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in values.items() if not isinstance(value, dict)]
+    plain = [f"{name} = {_toml(value)}" for name, value in values.items() if not isinstance(value, dict)]
     for section, options in values.items():
         if isinstance(options, dict):
-            plain += ["", f"[{section}]", *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in options.items())]
+            plain += ["", f"[{section}]", *(f"{name} = {_toml(value)}" for name, value in options.items())]
     return "\n".join(plain) + "\n"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{ " + ", ".join(f"{name} = {_toml(inner)}" for name, inner in value.items()) + " }"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _title(run: Run) -> str:
@@ -191,6 +200,7 @@ def _facts(run: Run) -> tuple[Fact, ...]:
         ("Seeds", ", ".join(map(str, sorted({cell.seed for cell in run.cells})))),
         ("Pre-training", _joined(f"{row.objective}, equal {row.compute} for every method" for row in run.measured)),
         ("Encoder", _encoder_text(run)),
+        ("Changes", _changes_text(run)),
         ("Key patches", _patches_text(run.patches)),
     ]
     return tuple(Fact(name=name, value=value) for name, value in facts if value)
@@ -222,8 +232,21 @@ def _encoder_text(run: Run) -> str:
     if run.warmup is None:
         return given
     log = run.warmup.table("log.parquet")
-    own = f"masked autoencoder warmed up on the corpus itself, {log['step'][-1] + 1:,} steps, last loss {log['loss'][-1]:.3f}"
+    known = run.embed and (run.embed.path / "summary.json").exists() and not run.embed.json("summary.json").get("warmup_is_own", True)
+    where = "an earlier state of the corpus" if known else "the corpus itself"
+    own = f"masked autoencoder warmed up on {where}, {log['step'][-1] + 1:,} steps, last loss {log['loss'][-1]:.3f}"
     return f"features from {given}; difficulty from a {own}" if given else own
+
+
+def _changes_text(run: Run) -> str:
+    """What happened to the corpus since the choices of the same methods before, where there were any."""
+    for cell in run.cells:
+        since = cell.select.json("summary.json").get("since") if cell.select else None
+        if since:
+            frames = f"{since['added']:,} frames added, {since['removed']:,} removed, {since['changed']:,} changed"
+            stays = f"{since['still_kept']:,} of the {since['kept_earlier']:,} that {cell.method} chose then stay"
+            return f"since {since['earlier']}: {frames}; {stays}"
+    return ""
 
 
 def _patches_text(patches: Artifact | None) -> str:

@@ -4,7 +4,6 @@ import base64
 import io
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
-from optidel.corpus.decode import read_frame, to_image
+from optidel.corpus.index import Corpus
 from optidel.records import Box, Frame
 from optidel.report.collect import Run
 
@@ -60,13 +59,13 @@ class Pictures:
     def __init__(self, run: Run) -> None:
         """See the class."""
         self._run = run
-        self._root = Path(run.index.json("index.json")["root"])
+        self._corpus = Corpus.load(run.index)
         self._thumbnails = None if run.pixels is None else run.pixels.array("pixels.npy")
         self.frame = lru_cache(maxsize=256)(self._frame)
 
     def record(self, row: int) -> Frame:
         """The frame of a row of frames.parquet."""
-        return Frame(**self._run.frames.row(row, named=True))
+        return self._corpus.frames[row]
 
     def row(self, frame: str) -> int:
         """The row of a frame's id."""
@@ -90,7 +89,7 @@ class Pictures:
 
     def _frame(self, row: int) -> Image.Image:
         record = self.record(row)
-        original = self._original(record)
+        original = self._original(row)
         if original is not None:
             return original
         if self._thumbnails is None:
@@ -99,10 +98,11 @@ class Pictures:
         size = (max(1, round(record.width * scale)), max(1, round(record.height * scale)))
         return Image.fromarray(self._thumbnails[row]).resize(size, Image.Resampling.BICUBIC)
 
-    def _original(self, record: Frame) -> Image.Image | None:
+    def _original(self, row: int) -> Image.Image | None:
         """The frame from the corpus, or None where it is gone, cannot be read or has changed its size."""
+        record = self._corpus.frames[row]
         try:
-            image = to_image(read_frame(self._root / record.source, record.locator))
+            image = self._corpus.image(row)
         except Exception:  # a decoder raises anything on a file that changed since; the page then shows the thumbnail
             return None
         return Image.fromarray(image) if image.shape[:2] == (record.height, record.width) else None

@@ -1,0 +1,194 @@
+"""Runs the cells of a bench into one store, each once, whoever else is running them."""
+
+import json
+import traceback
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from optidel.benchmark.plan import Bench, Cell, cells, key_of, method_of, recipe_of
+from optidel.benchmark.shards import part_of
+from optidel.benchmark.stopping import decided
+from optidel.benchmark.tables import RECORDS, Record, collect, image_scores_of, read_record, write_atomically
+from optidel.errors import OptidelError, StoreError
+from optidel.pipeline.overlap import clean_step
+from optidel.pipeline.results import cell_table
+from optidel.pipeline.run import SCRATCH, Pipeline
+from optidel.progress import say
+from optidel.store import Store
+from optidel.training.precision import device
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a bench ended: ``cells`` planned (for this shard), and records of those that are done, failed, or left out by the stop rule."""
+
+    cells: int
+    done: int
+    stopped: int
+    failed: tuple[Record, ...]
+
+
+def run_bench(bench: Bench, out: Path | str, *, shard: tuple[int, int] | None = None) -> Outcome:
+    """Run every cell that is not done; a failed one is recorded with its reason and does not stop the others.
+
+    Args:
+        bench: what to run.
+        out: run folder; made, or continued. Several processes may run into it at once: each takes the next cell that nobody works on.
+        shard: (i, n), the i-th of n parts, from 0. Parts run anywhere and are merged by copying their run folders together.
+
+    Returns:
+        The counts, and the records of the failed cells.
+
+    Raises:
+        OptidelError: corpus or labelled sets cannot be used, or the disk is full or read-only; what was computed stays.
+    """
+    runner = Runner(bench, Path(out))
+    planned = cells(bench)
+    mine = planned if shard is None else part_of(bench, planned, *shard)
+    runner.prepare(mine)
+    runner.run(mine)
+    collect(bench, runner.root)
+    records = [record for cell in mine if (record := runner.recorded(cell))]
+    states = [record.state for record in records]
+    return Outcome(
+        cells=len(mine),
+        done=states.count("done"),
+        stopped=states.count("stopped"),
+        failed=tuple(record for record in records if record.state == "failed"),
+    )
+
+
+class Runner:
+    """A bench in a run folder. ``cells/KEY.json`` says how each cell ended; artifacts are shared through the store."""
+
+    def __init__(self, bench: Bench, out: Path) -> None:
+        """Open or create the run folder; nothing is computed yet."""
+        self.bench = bench
+        self.root = Store(out).root
+        self._pipelines: dict[str, Pipeline] = {}
+        self._broken: dict[tuple[Any, ...], str] = {}
+        (self.root / RECORDS).mkdir(exist_ok=True)
+        write_atomically(self.root / "bench.json", json.dumps(bench.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+
+    @cached_property
+    def base(self) -> Pipeline:
+        """A pipeline over the corpus; all others take its index over."""
+        first = cells(self.bench)[0]
+        return Pipeline(recipe_of(self.bench, first, str(self.root)))
+
+    @property
+    def ranking(self) -> float:
+        """The largest budget below all: what nested methods rank for."""
+        return max((cell.budget for cell in cells(self.bench) if cell.budget < 1), default=1.0)
+
+    def pipeline(self, cell: Cell) -> Pipeline:
+        """The pipeline of a cell's recipe; cells that differ in method, seed or protocol alone share it."""
+        recipe = recipe_of(self.bench, cell, str(self.root))
+        key = recipe.model_copy(update={"methods": ("full",), "seeds": (0,)}).model_dump_json()
+        if key not in self._pipelines:
+            self._pipelines[key] = Pipeline(recipe, base=self.base, ranking=self.ranking)
+        return self._pipelines[key]
+
+    def prepare(self, mine: Iterable[Cell]) -> None:
+        """Read the corpus and every labelled set first: what cannot be used should be known before hours of training.
+
+        Where the recipe drops test images from the corpus, those of every task go, whichever tasks this part runs: an encoder serves all.
+        """
+        for cell in {cell.task: cell for cell in cells(self.bench)}.values():
+            pipeline = self.pipeline(cell)
+            found = pipeline.leaks
+            if found and pipeline.recipe.leaks == "drop":
+                self.base.index = clean_step(self.base.store, self.base.index, found)
+        self._pipelines.clear()  # they may have taken an index over that still held test images
+        say(f"{len(self.base.corpus)} frames")
+        for cell in {cell.task: cell for cell in mine}.values():
+            self.pipeline(cell).task  # noqa: B018
+
+    def run(self, mine: Iterable[Cell]) -> None:
+        """Every cell, in order; one that another process works on is put off, and waited for at the end."""
+        waiting = deque((cell, 0.0) for cell in mine)
+        while waiting:
+            cell, patience = waiting.popleft()
+            lock = FileLock(self.root / ".locks" / f"cell-{key_of(self.bench, cell)}.lock")
+            try:
+                with lock.acquire(timeout=patience):
+                    if not self.is_done(cell):
+                        self._attempt(cell)
+            except Timeout:
+                waiting.append((cell, -1))
+
+    def recorded(self, cell: Cell) -> Record | None:
+        """How the cell ended, if it did."""
+        return read_record(self.root, key_of(self.bench, cell))
+
+    def is_done(self, cell: Cell) -> bool:
+        """Whether the cell's number is there, of the same corpus and labelled set; left-out cells are judged again."""
+        record = self.recorded(cell)
+        if record is None or record.state != "done" or record.artifacts["evaluate"] is None:
+            return False
+        same = record.contents == self._contents(cell)
+        return same and (self.root / record.artifacts["evaluate"]).is_dir()
+
+    def _contents(self, cell: Cell) -> dict[str, str]:
+        return {"index": self.base.index.content, "task": self.pipeline(cell).task.content}
+
+    def _attempt(self, cell: Cell) -> None:
+        """Compute and record one cell."""
+        blank = Record(cell=cell, state="failed", reason="", row=None, artifacts={}, contents=self._contents(cell))
+        try:
+            if reason := decided(self.bench, cell, self.scores):
+                self._write(replace(blank, state="stopped", reason=reason))
+            elif cell.training in self._broken:
+                self._write(replace(blank, reason=self._broken[cell.training]))
+            else:
+                self._write(self._compute(cell, blank))
+        except StoreError:
+            raise  # a full disk fails every cell alike
+        except Exception as error:
+            own = isinstance(error, OptidelError)
+            reason = str(error) if own else f"{type(error).__name__}: {error}; {_place(error)}"
+            say(f"failed: {name_of(cell)}: {reason}")
+            self._write(replace(blank, reason=reason))
+
+    def _compute(self, cell: Cell, blank: Record) -> Record:
+        pipeline, method = self.pipeline(cell), SCRATCH if cell.method == SCRATCH else method_of(self.bench, cell.method)
+        say(f"cell      {name_of(cell)}")
+        try:
+            if method != SCRATCH:
+                pipeline.pretrain(method, cell.seed)
+        except Exception as error:
+            # The other tasks and protocols of this encoder would fail in the same way, after the same time.
+            self._broken[cell.training] = str(error)
+            raise
+        made = pipeline.cell(method, cell.seed)
+        [row] = cell_table(pipeline.recipe, pipeline.shared([method]), [made]).to_dicts()
+        artifacts = {"select": made.select, "compose": made.compose, "pretrain": made.pretrain, "evaluate": made.evaluate[cell.protocol]}
+        names = {role: artifact.path.name if artifact else None for role, artifact in artifacts.items()}
+        return replace(blank, state="done", row=row | asdict(cell) | {"device": device().type}, artifacts=names)
+
+    def scores(self, cell: Cell) -> Any:
+        """IoU of every test image of a finished cell, or None."""
+        record = self.recorded(cell)
+        return None if record is None or record.state != "done" else image_scores_of(self.root, record)["iou"].to_numpy()
+
+    def _write(self, record: Record) -> None:
+        path = self.root / RECORDS / f"{key_of(self.bench, record.cell)}.json"
+        write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
+
+
+def name_of(cell: Cell) -> str:
+    """``meddel 5 %, seed 0, mae, equal steps → polyps, probe``."""
+    budget = f" {100 * cell.budget:g} %" if cell.method != SCRATCH else ""
+    return f"{cell.method}{budget}, seed {cell.seed}, {cell.objective}, equal {cell.compute} → {cell.task}, {cell.protocol}"
+
+
+def _place(error: Exception) -> str:
+    """Where in our code it happened: a failed cell is looked into long after."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(last.filename).name}, line {last.lineno}"

@@ -1,0 +1,220 @@
+"""What a bench's numbers say: differences to random, full, scratch and the rivals; the gate; ranks; what could be detected."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from optidel.benchmark.plan import Bench, method_of
+from optidel.benchmark.tables import Tables
+from optidel.evaluation.comparisons import compare
+from optidel.evaluation.intervals import Interval, difference_interval, mean_interval
+from optidel.evaluation.metrics import normdel
+from optidel.evaluation.variance import Spread, detectable, spread_of
+from optidel.methods import METHODS
+from optidel.pipeline.run import SCRATCH
+
+RANDOM, FULL, RIVALS = "random", "full", "rivals"
+REFERENCES = (RANDOM, FULL, RIVALS)
+SETTING = ("task", "protocol", "objective", "compute")
+
+Vector = Float[np.ndarray, "n"]
+Matrix = Float[np.ndarray, "s n"]
+Choice = tuple[str, float]
+"""A method and its budget."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is held fixed while methods are compared, and the per-image scores of every method and budget in it.
+
+    ``iou`` and ``dice``: choice to seed to scores (n,), in one order of images.
+    """
+
+    task: str
+    protocol: str
+    objective: str
+    compute: str
+    iou: dict[Choice, dict[int, Vector]]
+    dice: dict[Choice, dict[int, Vector]]
+
+    @property
+    def name(self) -> str:
+        """``polyps, probe``, with objective and rule of compute."""
+        return f"{self.task}, {self.protocol}, {self.objective}, equal {self.compute}"
+
+    @property
+    def budgets(self) -> list[float]:
+        """Budgets of choices, rising; without scratch and full."""
+        return sorted({budget for _, budget in self.iou if 0 < budget < 1})
+
+    def matrix(self, choice: Choice, column: str = "iou") -> Matrix:
+        """Scores (s, n), a row for each seed, rising."""
+        found = getattr(self, column)[choice]
+        return np.stack([found[seed] for seed in sorted(found)])
+
+    def difference(self, choice: Choice, reference: Choice) -> Matrix | None:
+        """Choice minus reference, paired by seed and image; None without a common seed."""
+        own, other = self.iou.get(choice, {}), self.iou.get(reference, {})
+        seeds = sorted(own.keys() & other.keys())
+        return np.stack([own[seed] - other[seed] for seed in seeds]) if seeds else None
+
+
+def settings(tables: Tables) -> list[Setting]:
+    """Every combination of task, protocol, objective and rule of compute that has a finished cell."""
+    found = []
+    for names, rows in tables.scores.group_by(SETTING, maintain_order=True):
+        values: dict[str, dict[Choice, dict[int, Vector]]] = {"iou": {}, "dice": {}}
+        for (method, budget, seed), part in rows.group_by("method", "budget", "seed", maintain_order=True):
+            for column in values:
+                values[column].setdefault((method, budget), {})[seed] = part[column].to_numpy().astype(np.float64)
+        found.append(Setting(**dict(zip(SETTING, map(str, names), strict=True)), iou=values["iou"], dice=values["dice"]))
+    return found
+
+
+def method_rows(tables: Tables, setting: Setting) -> pl.DataFrame:
+    """One row a method and budget: means over seeds and images with intervals, NormDEL, images and seconds."""
+    own = tables.results.filter(pl.all_horizontal(pl.col(name) == getattr(setting, name) for name in SETTING))
+    rows = []
+    for method, budget in setting.iou:
+        cell = own.filter((pl.col("method") == method) & (pl.col("budget") == budget))
+        overlap, dice = (mean_interval(setting.matrix((method, budget), name), np.random.default_rng(0)) for name in ("iou", "dice"))
+        rows.append(
+            {
+                "method": method,
+                "budget": budget,
+                "seeds": len(cell),
+                "n_images": int(cell["n_images"][0]),
+                **_ends("miou", overlap),
+                **_ends("dice", dice),
+                "normdel": normdel(overlap.mean, cell["kept"][0]) if cell["n_images"][0] else None,
+                "seconds_select": cell["seconds_select"].mean(),
+                "seconds_train": cell["seconds_train"].mean(),
+            }
+        )
+    return pl.DataFrame(rows, schema_overrides={"normdel": pl.Float64})
+
+
+def comparison_rows(bench: Bench, setting: Setting) -> pl.DataFrame:
+    """One row a method, budget and reference: paired difference, its interval, the joint one, and Holm's p over the methods.
+
+    Families, over which corrections count: the methods compared to one reference at one budget. ``rivals`` is the mean of every other
+    selection method at that budget, ``random`` and variants left out.
+    """
+    rows = []
+    for budget in setting.budgets:
+        methods = [method for method, other in setting.iou if other == budget]
+        for reference in REFERENCES:
+            found = {method: difference for method in methods if (difference := _to(bench, setting, method, budget, reference)) is not None}
+            judged = compare(list(found.values()), np.random.default_rng(0))
+            for method, difference, one in zip(found, found.values(), judged, strict=True):
+                rows.append(
+                    {
+                        "method": method,
+                        "budget": budget,
+                        "reference": reference,
+                        "seeds": len(difference),
+                        **_ends("difference", one.interval),
+                        "joint_low": one.joint.low,
+                        "joint_high": one.joint.high,
+                        "p": one.p,
+                        "p_holm": one.p_holm,
+                    }
+                )
+    return pl.DataFrame(rows, schema=COMPARED)
+
+
+COMPARED = {
+    "method": pl.String,
+    "budget": pl.Float64,
+    "reference": pl.String,
+    "seeds": pl.Int64,
+    **dict.fromkeys(("difference", "difference_low", "difference_high", "joint_low", "joint_high", "p", "p_holm"), pl.Float64),
+}
+
+
+def _to(bench: Bench, setting: Setting, method: str, budget: float, reference: str) -> Matrix | None:
+    if method == reference:
+        return None
+    if reference == FULL:
+        return setting.difference((method, budget), (FULL, 1.0))
+    if reference == RANDOM:
+        return setting.difference((method, budget), (RANDOM, budget))
+    rivals = [name for name in _rivals(setting, budget) if name != method_of(bench, method)]
+    pairs = [setting.difference((method, budget), (name, budget)) for name in rivals]
+    whole = [pair for pair in pairs if pair is not None]
+    # Over unequal seeds a mean of differences would mix seeds that not every rival has.
+    return np.mean(whole, axis=0) if len(whole) > 1 and len({len(pair) for pair in whole}) == 1 else None
+
+
+def _rivals(setting: Setting, budget: float) -> list[str]:
+    return [method for method, other in setting.iou if other == budget and method in METHODS and method != RANDOM]
+
+
+def gate(setting: Setting) -> Interval | None:
+    """Full minus scratch: only where it excludes zero from below can this setting rank methods. None where not both ran."""
+    difference = setting.difference((FULL, 1.0), (SCRATCH, 0.0))
+    return None if difference is None else difference_interval(difference, np.zeros_like(difference), np.random.default_rng(0))
+
+
+def gate_sentence(setting: Setting) -> str:
+    """The gate in words."""
+    found = gate(setting)
+    if found is None:
+        return "Full and from scratch were not both run with one seed, so whether pre-training helps here is open: no ranking is claimed."
+    said = f"full minus scratch {found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+    if found.low > 0:
+        return f"Gate passed: pre-training on everything helps here, {said}."
+    return f"Gate not passed: {said}. **This setting cannot rank methods**; what differs between them below is not evidence for either."
+
+
+def rank_rows(setting: Setting, budget: float) -> pl.DataFrame:
+    """Rank of every method at a budget for every seed, 1 the best; only seeds that all of them have.
+
+    Columns: method, seed, rank; ties share the mean of their ranks.
+    """
+    methods = [method for method, other in setting.iou if other == budget]
+    seeds = sorted(set.intersection(*(set(setting.iou[method, budget]) for method in methods))) if methods else []
+    rows = [{"method": method, "seed": seed, "miou": setting.iou[method, budget][seed].mean()} for seed in seeds for method in methods]
+    table = pl.DataFrame(rows, schema={"method": pl.String, "seed": pl.Int64, "miou": pl.Float64})
+    return table.with_columns(rank=pl.col("miou").rank("average", descending=True).over("seed")).drop("miou")
+
+
+def concordance(ranks: pl.DataFrame) -> float | None:
+    """Kendall's W of the ranks over seeds: 1 the same order every time, 0 none in common; None with fewer than 2 seeds or 3 methods.
+
+    Source: Kendall and Babington Smith 1939, without the correction for ties.
+    """
+    seeds, methods = ranks["seed"].n_unique(), ranks["method"].n_unique()
+    if seeds < 2 or methods < 3:
+        return None
+    sums = ranks.group_by("method").agg(pl.col("rank").sum())["rank"].to_numpy()
+    return float(12 * ((sums - sums.mean()) ** 2).sum() / (seeds**2 * (methods**3 - methods)))
+
+
+def pilot_spread(setting: Setting) -> Spread | None:
+    """Variance components of a paired difference to random, pooled over the methods and budgets that ran with two seeds or more."""
+    pairs = [(choice, (RANDOM, choice[1])) for choice in setting.iou if choice[0] not in (RANDOM, FULL, SCRATCH)]
+    found = [difference for own, reference in pairs if (difference := setting.difference(own, reference)) is not None]
+    usable = [difference for difference in found if min(difference.shape) > 1]
+    return spread_of(usable) if usable else None
+
+
+def detectable_sentence(bench: Bench, setting: Setting) -> str:
+    """The minimum detectable difference of the plan, from the seeds that are there."""
+    spread = pilot_spread(setting)
+    if spread is None or len(bench.seeds) < 2:
+        return "No pilot yet: once a method and random have two seeds, the smallest difference that the plan can detect stands here."
+    images = next(iter(next(iter(setting.iou.values())).values())).size
+    others = max(1, len([method for method in bench.methods if method not in (FULL, RANDOM, SCRATCH)]))
+    least = detectable(spread, len(bench.seeds), images, comparisons=others)
+    return (
+        f"With {len(bench.seeds)} seeds, {images} test images and {others} methods compared to random, a true difference of "
+        f"{100 * least:.1f} mIoU points is detected with 80 % power (pilot: √variance of seeds {spread.seed**0.5:.4f}, "
+        f"of images {spread.image**0.5:.4f}, of the rest {spread.rest**0.5:.4f})."
+    )
+
+
+def _ends(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.mean, f"{name}_low": interval.low, f"{name}_high": interval.high}

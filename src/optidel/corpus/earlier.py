@@ -1,0 +1,83 @@
+"""What an earlier index of the same folder knows: the rows of files that have not changed since are taken over."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import polars as pl
+
+from optidel.corpus.walk import Listing
+from optidel.corpus.workers import TRANSIENT
+from optidel.records import Rejected, from_table
+from optidel.store import Artifact, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """Rows by file of the newest earlier index: ``spans`` are (first row, count) in ``table``. Only files that have not changed are in."""
+
+    artifact: Artifact
+    table: pl.DataFrame
+    spans: dict[str, tuple[int, int]]
+    rejected: dict[str, list[Rejected]]
+    counts: dict[str, int]
+
+    def knows(self, source: str) -> bool:
+        """Whether a file need not be read."""
+        return source in self.spans
+
+    def rows(self, source: str) -> pl.DataFrame:
+        """The scanned rows of a file."""
+        return self.table.slice(*self.spans[source])
+
+    @property
+    def told(self) -> str:
+        """What changed, for the person who waits."""
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        return f"index: files since {self.artifact.path.name}: {counts}; only new and changed ones are read"
+
+
+def earlier_index(store: Store, listing: Listing, scan: str, version: int) -> Earlier | None:
+    """The newest finished index of the same folder, read with the same options by the same code; None without one.
+
+    Args:
+        store: the run folder.
+        listing: the folder as it is now.
+        scan: the options with which files are read, as text.
+        version: of the index's code.
+    """
+    for artifact in reversed(store.artifacts("index")):
+        if not (artifact.path / "scan.parquet").exists():
+            continue  # written by an earlier version
+        about = artifact.json("index.json")
+        if (about["root"], about["scan"], about["version"]) == (str(listing.root), scan, version):
+            return _compared(artifact, listing)
+    return None
+
+
+def _compared(artifact: Artifact, listing: Listing) -> Earlier:
+    files = artifact.table("files.parquet")
+    before = {source: (size, time) for source, size, time, _ in files.iter_rows()}
+    rejected: dict[str, list[Rejected]] = defaultdict(list)
+    for item in from_table(Rejected, artifact.table("rejected.parquet")):
+        rejected[_owner(item.source, before)].append(item)
+    again = {source for source, items in rejected.items() if any(item.reason.startswith(TRANSIENT) for item in items)}
+    now = {file.source: (file.size, file.mtime_ns) for file in listing.files}
+    same = {source for source, stamp in now.items() if before.get(source) == stamp}
+    counts = {
+        "added": len(now.keys() - before.keys()),
+        "removed": len(before.keys() - now.keys()),
+        "changed": len(now.keys() & before.keys()) - len(same),
+        "kept": len(same),
+    }
+    spans, first = {}, 0
+    for source, count in files.select("source", "frames").iter_rows():
+        if source in same and source not in again:
+            spans[source] = (first, count)
+        first += count
+    return Earlier(artifact=artifact, table=artifact.table("scan.parquet"), spans=spans, rejected=dict(rejected), counts=counts)
+
+
+def _owner(source: str, files: dict[str, tuple[int, int]]) -> str:
+    """The file that a quarantined file or member of an archive is of."""
+    parts = source.split("#")
+    return next((name for end in range(len(parts), 0, -1) if (name := "#".join(parts[:end])) in files), source)

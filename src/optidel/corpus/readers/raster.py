@@ -1,0 +1,110 @@
+"""JPEG, PNG, BMP, WebP and GIF: the pictures of cameras, screens and the web.
+
+Rule: bit depth. Alpha is dropped, palettes become colour, EXIF rotation is applied; frames of an animation keep their time.
+"""
+
+import warnings
+import zlib
+from collections.abc import Collection, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
+
+from optidel.corpus.readers.decoded import MAX_PIXELS, Decoded, DecodeOptions, check_frames, check_size, depth_rule, ending, turned
+from optidel.corpus.source import Source
+from optidel.errors import InputError
+
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF")
+"""What Pillow may take a file for; some of its other decoders start programs or read several files."""
+
+ORIENTATION = 0x0112
+
+MAX_CHUNK = 1 << 30
+"""Bytes of the longest chunk of a PNG that is read."""
+
+GREY = ("1", "L", "LA", "La")
+
+
+def read_raster(source: Source, options: DecodeOptions, wanted: Collection[str] | None) -> Iterator[Decoded]:
+    """JPEG, PNG, BMP, WebP, GIF: one frame, or ``frame:i`` of an animation."""
+    del options
+    with source.open() as stream:
+        deep = stream.read(25)[-1:] == b"\x10"  # where a PNG states its bits
+        stream.seek(0)
+        yield from _frames(source, stream, deep, wanted)
+
+
+def _frames(source: Source, stream: BinaryIO, deep: bool, wanted: Collection[str] | None) -> Iterator[Decoded]:
+    with _opened(source, stream) as image:
+        check_size(image.width, image.height)
+        count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # the other pictures of an MPO are previews
+        check_frames(count)
+        if image.format == "PNG" and wanted is None:
+            _check_chunks(stream)
+        if count > 1:
+            yield from _animation(image, count, wanted)
+            return
+        values = _sixteen_bits(stream) if deep and image.format == "PNG" else _values(image)
+        values = turned(values, image.getexif().get(ORIENTATION, 1))
+        low, high, rule = depth_rule(values)
+        yield Decoded(locator="", values=values, low=low, high=high, rule=rule, modality=None)
+
+
+def _opened(source: Source, stream: BinaryIO) -> PillowImage.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # our own limit follows
+        try:
+            return PillowImage.open(stream, formats=FORMATS)
+        except UnidentifiedImageError:
+            raise InputError(f"is no image, though its ending is {ending(source.name)!r}") from None
+        except PillowImage.DecompressionBombError:
+            raise InputError(f"declares more pixels than the limit of {MAX_PIXELS // 1_000_000} megapixels") from None
+
+
+def _check_chunks(stream: BinaryIO) -> None:
+    """Compare the checksum of every chunk of a PNG; Pillow does not look at that of the pixels, which are then silently wrong."""
+    place = stream.tell()
+    stream.seek(8)
+    name = b""
+    while name != b"IEND":
+        head = stream.read(8)
+        length, name = int.from_bytes(head[:4], "big"), head[4:]
+        body = stream.read(min(length, MAX_CHUNK))
+        if len(head) < 8 or len(body) < length or stream.read(4) != zlib.crc32(name + body).to_bytes(4, "big"):
+            raise InputError("is damaged: the checksum of a PNG chunk fails, or it is cut short")
+    stream.seek(place)
+
+
+def _values(image: PillowImage.Image) -> np.ndarray[Any, Any]:
+    if image.mode in GREY:
+        grey = image if image.mode == "L" else image.convert("L")
+        return np.asarray(grey)[..., None]
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+
+
+def _sixteen_bits(stream: BinaryIO) -> np.ndarray[Any, Any]:
+    """A PNG of 16 bits a channel; Pillow would keep 8 of them where there is more than one channel."""
+    import imagecodecs
+
+    stream.seek(0)
+    values: np.ndarray[Any, Any] = imagecodecs.png_decode(stream.read())
+    values = values[..., None] if values.ndim == 2 else values
+    return np.ascontiguousarray(values[..., : 3 if values.shape[2] >= 3 else 1])
+
+
+def _animation(image: PillowImage.Image, count: int, wanted: Collection[str] | None) -> Iterator[Decoded]:
+    seconds = 0.0
+    for i in range(count):
+        try:
+            image.seek(i)
+            check_size(*image.size)  # a frame of a GIF may stretch its canvas
+            image.load()  # even if it is not wanted: later frames are painted over this one
+        except Exception as error:
+            raise InputError(f"frame {i} of {count}: {error if isinstance(error, InputError) else type(error).__name__}") from None
+        if wanted is None or f"frame:{i}" in wanted:
+            values = np.array(_values(image))
+            low, high, rule = depth_rule(values)
+            yield Decoded(locator=f"frame:{i}", values=values, low=low, high=high, rule=rule, modality=None, seconds=round(seconds, 3))
+        seconds += image.info.get("duration", 0) / 1000

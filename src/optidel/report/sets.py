@@ -1,0 +1,153 @@
+"""The training sets of a run or bench folder, from its artifacts alone: what was trained on what, what it scored, what it measures."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from optidel.report.collect import inputs_of, open_store, read_run
+from optidel.store import MANIFEST, Artifact
+
+Scored = tuple[str, str]
+"""Name of the labelled set, protocol."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainedSet:
+    """One training set and the encoder trained on it.
+
+    ``images`` holds its pixels (all frames, or its composites); ``embed`` is the scoring of the corpus it came from, None where that is
+    gone; ``rule`` is ``steps`` or ``epochs``, by what encoders of this folder are trained alike; ``tasks`` are the labelled sets it was
+    tested on, by name; ``miou`` in [0, 1].
+    """
+
+    method: str
+    budget: float
+    seed: int
+    objective: str
+    rule: str
+    select: Artifact
+    images: Artifact
+    embed: Artifact | None
+    pretrain: Artifact
+    tasks: Mapping[str, Artifact]
+    miou: Mapping[Scored, float]
+
+    @property
+    def composed(self) -> bool:
+        """Whether its images were made."""
+        return self.images.step == "compose"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What :mod:`optidel.vinformation` says of a training set; entropies in nats per value, the log-determinant in nats per image.
+
+    ``h_null``, ``h_conditional`` and ``information`` are of the set itself: the null model is its own mean image, the conditional model the
+    masked autoencoder that scored the corpus. ``gained`` says of each labelled set how much V-information the encoder trained on this set
+    has of its images, which it has not seen: nats per value with MAE, per image with SimCLR.
+    """
+
+    images: int
+    h_null: float
+    h_conditional: float
+    information: float
+    log_det: float
+    vendi: float
+    gained: Mapping[str, float]
+
+
+def trained_sets(root: Path) -> list[TrainedSet]:
+    """Every training set that an encoder was trained on: those of the newest result, or all where there is none (yet).
+
+    Args:
+        root: a run or bench folder. In a bench, sets have the names of its variants.
+
+    Raises:
+        InputError: no run.
+    """
+    artifacts = open_store(root).artifacts()
+    by_step: dict[str, list[Artifact]] = defaultdict(list)
+    for artifact in artifacts:
+        by_step[artifact.step].append(artifact)
+    trained = by_step["pretrain"]
+    if by_step["result"]:
+        wanted = {cell.pretrain.path.name for cell in read_run(root).cells if cell.pretrain}
+        trained = [artifact for artifact in trained if artifact.path.name in wanted]
+    configs = {artifact.path.name: json.loads((artifact.path / MANIFEST).read_text())["config"] for artifact in trained}
+    longest = max((config["options"]["steps"] for config in configs.values()), default=0)
+    names = _bench_names(root)
+    found = (_trained(artifact, configs[artifact.path.name], longest, by_step, names) for artifact in trained)
+    return sorted((one for one in found if one is not None), key=lambda one: (one.seed, -one.budget, one.method))
+
+
+def _trained(
+    pretrain: Artifact, config: Mapping[str, Any], longest: int, by_step: Mapping[str, Sequence[Artifact]], names: Mapping[str, str]
+) -> TrainedSet | None:
+    inputs, options = inputs_of(pretrain), config["options"]
+    images = _newest([*by_step["pixels"], *by_step["compose"]], inputs["pixels"])
+    # Methods that choose alike share their encoder: all of them are named.
+    selects = [one for one in by_step["select"] if one.content == inputs.get("select")]
+    own = [one for one in selects if one.json("summary.json")["seed"] == config["seed"]] or selects
+    if images is None or not own:
+        return None
+    summaries = [one.json("summary.json") for one in own]
+    tested = [one for one in by_step["evaluate"] if inputs_of(one).get("encoder") == pretrain.content]
+    tasks, miou = {}, {}
+    for one in tested:
+        task = _newest(by_step["task"], inputs_of(one)["task"])
+        if task is not None:
+            name = str(task.json("summary.json")["name"])
+            protocol = json.loads((one.path / MANIFEST).read_text())["config"]["protocol"]
+            tasks[name], miou[name, protocol] = task, float(one.json("summary.json")["miou"])
+    return TrainedSet(
+        method=names.get(pretrain.path.name) or " = ".join(dict.fromkeys(summary["method"] for summary in summaries)),
+        budget=float(summaries[0]["budget"]),
+        seed=int(config["seed"]),
+        objective=options["objective"],
+        rule="steps" if options["steps"] == longest else "epochs",
+        select=own[-1],
+        images=images,
+        embed=_embed_of(images, by_step),
+        pretrain=pretrain,
+        tasks=tasks,
+        miou=dict(sorted(miou.items())),
+    )
+
+
+def _bench_names(root: Path) -> dict[str, str]:
+    """Folder of a pre-training to the methods or variants that a bench trained it for; empty for a run."""
+    names: dict[str, dict[str, None]] = defaultdict(dict)
+    for path in sorted((root / "cells").glob("*.json")):
+        record = json.loads(path.read_text())
+        if record["artifacts"].get("pretrain"):
+            names[record["artifacts"]["pretrain"]][record["cell"]["method"]] = None
+    return {folder: " = ".join(methods) for folder, methods in names.items()}
+
+
+def _newest(artifacts: Sequence[Artifact], content: str) -> Artifact | None:
+    return next((artifact for artifact in reversed(artifacts) if artifact.content == content), None)
+
+
+def _embed_of(images: Artifact, by_step: Mapping[str, Sequence[Artifact]]) -> Artifact | None:
+    """The scoring of the same pixels, or of the frames that composites were cut from."""
+    if images.step == "compose":
+        patches = _newest(by_step["patches"], inputs_of(images)["patches"])
+        return None if patches is None else _newest(by_step["embed"], inputs_of(patches)["embed"])
+    return next((one for one in reversed(by_step["embed"]) if inputs_of(one)["pixels"] == images.content), None)
+
+
+def measured_sets(root: Path) -> list[tuple[TrainedSet, Measured]]:
+    """The training sets whose V-information was measured, with what was found."""
+    done = {(found["pretrain"], found["select"]): one for one in open_store(root).artifacts("vinfo") if (found := inputs_of(one))}
+    if not done:
+        return []
+    pairs = ((one, done.get((one.pretrain.content, one.select.content))) for one in trained_sets(root))
+    return [(one, read_measured(artifact)) for one, artifact in pairs if artifact is not None]
+
+
+def read_measured(artifact: Artifact) -> Measured:
+    """The record that the step ``vinfo`` wrote."""
+    return Measured(**artifact.json("summary.json"))

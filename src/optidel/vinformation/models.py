@@ -1,0 +1,84 @@
+"""V-information of images under a model of each family."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from optidel.arrays import Images
+from optidel.features.embedding import mean_image
+from optidel.features.embedding import null_errors as errors_of
+from optidel.models.encoders import STD, normalise
+from optidel.models.mae import MASK_RATIO, complementary_noise, score
+from optidel.models.simclr import TEMPERATURE
+from optidel.training.views import colour_jitter, crop_and_flip
+from optidel.vinformation.contrastive import contrastive_information
+from optidel.vinformation.gaussian import Information, information, left_out
+
+BLOCK = 256
+"""Images of one pass."""
+
+ROUNDING = sum((1 / 255 / std) ** 2 for std in STD) / len(STD) / 12
+"""Variance of the rounding of pixels to 256 levels, in normalised plain pixels: no image is known better than that."""
+
+
+def masked_values(shape: tuple[int, ...]) -> int:
+    """Numbers predicted of one image of ``shape`` (side, side, 3): the colour values of its hidden three quarters."""
+    return round(MASK_RATIO * float(np.prod(shape)))
+
+
+def own_null_errors(images: Images) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Mean squared error (n,), in normalised plain pixels, of the null model of this set: the position-wise mean of its other images.
+
+    Args:
+        images: u8 (n, s, s, 3), at least two.
+    """
+    mean = mean_image(images, np.random.default_rng(0))
+    blocks = [errors_of(np.asarray(images[start : start + BLOCK]), mean) for start in range(0, len(images), BLOCK)]
+    return np.asarray(np.concatenate(blocks).astype(np.float64) * left_out(len(images)))
+
+
+def mae_information(model: Any, images: Images, *, seed: int = 0) -> Information:
+    """V-information between the visible and the hidden patches of a set of images, under one masked autoencoder.
+
+    Every image is scored under the same four masks, which together hide each patch three times; the null model is the position-wise mean
+    of the other images of the set. Both variances are estimated out of sample, image by image. Nats per image and mask.
+
+    Args:
+        model: a ViTMAEForPreTraining, on any device; trained on other images than these if H_V(Y|X) is to be honest.
+        images: u8 (n, s, s, 3) at the model's size, at least two.
+        seed: of the masks.
+    """
+    where = next(model.parameters()).device
+    side = images.shape[1] // int(model.config.patch_size)
+    noise = complementary_noise(side**2, torch.Generator().manual_seed(seed))
+    model.eval()
+    errors = []
+    for start in range(0, len(images), BLOCK):
+        maps = score(model, normalise(np.asarray(images[start : start + BLOCK]), where), noise).error_map
+        errors.append(maps.mean(dim=(1, 2)).double().cpu().numpy())
+    values = masked_values(images.shape[1:])
+    return information(np.concatenate(errors), own_null_errors(images), values, floor=ROUNDING)
+
+
+@torch.no_grad()
+def simclr_information(model: Any, images: Images, *, seed: int = 0, batch: int = BLOCK) -> Information:
+    """V-information of which view belongs to which image, under NT-Xent; nats per image.
+
+    Args:
+        model: an :class:`~optidel.models.encoders.Encoder`, or anything with its ``normalise`` and ``forward``: what the views become
+            before they are compared. A saved encoder has no projection head, so this is the encoder's own space, an upper bound on
+            H_V(Y|X).
+        images: u8 (n, s, s, 3) at the model's size, at least two.
+        seed: of the views.
+        batch: images told from each other: see :func:`contrastive_information`.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    model.eval()
+    views: tuple[list[Any], list[Any]] = ([], [])
+    for start in range(0, len(images), BLOCK):
+        x = model.normalise(np.asarray(images[start : start + BLOCK]))
+        for kept in views:
+            kept.append(model(colour_jitter(crop_and_flip(x, generator), generator)).double().cpu().numpy())
+    first, second = (np.concatenate(kept) for kept in views)
+    return contrastive_information(first, second, temperature=TEMPERATURE, batch=batch)

@@ -1,0 +1,46 @@
+from pathlib import Path
+
+import pytest
+from fake_bench import EFFECTS, fake_bench
+from nano_bench import values
+
+from optidel.benchmark import make_bench, run_bench
+from optidel.benchmark.forecast import forecast
+
+
+def test_before_the_first_run_it_counts_and_says_where_the_times_are_from(make_corpus: object, labelled: Path, tmp_path: Path) -> None:
+    images = make_corpus(16)  # type: ignore[operator]
+    bench = make_bench(values(images, labelled, methods=["full", "random", "meddel", "optidel"], protocols=["fine-tune", "probe"]))
+    found = forecast(bench, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    counts = {item.what: item.total for item in found.items}
+    assert counts["select (nested methods rank once)"] == 2 * (1 + 1 + 2 + 2)  # full and random rank once, the others for each budget
+    assert counts["pretrain, mae, equal steps"] == 2 * (1 + 3 * 2)
+    assert counts["evaluate, labelled, probe"] == 2 * (2 + 3 * 2)
+    assert (counts["embed"], counts["warmup"], counts["patches"]) == (1, 1, 1)
+    assert not any(item.measured for item in found.items)
+    assert found.seconds > 0
+    assert not any(done for _, done in found.cells)
+
+
+def test_after_a_part_it_knows_what_is_done_and_what_it_cost(nano: object, make_corpus: object, labelled: Path, tmp_path: Path) -> None:
+    images = make_corpus(16)  # type: ignore[operator]
+    run_bench(make_bench(values(images, labelled, methods=["full", "random"], budgets=[0.25], seeds=[0])), tmp_path / "out")
+    bench = make_bench(values(images, labelled, methods=["full", "random"], budgets=[0.25], seeds=[0, 1]))
+    found = forecast(bench, tmp_path / "out")
+    work = {item.what: item for item in found.items}
+    assert [done for _, done in found.cells] == [True] * 3 + [False] * 3
+    assert (work["pretrain, mae, equal steps"].done, work["pretrain, mae, equal steps"].measured) == (2, True)
+    assert work["evaluate, labelled, probe"].measured
+    assert work["index"].left == 0
+    halves = [forecast(bench, tmp_path / "out", shard=(number, 2)) for number in range(2)]
+    assert sum(len(half.cells) for half in halves) == 6
+
+
+@pytest.mark.parametrize("seeds", [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]])
+def test_a_pilot_says_what_can_be_detected(tmp_path: Path, seeds: list[int]) -> None:
+    fake_bench(tmp_path / "pilot", EFFECTS, seeds=[0, 1, 2])
+    bench = make_bench({"images": "IMAGES", "labelled": "DIR", "seeds": seeds})
+    [sentence] = forecast(bench, tmp_path / "out", pilot=tmp_path / "pilot").detectable
+    assert f"With {len(seeds)} seeds, 40 test images" in sentence
+    assert "not known" in forecast(bench, tmp_path / "out").detectable[0]

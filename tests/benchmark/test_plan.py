@@ -1,0 +1,86 @@
+from typing import Any
+
+import pytest
+
+from optidel.benchmark.plan import cells, key_of, load_bench, make_bench, recipe_of
+from optidel.errors import RecipeError
+
+GIVEN: dict[str, Any] = {"images": "IMAGES", "labelled": "DIR"}
+
+
+def trainings(**changes: Any) -> list[tuple[Any, ...]]:
+    return list(dict.fromkeys(cell.training[:3] for cell in cells(make_bench(GIVEN | changes))))
+
+
+def test_every_prefix_is_a_fair_answer() -> None:
+    found = trainings(methods=["meddel", "random", "full"], budgets=[0.05, 0.01], seeds=[3, 1])
+    one = [("scratch", 0.0, 3), ("full", 1.0, 3), ("random", 0.05, 3), ("meddel", 0.05, 3), ("random", 0.01, 3), ("meddel", 0.01, 3)]
+    assert found == one + [(method, budget, 1) for method, budget, _ in one]
+
+
+def test_further_grids_come_after_and_repeat_nothing() -> None:
+    also = [{"methods": ["random", "meddel"], "budgets": [0.05, 0.2], "seeds": [0]}]
+    found = trainings(methods=["full", "random"], budgets=[0.05], seeds=[0, 1], also=also)
+    assert found[:6] == [(m, b, s) for s in (0, 1) for m, b in (("scratch", 0.0), ("full", 1.0), ("random", 0.05))]
+    assert found[6:] == [("meddel", 0.05, 0), ("random", 0.2, 0), ("meddel", 0.2, 0)]
+
+
+def test_axes_multiply() -> None:
+    bench = make_bench(
+        GIVEN | {"labelled": ["A", "B"], "objectives": ["mae", "simclr"], "compute": ["steps", "epochs"], "seeds": [0], "methods": ["full"]}
+    )
+    assert len(cells(bench)) == len(set(cells(bench))) == 2 * 2 * 2 * 2 * 2  # scratch and full, 2 tasks, objectives, rules, protocols
+    assert len({key_of(bench, cell) for cell in cells(bench)}) == 32
+
+
+def test_a_cell_is_a_recipe() -> None:
+    variant = {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}}}
+    bench = make_bench(
+        {"images": "IMAGES", "methods": ["by-pvi"], "budgets": [0.1], "seeds": [7], "variants": variant, "optidel": {"grid": 9}}
+        | {"tasks": {"few": {"labelled": "DIR", "train": 50}}, "evaluate": {"test": 30}, "pretrain": {"steps": 10}}
+    )
+    cell = next(cell for cell in cells(bench) if cell.method == "by-pvi" and cell.protocol == "probe")
+    recipe = recipe_of(bench, cell, "OUT")
+    assert (recipe.methods, recipe.budget, recipe.seeds, recipe.labelled) == (("optidel",), 0.1, (7,), "DIR")
+    assert (recipe.optidel.scorer, recipe.optidel.grid, recipe.pretrain.steps) == ("pvi", 9, 10)
+    assert (recipe.evaluate.train, recipe.evaluate.test, recipe.evaluate.protocols) == (50, 30, ("probe",))
+
+
+def test_the_key_of_a_cell_knows_options_but_no_paths() -> None:
+    def keys(**changes: Any) -> list[str]:
+        bench = make_bench({"images": "IMAGES", "tasks": {"polyps": {"labelled": "DIR"}}} | changes)
+        return [key_of(bench, cell) for cell in cells(bench)]
+
+    assert keys() == keys(images="ELSEWHERE", tasks={"polyps": {"labelled": "OTHER"}})
+    assert not set(keys()) & set(keys(pretrain={"steps": 801}))
+    assert set(keys(seeds=[0])) < set(keys(seeds=[0, 1]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"metods": ["full"]}, "unknown key 'metods'; did you mean 'methods'"),
+        ({"budget": 0.05}, "it is the list 'budgets' here"),
+        ({"methods": ["medel"]}, "unknown method 'medel'; did you mean 'meddel'"),
+        ({"methods": []}, "methods is empty"),
+        ({"seeds": [1, 1]}, "seeds holds an entry twice"),
+        ({"budgets": [5]}, r"budget must be in \(0, 1\], got 5"),
+        ({"objectives": ["simclear"]}, "objectives.0"),
+        ({"pretrain": {"stepps": 3}}, "unknown key 'pretrain.stepps'; did you mean 'steps'"),
+        ({"tasks": {"few": {"labelled": "DIR", "trian": 3}}}, "unknown key 'evaluate.trian'; did you mean 'train'"),
+        ({"also": [{"seed": [1]}]}, "unknown key 'also.0.seed'; did you mean 'seeds'"),
+        ({"also": [{"tasks": ["DIRR"]}]}, "unknown task 'DIRR'; did you mean 'DIR'"),
+        ({"variants": {"random": {"method": "optidel"}}}, "has the name of a method"),
+        ({"variants": {"mine": {"method": "optidal"}}}, "did you mean 'optidel'"),
+        ({"images": ""}, "images is missing"),
+        ({"labelled": ""}, "a labelled set is missing"),
+    ],
+)
+def test_refusals_name_the_remedy(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        make_bench(GIVEN | changes)
+
+
+def test_a_file_that_is_none() -> None:
+    with pytest.raises(RecipeError, match="cannot read the bench file nowhere"):
+        load_bench("nowhere")

@@ -1,0 +1,107 @@
+import re
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from fake_bench import EFFECTS, fake_bench
+
+from optidel.benchmark.figures import pareto_front
+from optidel.benchmark.report import write_bench_report
+from optidel.benchmark.statistics import comparison_rows, concordance, detectable_sentence, gate, gate_sentence, rank_rows, settings
+from optidel.benchmark.tables import open_bench
+from optidel.errors import InputError
+
+
+def test_the_report_says_what_is_true_and_holds_everything(tmp_path: Path) -> None:
+    fake_bench(tmp_path / "out", noise=0.001)
+    page = write_bench_report(tmp_path / "out")
+    text = page.read_text()
+    assert "Gate passed" in text
+    assert not re.search(r'(src|href)="(?!#|data:)', text)
+    assert "http" not in text.replace("http://www.w3.org", "")
+    tables = (page.parent / "tables.md").read_text()
+    assert "At 5 %, different from random (Holm p &lt; 0.05" in text
+    assert re.search(r"At 5 %, different from random .*: meddel \+0\.03.*k-center −0\.03", tables)
+    assert "moderate" not in re.search(r"At 5 %, different from random .*", tables)[0]  # type: ignore[index]
+    assert tables.count("\n| ") == 1 + 2 + 4 * 4
+    latex = (page.parent / "tables.tex").read_text()
+    assert latex.count(r"\\") == 1 + 2 + 4 * 4
+    assert latex.count("{") == latex.count("}")
+    pictures = {path.name for path in (page.parent / "figures").iterdir()}
+    names = ("miou", "normdel", "pareto-images", "pareto-seconds", "difference-random", "difference-full", "difference-rivals", "ranks-5")
+    assert {f"polyps-probe-mae-steps-{name}.svg" for name in names} <= pictures
+    compared = pl.read_parquet(page.parent / "compared.parquet")
+    assert {"task", "method", "reference", "p_holm", "joint_low"} <= set(compared.columns)
+
+
+def test_differences_are_paired_and_rivals_are_the_others(tmp_path: Path) -> None:
+    bench = fake_bench(tmp_path / "out")
+    [setting] = settings(open_bench(tmp_path / "out"))
+    rows = comparison_rows(bench, setting).filter(pl.col("budget") == 0.05)
+    found = {(row["method"], row["reference"]): row["difference"] for row in rows.iter_rows(named=True)}
+    mean = {method: setting.matrix((method, 0.05)).mean() for method in EFFECTS if method not in ("scratch", "full")}
+    assert found["meddel", "random"] == pytest.approx(mean["meddel"] - mean["random"], abs=1e-6)
+    assert found["meddel", "rivals"] == pytest.approx(mean["meddel"] - (mean["k-center"] + mean["moderate"]) / 2, abs=1e-6)
+    assert found["random", "full"] == pytest.approx(mean["random"] - setting.matrix(("full", 1.0)).mean(), abs=1e-6)
+    assert ("random", "random") not in found
+    assert (rows["p_holm"] >= rows["p"]).all()
+    assert (rows["joint_low"] <= rows["difference_low"]).all()
+
+
+def test_where_full_does_not_help_nothing_is_ranked(tmp_path: Path) -> None:
+    bench = fake_bench(tmp_path / "out", EFFECTS | {"scratch": 0.0})
+    [setting] = settings(open_bench(tmp_path / "out"))
+    found = gate(setting)
+    assert found is not None
+    assert found.low <= 0
+    assert "**This setting cannot rank methods**" in gate_sentence(setting)
+    assert "<strong>This setting cannot rank methods</strong>" in write_bench_report(tmp_path / "out").read_text()
+    assert re.search(r"With 3 seeds, 40 test images and 3 methods .* \d+\.\d mIoU points", detectable_sentence(bench, setting))
+
+
+def test_one_seed_says_how_little_it_knows(tmp_path: Path) -> None:
+    bench = fake_bench(tmp_path / "out", seeds=[0])
+    [setting] = settings(open_bench(tmp_path / "out"))
+    assert "No pilot yet" in detectable_sentence(bench, setting)
+    assert write_bench_report(tmp_path / "out").exists()
+
+
+def test_missing_seeds_are_left_out_of_pairs(tmp_path: Path) -> None:
+    bench = fake_bench(tmp_path / "out")
+    for path in (tmp_path / "out" / "cells").glob("seed2-meddel-0.05-*"):
+        path.unlink()
+    [setting] = settings(open_bench(tmp_path / "out"))
+    rows = comparison_rows(bench, setting).filter((pl.col("budget") == 0.05) & (pl.col("reference") == "random"))
+    assert dict(rows.select("method", "seeds").iter_rows()) == {"k-center": 3, "moderate": 3, "meddel": 2}
+    assert rank_rows(setting, 0.05)["seed"].unique().sort().to_list() == [0, 1]
+
+
+def test_concordance_is_one_for_equal_orders_and_small_for_chance() -> None:
+    rng = np.random.default_rng(0)
+
+    def table(orders: list[np.ndarray]) -> pl.DataFrame:
+        rows = [{"method": str(m), "seed": s, "rank": float(rank)} for s, order in enumerate(orders) for m, rank in enumerate(order)]
+        return pl.DataFrame(rows)
+
+    assert concordance(table([np.arange(1, 6)] * 4)) == pytest.approx(1)
+    values = [concordance(table([rng.permutation(8) + 1 for _ in range(10)])) for _ in range(50)]
+    assert np.mean(values) == pytest.approx(0.1, abs=0.03)  # 1/seeds is what chance gives
+    assert concordance(table([np.arange(1, 6)])) is None
+
+
+def test_pareto_front_equals_its_definition() -> None:
+    rng = np.random.default_rng(1)
+    points = [(float(x), float(y)) for x, y in rng.integers(0, 12, size=(40, 2))]
+    better = [[q for q in points if q != p and q[0] <= p[0] and q[1] >= p[1]] for p in points]
+    assert pareto_front(points) == sorted({p for p, dominating in zip(points, better, strict=True) if not dominating})
+
+
+def test_folders_without_a_bench_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="holds no bench"):
+        write_bench_report(tmp_path)
+    fake_bench(tmp_path / "out")
+    for path in (tmp_path / "out" / "cells").iterdir():
+        path.unlink()
+    with pytest.raises(InputError, match="no finished cell"):
+        write_bench_report(tmp_path / "out")

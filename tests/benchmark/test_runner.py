@@ -1,0 +1,176 @@
+"""The whole bench on generated images: what is shared, resumed, sharded, merged, stopped, and what a failure does."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from nano_bench import values
+
+from optidel.benchmark import make_bench, run_bench, runner
+from optidel.benchmark.plan import Cell, cells
+from optidel.benchmark.shards import part_of
+from optidel.benchmark.stopping import decided
+from optidel.benchmark.tables import open_bench
+from optidel.methods import METHODS
+from optidel.pipeline import run
+from optidel.store import Store
+
+Make = Callable[..., Path]
+SECONDS = ("seconds_select", "seconds_train")
+
+
+def table(out: Path) -> pl.DataFrame:
+    """The results without what differs between equal runs."""
+    return pl.read_parquet(out / "results.parquet").drop(SECONDS)
+
+
+def test_every_cell_has_a_row_and_shares_what_it_can(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+    changes: dict[str, Any] = {
+        "methods": ["full", "random", "optidel"],
+        "objectives": ["mae", "simclr"],
+        "compute": ["steps", "epochs"],
+        "seeds": [0],
+        "optidel": {"grid": 1},
+        "tasks": {"few": {"labelled": str(labelled), "train": 4}, "many": {"labelled": str(labelled)}},
+        "pretrain": {"steps": 8, "batch": 4},
+    }
+    bench = make_bench({name: value for name, value in values(make_corpus(16), labelled, **changes).items() if name != "labelled"})
+    outcome = run_bench(bench, tmp_path / "out")
+    assert (outcome.done, outcome.cells, outcome.failed) == (48, 48, ())
+    results = pl.read_parquet(tmp_path / "out" / "results.parquet")
+    assert list(results.columns)[:13] == [
+        "method", "budget", "seed", "objective", "protocol", "compute", "task", "n_images", "kept", "miou", "dice", "normdel",
+        "seconds_select",
+    ]  # fmt: skip
+    assert results.select("method", "budget", "objective", "compute", "task").is_unique().all()
+    made = {step: len(list((tmp_path / "out").glob(f"{step}-*"))) for step in ("index", "warmup", "embed", "patches", "task", "pretrain")}
+    # Full trains as long under either rule: 2 methods x 2 budgets x 2 objectives x 2 rules + full x 2 objectives.
+    assert made == {"index": 1, "warmup": 1, "embed": 1, "patches": 1, "task": 2, "pretrain": 18}
+    ranked = [artifact.json("summary.json") for artifact in Store(tmp_path / "out").artifacts("select")]
+    assert sorted((item["method"], item["budget"]) for item in ranked) == [
+        ("full", 1.0), *((method, budget) for method in ("optidel", "random") for budget in (0.125, 0.25))
+    ]  # fmt: skip
+    scratch = results.filter(pl.col("method") == "scratch")
+    assert scratch["normdel"].null_count() == len(scratch)
+    assert scratch.group_by("task").agg(pl.col("miou").n_unique())["miou"].to_list() == [1, 1]
+
+
+def test_a_cell_is_a_run(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+    """A smaller budget cut from a larger one's ranking gives the encoder and the score of ``optidel run`` with that budget."""
+    images = make_corpus(16)
+    given = values(images, labelled, seeds=[1])
+    run_bench(make_bench(given), tmp_path / "bench")
+    own = {name: value for name, value in given.items() if name not in ("budgets", "protocols", "methods")}
+    own["evaluate"] = own["evaluate"] | {"protocols": ["probe"]}
+    alone = run({**own, "methods": ["random", "k-center"], "budget": 0.125, "out": str(tmp_path / "run")})
+    results = table(tmp_path / "bench")
+    for row in alone.cells.iter_rows(named=True):
+        same = results.filter((pl.col("method") == row["method"]) & pl.col("budget").is_in([row["budget"]]))
+        assert same["miou"].to_list() == [row["miou"]]
+    folders = {path.name for path in (tmp_path / "run").glob("pretrain-*")}
+    assert len(folders) == 2
+    assert folders <= {path.name for path in (tmp_path / "bench").glob("pretrain-*")}
+
+
+def test_killed_it_resumes_to_the_same_table(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+    images = make_corpus(16)
+    run_bench(make_bench(values(images, labelled)), tmp_path / "whole")
+    script = Path(__file__).parent / "nano_bench.py"
+    command = [sys.executable, str(script), str(images), str(labelled), str(tmp_path / "killed"), "10"]
+    killed = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    before = len(list((tmp_path / "killed" / "cells").glob("*.json")))
+    run_bench(make_bench(values(images, labelled)), tmp_path / "killed")
+    after = len(list((tmp_path / "killed" / "cells").glob("*.json")))
+    assert 0 < before < after == 12
+    assert table(tmp_path / "killed").equals(table(tmp_path / "whole"))
+    kept = pl.read_parquet(tmp_path / "killed" / "results.parquet")
+    run_bench(make_bench(values(images, labelled)), tmp_path / "killed")
+    assert pl.read_parquet(tmp_path / "killed" / "results.parquet").equals(kept)  # even the seconds: nothing was done again
+
+
+def test_shards_merged_by_copying_equal_the_single_run(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+    images = make_corpus(16)
+    bench = make_bench(values(images, labelled))
+    run_bench(bench, tmp_path / "whole")
+    parts = [run_bench(bench, tmp_path / f"part{number}", shard=(number, 2)) for number in range(2)]
+    assert sum(part.cells for part in parts) == 12
+    assert min(part.cells for part in parts) > 0
+    assert not list((tmp_path / "part0").glob("embed-*"))  # only one part needs the embedding
+    for number in range(2):
+        shutil.copytree(tmp_path / f"part{number}", tmp_path / "merged", dirs_exist_ok=True)
+    merged = open_bench(tmp_path / "merged")
+    assert merged.results.drop(SECONDS).equals(table(tmp_path / "whole"))
+    assert merged.scores.equals(pl.read_parquet(tmp_path / "whole" / "scores.parquet"))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 7])
+def test_parts_hold_every_cell_once(count: int) -> None:
+    given = {"images": "IMAGES", "labelled": "DIR", "methods": [*METHODS], "seeds": [0, 1, 2]}
+    bench = make_bench(given)
+    planned = cells(bench)
+    parts = [part_of(bench, planned, number, count) for number in range(count)]
+    assert sorted(map(repr, planned)) == sorted(repr(cell) for part in parts for cell in part)
+    sizes = [len({cell.training for cell in part}) for part in parts]
+    assert max(sizes) - min(sizes) <= 8
+    assert sum(any(cell.method == "optidel" for cell in part) for part in parts) <= (2 if count > 2 else 1)
+
+
+def test_a_failed_cell_is_recorded_and_the_others_run(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+
+    def broken(vectors: Any, count: int, **_: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        raise ZeroDivisionError("no such thing")
+
+    images = make_corpus(16)
+    given = values(images, labelled, budgets=[0.25], seeds=[0], protocols=["fine-tune", "probe"])
+    with monkeypatch.context() as patch:
+        patch.setitem(METHODS, "k-center", replace(METHODS["k-center"], select=broken))
+        outcome = run_bench(make_bench(given), tmp_path / "out")
+    assert (outcome.done, len(outcome.failed), calls) == (6, 2, 1)
+    assert "ZeroDivisionError: no such thing" in outcome.failed[0].reason
+    assert set(table(tmp_path / "out")["method"]) == {"scratch", "full", "random"}
+    assert run_bench(make_bench(given), tmp_path / "out").failed == ()
+
+
+def test_a_decided_comparison_needs_no_further_seed() -> None:
+    given = {"images": "IMAGES", "labelled": "DIR", "methods": ["full", "random", "k-center"], "budgets": [0.25], "protocols": ["probe"]}
+    planned = cells(make_bench({**given, "seeds": [0, 1, 2, 3], "stop": {"seeds": 2}}))
+    noise = np.random.default_rng(0).normal(0, 0.01, (4, 2, 30))
+
+    def scores(cell: Cell) -> Any:
+        return 0.5 + 0.3 * (cell.method == "k-center") + noise[cell.seed, int(cell.method == "k-center")]
+
+    def left_out(**changes: Any) -> dict[tuple[str, int], str]:
+        bench = make_bench({**given, "seeds": [0, 1, 2, 3], **changes})
+        return {(cell.method, cell.seed): reason for cell in planned if (reason := decided(bench, cell, scores))}
+
+    assert left_out() == {}
+    found = left_out(stop={"seeds": 2})
+    assert set(found) == {("k-center", 2), ("k-center", 3)}  # never what others are compared to
+    assert found["k-center", 2].startswith("decided with 2 seeds: +0.30")
+    noise *= 100
+    assert left_out(stop={"seeds": 2}) == {}
+
+
+def test_a_left_out_cell_is_recorded(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "decided", lambda bench, cell, scores: "enough" if (cell.method, cell.seed) == ("k-center", 1) else "")
+    bench = make_bench(values(make_corpus(16), labelled, budgets=[0.25], stop={"seeds": 2}))
+    outcome = run_bench(bench, tmp_path / "out")
+    assert (outcome.done, outcome.stopped, outcome.failed) == (7, 1, ())
+    assert [record.reason for record in open_bench(tmp_path / "out").stopped] == ["enough"]

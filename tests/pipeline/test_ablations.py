@@ -1,0 +1,138 @@
+"""OptiDEL's ablations: each changes the result in the way it says, and nothing before the step it belongs to."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from nano import recipe
+
+from optidel.corpus.index import Corpus
+from optidel.errors import BudgetError
+from optidel.pipeline import Pipeline
+from optidel.pipeline.holders import hardest_of_each
+from optidel.recipe import make_recipe
+from optidel.records import Composite, KeyPatch, from_table
+from optidel.store import Artifact
+from optidel.vinformation import information
+
+PATCHES: dict[str, Any] = {"backend": "regions", "candidates": 0.75}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run folder for all: the ablations share index, warm-up and embedding."""
+    return tmp_path_factory.mktemp("ablations")
+
+
+@pytest.fixture
+def ablate(nano: object, folder: Path) -> Callable[..., Pipeline]:
+    """A pipeline with changed sections ``optidel`` and ``patches``."""
+    from conftest import fill
+
+    if not (folder / "corpus").exists():
+        fill(folder / "corpus", 24)
+
+    def make(patches: dict[str, Any] | None = None, budget: float = 0.125, **optidel: Any) -> Pipeline:
+        changes = {"patches": PATCHES | (patches or {}), "optidel": optidel, "budget": budget}
+        return Pipeline(make_recipe(recipe(folder / "corpus", folder, folder / "run", **changes)))
+
+    return make
+
+
+def kept(artifact: Artifact) -> pl.DataFrame:
+    return artifact.table("selection.parquet").filter("kept").sort("rank")
+
+
+def scores(artifact: Artifact) -> tuple[np.ndarray, np.ndarray]:
+    return np.asarray(artifact.array("error.npy"), np.float64), np.asarray(artifact.array("null_error.npy"), np.float64)
+
+
+def test_scorer_and_diversity_decide_the_order(ablate: Callable[..., Pipeline]) -> None:
+    error, null = scores(ablate().patches)
+    by_error = kept(ablate(diversity=False).select("optidel", 0))
+    assert by_error["item"].to_list() == np.argsort(-error, kind="stable")[:12].tolist()
+    by_pvi = kept(ablate(diversity=False, scorer="pvi").select("optidel", 0))
+    pvi = information(error, null, 1).pvi
+    assert by_pvi["item"].to_list() == np.argsort(pvi, kind="stable")[:12].tolist()
+    np.testing.assert_allclose(by_pvi["gain"], -np.sort(pvi)[:12])
+    assert set(by_pvi["item"]) != set(by_error["item"])
+    diverse = ablate().select("optidel", 0).table("selection.parquet")
+    assert set(diverse.filter("kept")["item"]) != set(by_error["item"])
+    assert set(diverse["reason"]) & {"within radius of twin", "cluster quota full"}
+
+
+@pytest.mark.parametrize(("grid", "side"), [(1, 83), (4, 84), (9, 84)])
+def test_the_grid_sets_how_many_patches_share_an_image(ablate: Callable[..., Pipeline], grid: int, side: int) -> None:
+    run = ablate(grid=grid, budget=0.085)
+    composed = run.compose("optidel", 0)
+    assert composed is not None
+    composites = from_table(Composite, composed.table("composites.parquet"))
+    assert [len(composite.sources) for composite in composites] == [grid] * 2
+    assert {composite.side for composite in composites} == {side}
+    assert len(kept(run.select("optidel", 0))) == 2 * grid
+
+
+def test_without_composition_the_frames_around_the_hardest_patches_are_trained_on(ablate: Callable[..., Pipeline]) -> None:
+    run = ablate(composition=False, diversity=False)
+    assert run.compose("optidel", 0) is None
+    selected = run.select("optidel", 0)
+    patches = [patch for patch in from_table(KeyPatch, run.patches.table("patches.parquet")) if not patch.refused]
+    order = np.argsort(-scores(run.patches)[0], kind="stable")
+    expected = list(dict.fromkeys(patches[place].frame for place in order))[:3]
+    assert kept(selected)["id"].to_list() == expected
+    table = selected.table("selection.parquet")
+    assert sorted(table["id"]) == sorted(frame.id for frame in Corpus.load(run.index).frames)
+    assert set(table.filter(~pl.col("id").is_in([patch.frame for patch in patches]))["reason"]) == {"no key patch"}
+    assert selected.json("summary.json")["unit"] == "frame"
+    assert len(run.pretrain("optidel", 0).table("log.parquet")) == 4
+    assert set(kept(ablate(composition=False).select("optidel", 0))["id"]) <= {patch.frame for patch in patches}
+    with pytest.raises(BudgetError, match=r"without composition.*hold a key patch"):
+        ablate(composition=False, budget=1.0).select("optidel", 0)
+
+
+def test_random_squares_take_the_place_of_the_regions(ablate: Callable[..., Pipeline]) -> None:
+    regions, squares = ablate(), ablate({"backend": "random"})
+    first, second = (run.patches.table("patches.parquet") for run in (regions, squares))
+    assert set(second["frame"]) <= set(first["frame"]) | set(second["frame"])
+    assert second["box"].to_list() != first["box"].to_list()
+    assert squares.patches.json("summary.json")["backend"] == "random"
+    inside = second.select(side=pl.col("box").list.get(2) - pl.col("box").list.get(0))["side"] / 72
+    assert inside.is_between(0.2, 0.62).all()
+    assert regions.embed.path == squares.embed.path
+
+
+def test_without_the_filter_only_size_and_overlap_refuse(nano: object, labelled: Path, tmp_path: Path) -> None:
+    from conftest import picture
+    from PIL import Image
+
+    folder = tmp_path / "framed"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(7):  # too few for an overlay to be learnt
+        image = np.zeros((96, 128, 3), np.uint8)
+        image[12:84, 16:112] = picture(rng)[0]  # a device's black border
+        image[40:52, 60:74] = 255  # and its glare
+        Image.fromarray(image).save(folder / f"{number}.png")
+    runs = [
+        Pipeline(make_recipe(recipe(folder, labelled, tmp_path / "run", patches=PATCHES | {"filter": asked, "points": 12})))
+        for asked in (True, False)
+    ]
+    assert not set(runs[1].patches.table("patches.parquet")["refused"]) & {"border", "glare", "flat", "overlay"}
+    lit = [run.patches.table("patches.parquet").filter(pl.col("refused") == "")["box"].to_list() for run in runs]
+    assert all(x0 >= 14 and y0 >= 10 and x1 <= 114 and y1 <= 86 for x0, y0, x1, y1 in lit[0])
+    assert any(x0 < 14 or y0 < 10 or x1 > 114 or y1 > 86 for x0, y0, x1, y1 in lit[1])
+
+
+def test_pvi_ranks_whole_frames_by_error_and_null_error(ablate: Callable[..., Pipeline]) -> None:
+    run = ablate()
+    expected = np.argsort(information(*scores(run.embed), 1).pvi, kind="stable")[:3]
+    assert kept(run.select("pvi", 0))["item"].to_list() == expected.tolist()
+    assert kept(run.select("hardest", 0))["item"].to_list() == np.argsort(-scores(run.embed)[0], kind="stable")[:3].tolist()
+
+
+def test_the_hardest_patch_stands_for_its_frame() -> None:
+    patches = [KeyPatch(frame=name, box=(0, 0, 9, 9), area=9, predicted_iou=1.0, stability=1.0, refused="") for name in "aabbc"]
+    assert hardest_of_each(patches, np.array([1.0, 3.0, 2.0, 2.0, 0.0])).tolist() == [1, 2, 4]
