@@ -26,11 +26,11 @@ def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
 
 @pytest.mark.parametrize("objective", ["mae", "simclr"])
 def test_loss_falls(objective: str, nano: object, tmp_path: Path) -> None:
-    options = PretrainOptions(objective=objective, steps=60, batch=16, lr=3e-3)  # type: ignore[arg-type]
+    options = PretrainOptions(objective=objective, steps=120, batch=16, lr=3e-3)  # type: ignore[arg-type]
     model, log = pretrain(images(), None, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")
     assert log["loss"][-10:].mean() < 0.9 * log["loss"][:5].mean()
     assert model.config.model_type == "vit_mae"
-    assert log["step"].to_list() == list(range(60))
+    assert log["step"].to_list() == list(range(120))
 
 
 @pytest.mark.parametrize("objective", ["mae", "simclr"])
