@@ -30,6 +30,7 @@ def bench_values(arguments: argparse.Namespace) -> dict[str, Any]:
         "images": arguments.images,
         "labelled": arguments.labelled,
         "preset": arguments.preset,
+        "leaks": "drop",
         "methods": METHODS,
         "budgets": [0.05],
         "seeds": list(range(arguments.seed + 1)),

@@ -131,34 +131,43 @@ def log_volume(folder: Path, chosen: np.ndarray, bandwidth: float) -> float:
     return float(np.linalg.slogdet(np.exp((rows @ rows.T - 1) / bandwidth))[1])
 
 
-def bench(n: int, root: Path, rivals: Path) -> list[dict[str, object]]:
-    """All runs at ``n`` rows, in turns."""
+def bench(n: int, root: Path, rivals: Path, started: Path) -> list[dict[str, object]]:
+    """All runs at ``n`` rows, in turns; each time measured is written to ``started`` at once, and none found there is measured again."""
     folder, planned = root / str(n), runs(n)
     if not (folder / "difficulty.npy").exists():
         plant(folder, n, "float16" if n == MILLION else "float32")
-    measured: list[list[dict[str, object]]] = [[] for _ in planned]
+    sizes = json.loads(started.read_text()) if started.exists() else {}
+    records: dict[str, dict[str, object]] = sizes.setdefault(str(n), {})
     for turn in range(max(run.rounds for run in planned)):
-        for place, run in enumerate(planned):
-            if turn < run.rounds:
-                measured[place].append(measure(run, folder, rivals, root / f"{n}-{place}.npy"))
-                print(f"{n:>9,} {run.tool:<10} {run.method} {run.params or ''} {measured[place][-1]}", flush=True)
-    found = []
-    for place, (run, times) in enumerate(zip(planned, measured, strict=True)):
-        good = [time for time in times if "failed" not in time]
-        record: dict[str, object] = {**asdict(run), "all": times}
-        if good:
-            chosen = np.load(root / f"{n}-{place}.npy")
-            record |= {name: min(time[name] for time in good) for name in ("seconds", "cpu_seconds")}  # type: ignore[type-var]
-            record["peak_mb"] = max(time["peak_mb"] for time in good)  # type: ignore[type-var]
-            record |= quality(folder, chosen) if len(chosen) else {}
-            if run.method == "log-det" and "bandwidth" in run.params:
-                record["log_volume"] = log_volume(folder, chosen, 0.5)
-        found.append(record)
+        for run in planned:
+            record = records.setdefault(json.dumps(asdict(run)), {**asdict(run), "all": []})
+            times: list[dict[str, object]] = record["all"]  # type: ignore[assignment]
+            if len(times) > turn or turn >= run.rounds or any("failed" in time for time in times):
+                continue
+            times.append(measure(run, folder, rivals, root / "chosen.npy"))
+            print(f"{n:>9,} {run.tool:<10} {run.method} {run.params or ''} {times[-1]}", flush=True)
+            if "failed" not in times[-1]:
+                record |= summary(times, run, folder, np.load(root / "chosen.npy") if turn == 0 else None)
+            records[json.dumps(asdict(run))] = record
+            started.parent.mkdir(exist_ok=True)
+            started.write_text(json.dumps(sizes))
+    return [records[json.dumps(asdict(run))] for run in planned]
+
+
+def summary(times: list[dict[str, object]], run: Run, folder: Path, chosen: np.ndarray | None) -> dict[str, object]:
+    """The fastest time, the highest peak and, of the first round, the quality: what is chosen is the same in all."""
+    good = [time for time in times if "failed" not in time]
+    found: dict[str, object] = {name: min(time[name] for time in good) for name in ("seconds", "cpu_seconds")}  # type: ignore[type-var]
+    found["peak_mb"] = max(time["peak_mb"] for time in good)  # type: ignore[type-var]
+    if chosen is not None and len(chosen):
+        found |= quality(folder, chosen)
+        if run.method == "log-det" and "bandwidth" in run.params:
+            found["log_volume"] = log_volume(folder, chosen, 0.5)
     return found
 
 
 def main() -> None:
-    """Run the sizes asked for; those of an earlier run stay in the file."""
+    """Run the sizes asked for; those of an earlier run stay in the file, and a run that was cut off goes on where it was."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="10000,20000,100000,1000000", help="with commas between")
     parser.add_argument("--quick", action="store_true", help="10,000 and 20,000 rows only")
@@ -166,17 +175,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="folder for the rows, kept; a temporary one where not given (2 GB)")
     given = parser.parse_args()
     sizes = [10_000, 20_000] if given.quick else [int(size) for size in given.sizes.split(",")]
-    path = HERE / "selection.json"
+    path, started = HERE / "selection.json", HERE.parent / "build" / "selection-started.json"
     results = json.loads(path.read_text()) if path.exists() else {}
     with tempfile.TemporaryDirectory() as temporary:
         for n in sizes:
             results[str(n)] = {
                 "when": datetime.date.today().isoformat(),
                 "machine": f"{os.cpu_count()} cores, {platform.machine()}",
-                "runs": bench(n, given.data or Path(temporary), given.rivals.absolute()),
+                "runs": bench(n, given.data or Path(temporary), given.rivals.absolute(), started),
             }
             path.write_text(json.dumps(results, indent=1) + "\n")
-    write_table(results, HERE.parent / "docs" / "results" / "selection-speed.md")
+            write_table(results, HERE.parent / "docs" / "results" / "selection-speed.md")
+    # All sizes are done: the next run measures anew.
+    started.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

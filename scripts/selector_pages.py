@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from optidel.corpus.index import index
 from optidel.methods import METHODS, select
+from optidel.vinformation import difficulty
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
 SIDE = 190
@@ -58,10 +59,10 @@ def draw_toy(path: Path) -> None:
     """Forty picks of each method, side by side."""
     points, kinds = toy()
     # Difficulty grows to the right, so that one sees which methods follow it; outliers are the hardest.
-    difficulty = points[:, 0] + (kinds == 2)
+    hardness = points[:, 0] + (kinds == 2)
     names = [name for name in METHODS if name != "full"]
     panels = [panel(points, kinds, np.empty(0, dtype=int), "the points")]
-    panels += [panel(points, kinds, select(on_sphere(points), name, 40, difficulty=difficulty).indices, name) for name in names]
+    panels += [panel(points, kinds, select(on_sphere(points), name, 40, difficulty=hardness).indices, name) for name in names]
     columns = 6
     width, height = panels[0].size
     sheet = Image.new("RGB", (columns * width, -(-len(panels) // columns) * height), "white")
@@ -82,8 +83,7 @@ def draw_corpus(images: Path, run: Path, path: Path, count: int = 12, side: int 
     sheet = Image.new("RGB", (label + count * side, len(names) * side), "white")
     draw = ImageDraw.Draw(sheet)
     for line, name in enumerate(names):
-        difficulty = error - null if METHODS[name].scorer == "pvi" else error
-        picks = select(vectors, name, 0.05, difficulty=difficulty).indices
+        picks = select(vectors, name, 0.05, difficulty=difficulty(error, null, METHODS[name].scorer)).indices
         draw.text((6, line * side + side // 2 - 10), name, font=ImageFont.load_default(17), fill="black")
         for place, row in enumerate(picks[:count]):
             with Image.open(images / frames[row].source) as picture:

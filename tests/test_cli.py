@@ -124,6 +124,22 @@ def test_steps_one_by_one_then_the_run(
         (["report", "{tmp}/gone"], "gone"),
         (["run", "{tmp}", "--out", "{tmp}/r", "--config", "{tmp}/gone.toml"], "cannot read the recipe"),
         (["run"], "images: is missing"),
+        (["index", "{tmp}", "--out", "{tmp}/taken/thesis.txt"], "is a file; pass a folder"),
+        (["audit", "{tmp}/gone"], "no folder or file at"),
+        (["audit", "{tmp}/empty", "--out", "{tmp}/r"], "is empty; pass the folder that holds the images"),
+        (["leaks", "{tmp}/gone", "{tmp}/taken"], "no folder or file at"),
+        (["leaks", "{tmp}/taken", "{tmp}/taken", "--rate", "3"], "rate must be in (0, 0.5)"),
+        (["leaks", "{tmp}/taken", "{tmp}/taken", "--out", "{tmp}/taken/thesis.txt"], "a file stands in the way"),
+        (["export", "{tmp}/taken"], "holds no run of OptiDEL"),
+        (["export", "{tmp}/gone", "--format", "foldr"], "did you mean 'folder'"),
+        (["bench", "{tmp}/gone.toml", "--out", "{tmp}/r"], "cannot read the bench file"),
+        (["bench", "report", "{tmp}/gone"], "holds no bench"),
+        (["advise", "{tmp}/gone"], "holds no run of OptiDEL"),
+        (["advise", "{tmp}/gone", "--tolerance", "-1"], "must be a loss of mIoU in (0, 1)"),
+        (["vinfo", "{tmp}/gone"], "holds no run of OptiDEL"),
+        (["datasets", "--name", "kvasirseg"], "did you mean 'kvasir-seg'"),
+        (["datasets", "check", "{tmp}/gone"], "no folder at"),
+        (["datasets", "--registry", "{tmp}/gone.toml"], "cannot read the registry"),
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(
@@ -131,11 +147,14 @@ def test_mistakes_are_one_sentence_and_exit_code_2(
 ) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
     assert call(monkeypatch, *(argument.format(tmp=tmp_path) for argument in arguments)) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert "Traceback" not in captured.err
     assert captured.out == ""
+    assert not (tmp_path / "gone").exists(), "what is only read is not made"
 
 
 def test_theory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

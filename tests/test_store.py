@@ -14,7 +14,7 @@ import pytest
 
 from optidel import store as store_module
 from optidel.errors import StoreError
-from optidel.store import COST, MANIFEST, Artifact, Store, Workspace, canonical, digest
+from optidel.store import COST, MANIFEST, Artifact, Store, Workspace, canonical, digest, make_folder
 
 SHARDS = 3
 
@@ -479,3 +479,12 @@ def test_canonical_json_and_digest() -> None:
     assert digest(b"ab", b"c") != digest(b"a", b"bc")
     assert len(digest(b"")) == 16
     assert store_module.FORMAT == 1
+
+
+def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("years of work")
+    for path in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(StoreError, match=r"cannot be a folder.*a file stands in the way.*--out"):
+            make_folder(path)
+    assert make_folder(tmp_path / "new" / "deeper").is_dir()
+    assert (tmp_path / "file").read_text() == "years of work"

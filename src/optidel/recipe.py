@@ -24,11 +24,13 @@ class CorpusSection(_Section):
     """What becomes a frame and what belongs together. ``axes``: slices of volumes. ``every``: seconds between the frames taken from a
     video; with ``scenes`` one frame a scene instead. ``pattern``: regular expression over the relative path whose named groups are
     patient, study, series, video, centre, label or split. ``group``: which of them must stay together, by default the first known.
-    ``manifest``: CSV or Parquet that lists the files. ``workers``: decoding processes, by default one a core."""
+    ``manifest``: CSV or Parquet that lists the files. ``crop``: ``content`` for the lit area of an endoscope's frame alone. ``workers``:
+    decoding processes, by default one a core."""
 
     axes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
     every: float = Field(1.0, gt=0)
     scenes: bool = False
+    crop: Literal["none", "content"] = "none"
     pattern: str | None = None
     group: Literal["patient", "study", "series", "video", "centre"] | None = None
     manifest: str | None = None
@@ -109,6 +111,7 @@ class Recipe(_Section):
     """Everything that determines a run, and where it goes.
 
     ``leaks``: what to do about test images that are in the corpus: say so, leave their frames out of every training set, or do not look.
+    ``registry``: TOML file that describes sets of your own, as ``optidel datasets`` lists those of DataDEL.
     """
 
     images: str
@@ -119,6 +122,7 @@ class Recipe(_Section):
     seeds: tuple[int, ...] = (0,)
     preset: Literal["tiny", "small", "base"] = "tiny"
     leaks: Literal["warn", "drop", "off"] = "warn"
+    registry: str | None = None
     corpus: CorpusSection = CorpusSection()
     encoder: EncoderSection = EncoderSection()
     patches: PatchesSection = PatchesSection()

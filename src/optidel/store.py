@@ -330,6 +330,20 @@ def disk_errors(root: Path) -> Iterator[None]:
         raise
 
 
+def make_folder(path: Path) -> Path:
+    """Make the folder of an output, and those above it.
+
+    Raises:
+        StoreError: a file stands in the way, or the disk is full or read-only.
+    """
+    with disk_errors(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError) as error:
+            raise StoreError(f"{path} cannot be a folder, for a file stands in the way; pass another --out") from error
+    return path
+
+
 def _is_full(error: Exception, root: Path) -> bool:
     """Polars and safetensors wrap the system's error in their own; torch only says that a position is unexpected."""
     if isinstance(error, OSError):

@@ -20,6 +20,9 @@ def test_before_the_first_run_it_counts_and_says_where_the_times_are_from(make_c
     assert (counts["embed"], counts["warmup"], counts["patches"]) == (1, 1, 1)
     assert not any(item.measured for item in found.items)
     assert found.seconds > 0
+    assert [name for name, _ in found.blocks] == [f"seed {seed}, {budget}" for seed in (0, 1) for budget in ("25 %", "12.5 %")]
+    assert [seconds for _, seconds in found.blocks] == sorted(seconds for _, seconds in found.blocks)
+    assert found.blocks[-1][1] == pytest.approx(found.seconds)
     assert not any(done for _, done in found.cells)
 
 

@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -5,6 +6,7 @@ import pytest
 from optidel.benchmark.plan import cells, key_of, load_bench, make_bench, recipe_of
 from optidel.errors import RecipeError
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 GIVEN: dict[str, Any] = {"images": "IMAGES", "labelled": "DIR"}
 
 
@@ -31,6 +33,33 @@ def test_axes_multiply() -> None:
     )
     assert len(cells(bench)) == len(set(cells(bench))) == 2 * 2 * 2 * 2 * 2  # scratch and full, 2 tasks, objectives, rules, protocols
     assert len({key_of(bench, cell) for cell in cells(bench)}) == 32
+
+
+def test_a_task_may_be_held_out_and_name_its_protocols() -> None:
+    tasks = {"polyps": {"labelled": "A"}, "lungs": {"labelled": "B", "protocols": ["probe"]}, "test": {"labelled": "C", "held_out": True}}
+    given = {"images": "IMAGES", "tasks": tasks, "methods": ["full"], "seeds": [0]}
+    found = [(cell.method, cell.task, cell.protocol) for cell in cells(make_bench(given))]
+    one = [("polyps", "fine-tune"), ("polyps", "probe"), ("lungs", "probe")]
+    assert found == [(method, *pair) for method in ("scratch", "full") for pair in one]
+    asked = cells(make_bench(given | {"also": [{"tasks": ["test"]}]}))
+    assert [(cell.task, cell.protocol) for cell in asked[6:]] == [("test", "fine-tune"), ("test", "probe")] * 2
+
+
+def test_the_evidence_compares_on_the_tuning_split_and_holds_the_test_split_out() -> None:
+    """And every prefix is fair: the first cells are those of all methods at 5 % and the first seed."""
+    folders = {name: f"{name}-folder" for name in ("polyps", "polyps-test", "nuclei", "lungs")}
+    bench = load_bench(EXAMPLES / "evidence.toml", {"images": "IMAGES", "labelled": folders})
+    planned = cells(bench)
+    assert not [cell for cell in planned if cell.task == "polyps-test"]
+    first = list(dict.fromkeys((cell.method, cell.budget) for cell in planned if cell.seed == 0))[: 1 + len(bench.methods)]
+    assert first == [("scratch", 0.0), ("full", 1.0), ("random", 0.05), *((m, 0.05) for m in bench.methods if m not in ("full", "random"))]
+    assert {"optidel", "meddel"} <= set(bench.methods)
+    assert len({*bench.methods} - {"full", "random"}) >= 8
+    assert set(bench.seeds) == {cell.seed for cell in planned if cell.budget == 0.05}
+    assert {0.01, 0.05, 0.1, 0.25} <= {cell.budget for cell in planned}
+    assert {cell.protocol for cell in planned if cell.task in ("nuclei", "lungs")} == {"probe"}
+    once = load_bench(EXAMPLES / "evidence.toml", {"images": "IMAGES", "labelled": folders, "also": [{"tasks": ["polyps-test"]}]})
+    assert len([cell for cell in cells(once) if cell.task == "polyps-test"]) == 2 * 5 * 13
 
 
 def test_a_cell_is_a_recipe() -> None:
@@ -68,6 +97,8 @@ def test_the_key_of_a_cell_knows_options_but_no_paths() -> None:
         ({"objectives": ["simclear"]}, "objectives.0"),
         ({"pretrain": {"stepps": 3}}, "unknown key 'pretrain.stepps'; did you mean 'steps'"),
         ({"tasks": {"few": {"labelled": "DIR", "trian": 3}}}, "unknown key 'evaluate.trian'; did you mean 'train'"),
+        ({"tasks": {"few": {"labelled": "DIR", "protocols": ["prob"]}}}, "unknown protocol 'prob'; did you mean 'probe'"),
+        ({"tasks": {"few": {"labelled": "DIR", "held_out": "yes"}}}, "held_out is true or false, got 'yes'"),
         ({"also": [{"seed": [1]}]}, "unknown key 'also.0.seed'; did you mean 'seeds'"),
         ({"also": [{"tasks": ["DIRR"]}]}, "unknown task 'DIRR'; did you mean 'DIR'"),
         ({"variants": {"random": {"method": "optidel"}}}, "has the name of a method"),

@@ -21,10 +21,12 @@ def test_the_report_says_what_is_true_and_holds_everything(tmp_path: Path) -> No
     assert not re.search(r'(src|href)="(?!#|data:)', text)
     assert "http" not in text.replace("http://www.w3.org", "")
     tables = (page.parent / "tables.md").read_text()
-    assert "At 5 %, different from random (Holm p &lt; 0.05" in text
+    assert "At 5\u00a0%, different from random (Holm p &lt; 0.05" in text
     assert re.search(r"At 5 %, different from random .*: meddel \+0\.03.*k-center −0\.03", tables)
     assert "moderate" not in re.search(r"At 5 %, different from random .*", tables)[0]  # type: ignore[index]
     assert tables.count("\n| ") == 1 + 2 + 4 * 4
+    assert "<h1>5 methods, 4 budgets, 3 seeds</h1>" in text
+    assert "<0.001" in tables
     latex = (page.parent / "tables.tex").read_text()
     assert latex.count(r"\\") == 1 + 2 + 4 * 4
     assert latex.count("{") == latex.count("}")
@@ -49,6 +51,24 @@ def test_differences_are_paired_and_rivals_are_the_others(tmp_path: Path) -> Non
     assert (rows["joint_low"] <= rows["difference_low"]).all()
 
 
+def test_optidel_and_its_variants_are_set_against_the_mean_of_the_others(tmp_path: Path) -> None:
+    variants = {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}}}
+    effects = EFFECTS | {"optidel": 0.05, "by-pvi": 0.02}
+    bench = fake_bench(tmp_path / "out", effects, noise=0.001, variants=variants, budgets=[0.05])
+    [setting] = settings(open_bench(tmp_path / "out"))
+    write_bench_report(tmp_path / "out")
+    [sentence] = re.findall(
+        r"At 5 %, against the mean of the other selection methods: (.*)\.", (tmp_path / "out" / "report" / "tables.md").read_text()
+    )
+    found = dict(re.findall(r"(\S+) ([+−]0\.\d+) \(", sentence))
+    mean = {method: setting.matrix((method, 0.05)).mean() for method in effects if method not in ("scratch", "full")}
+    others = np.mean([mean[method] for method in ("k-center", "moderate", "meddel")])
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(
+        {name: mean[name] - others for name in ("optidel", "by-pvi")}, abs=6e-4
+    )
+    assert bench.variants
+
+
 def test_where_full_does_not_help_nothing_is_ranked(tmp_path: Path) -> None:
     bench = fake_bench(tmp_path / "out", EFFECTS | {"scratch": 0.0})
     [setting] = settings(open_bench(tmp_path / "out"))
@@ -64,7 +84,7 @@ def test_one_seed_says_how_little_it_knows(tmp_path: Path) -> None:
     bench = fake_bench(tmp_path / "out", seeds=[0])
     [setting] = settings(open_bench(tmp_path / "out"))
     assert "No pilot yet" in detectable_sentence(bench, setting)
-    assert write_bench_report(tmp_path / "out").exists()
+    assert "One seed so far: intervals and p-values are over test images only" in write_bench_report(tmp_path / "out").read_text()
 
 
 def test_missing_seeds_are_left_out_of_pairs(tmp_path: Path) -> None:
@@ -74,6 +94,12 @@ def test_missing_seeds_are_left_out_of_pairs(tmp_path: Path) -> None:
     [setting] = settings(open_bench(tmp_path / "out"))
     rows = comparison_rows(bench, setting).filter((pl.col("budget") == 0.05) & (pl.col("reference") == "random"))
     assert dict(rows.select("method", "seeds").iter_rows()) == {"k-center": 3, "moderate": 3, "meddel": 2}
+    rivals = comparison_rows(bench, setting).filter((pl.col("budget") == 0.05) & (pl.col("reference") == "rivals"))
+    assert dict(rivals.select("method", "seeds").iter_rows())["k-center"] == 2  # the seeds that all rivals have
+    own, others = (
+        np.mean([setting.iou[m, 0.05][s].mean() for m in some for s in (0, 1)]) for some in (["k-center"], ["moderate", "meddel"])
+    )
+    assert rivals.filter(pl.col("method") == "k-center")["difference"][0] == pytest.approx(own - others, abs=1e-6)
     assert rank_rows(setting, 0.05)["seed"].unique().sort().to_list() == [0, 1]
 
 

@@ -81,6 +81,29 @@ def test_a_cell_is_a_run(nano: object, make_corpus: Make, labelled: Path, tmp_pa
     assert folders <= {path.name for path in (tmp_path / "bench").glob("pretrain-*")}
 
 
+def test_what_a_held_out_test_split_shows_leaves_the_corpus_before_it_is_asked_for(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
+    images = make_corpus(16)
+    other = tmp_path / "other"
+    for side, numbers in (("train", range(8)), ("test", range(8, 16))):
+        for kind in ("images", "masks"):
+            (other / side / kind).mkdir(parents=True)
+            for number in numbers:
+                shutil.copy(labelled / kind / f"{number:02d}.png", other / side / kind)
+    shutil.copy(labelled / "images" / "08.png", images / "leak.png")
+    tasks = {"tuning": {"labelled": str(labelled), "test": 4, "train": 4}, "test": {"labelled": str(other), "held_out": True}}
+    given = {name: value for name, value in values(images, labelled, seeds=[0], budgets=[0.25], leaks="drop").items() if name != "labelled"}
+    run_bench(make_bench(given | {"tasks": tasks}), tmp_path / "out")
+    assert set(table(tmp_path / "out")["task"]) == {"tuning"}
+    trained = {path.name for path in (tmp_path / "out").glob("pretrain-*")}
+    run_bench(make_bench(given | {"tasks": tasks, "also": [{"tasks": ["test"]}]}), tmp_path / "out")
+    results = table(tmp_path / "out")
+    assert results.group_by("task").len().sort("task").rows() == [("test", 4), ("tuning", 4)]
+    assert results.filter(pl.col("method") == "full")["n_images"].to_list() == [16, 16]
+    assert {path.name for path in (tmp_path / "out").glob("pretrain-*")} == trained  # asked at the end, it costs evaluations only
+
+
 def test_killed_it_resumes_to_the_same_table(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
     images = make_corpus(16)
     run_bench(make_bench(values(images, labelled)), tmp_path / "whole")

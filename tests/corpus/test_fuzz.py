@@ -10,8 +10,10 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from corpus.readers.samples import samples
+from corpus.readers.samples import encoded, samples
 
 import optidel
 from optidel.corpus.readers import MAX_PIXELS, READERS
@@ -19,7 +21,7 @@ from optidel.corpus.workers import DIED, LATE
 
 MUTANTS = 300
 SPECIAL = (0, 1, 0x7F, 0x80, 0xFF)
-CHECKED = (".png", ".npz", ".nii.gz", ".zip", ".tar.gz")
+CHECKED = (".png", ".npz", ".nii.gz", ".zip", ".tar.gz", ".tar.bz2", ".tar.xz")
 """Formats whose own checksum covers the pixels: a mutant that decodes must give those of the original."""
 
 FEW = {".mp4", ".mov", ".avi", ".mkv", ".webm"}
@@ -34,7 +36,7 @@ def archives() -> dict[str, list[bytes]]:
         for name, data in pictures.items():
             archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED)
     made = {".zip": [zipped.getvalue()]}
-    for ending, mode in ((".tar", "w"), (".tar.gz", "w:gz")):
+    for ending, mode in ((".tar", "w"), (".tar.gz", "w:gz"), (".tar.bz2", "w:bz2"), (".tar.xz", "w:xz")):
         out = io.BytesIO()
         with tarfile.open(fileobj=out, mode=mode) as archive:
             for name, data in pictures.items():
@@ -42,7 +44,15 @@ def archives() -> dict[str, list[bytes]]:
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
         made[ending] = [out.getvalue()]
+    table = pa.table({"image": [{"bytes": data, "path": name} for name, data in pictures.items()], "label": [0, 1]})
+    made[".parquet"] = [encoded(lambda out: pq.write_table(table, out, write_page_checksum=True))]
+    made[".arrow"] = [encoded(lambda out: write_stream(table, out))]
     return made
+
+
+def write_stream(table: pa.Table, out: io.BytesIO) -> None:
+    with pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:

@@ -42,6 +42,21 @@ def huge_tiff() -> bytes:
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + body + bytes(4)
 
 
+def huge(format: str) -> bytes:
+    """A picture of 16 × 16 px whose head declares gigapixels."""
+    out = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(out, format)
+    data = bytearray(out.getvalue())
+    if format == "BMP":
+        data[18:26] = struct.pack("<ii", 60_000, 60_000)
+    elif format == "GIF":
+        data[6:10] = struct.pack("<HH", 65_000, 65_000)
+    else:
+        at = data.index(b"\xff\xc0\x00\x11\x08") + 5
+        data[at : at + 4] = struct.pack(">HH", 65_000, 65_000)
+    return bytes(data)
+
+
 def wide_tiff() -> bytes:
     tags = [
         (256, 4, 900_000),
@@ -110,19 +125,22 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "cut.jpg": (jpeg[: len(jpeg) // 2], "runcated"),
         "dot.png": (chunked_dot(), "1 x 1 px"),
         "huge.png": (huge_png(), "than the limit of 100 megapixels"),
-        "strip.tif": (huge_tiff(), ""),
-        "wide.tif": (wide_tiff(), ""),
+        "huge.bmp": (huge("BMP"), "than the limit of 100 megapixels"),
+        "huge.gif": (huge("GIF"), "than the limit of 100 megapixels"),
+        "huge.jpg": (huge("JPEG"), "than the limit of 100 megapixels"),
+        "strip.tif": (huge_tiff(), "bytes of pixels and has"),
+        "wide.tif": (wide_tiff(), "than the limit of 100 megapixels"),
         "cut.tif": (tiff[: len(tiff) // 2], ""),
-        "endless.gif": (endless_gif(), ""),
+        "endless.gif": (endless_gif(), "300000 frames, more than the limit"),
         "head.dcm": (dicom[:200], ""),
-        "deep.dcm": (bytes(deep), ""),
+        "deep.dcm": (bytes(deep), "than the limit of 100 megapixels"),
         "head.nii": (nifti_head((9, 9, 9))[:300], ""),
-        "deep.nii": (nifti_head((30_000, 30_000, 30_000)), ""),
+        "deep.nii": (nifti_head((30_000, 30_000, 30_000)), "than the limit of"),
         "negative.nii": (nifti_head((-5, 9, 9)), ""),
-        "bomb.nii.gz": (gzip.compress(nifti_head((1000, 1000, 32000)) + bytes(200 << 20), 1), ""),
+        "bomb.nii.gz": (gzip.compress(nifti_head((1000, 1000, 32000)) + bytes(200 << 20), 1), "than the limit of"),
         "long.nii.gz": (gzip.compress(nifti_head((16, 16, 16), 4, 16) + bytes(8192) + bytes(100 << 20), 1)[:-4] + b"\1\1\1\1", ""),
         "pickle.npy": (pickled(), ""),
-        "wide.npy": (wide_npy(), ""),
+        "wide.npy": (wide_npy(), "than the limit of"),
         "bomb.zip": (bomb.getvalue(), "decompression bomb"),
         "nested.tar": (nested.getvalue(), "an archive inside an archive"),
         "broken.tar.gz": (gzip.compress(b"no tar at all" * 100), "no tar"),
@@ -200,3 +218,16 @@ def test_each_bad_file_falls_within_ten_seconds(name: str, tmp_path: Path) -> No
     with pytest.raises(optidel.OptidelError, match="none of the"):
         optidel.index(tmp_path, memory=1.0)
     assert time.monotonic() - began < 13  # the limit, and the start of a process on a busy machine
+
+
+def test_declared_sizes_are_refused_before_allocation(tmp_path: Path) -> None:
+    """Each would need far more than the half GiB allowed here; that none is said to need memory shows that none was asked for."""
+    large = {name: part for name, (_, part) in bad_files().items() if "than the limit of" in part}
+    assert len(large) >= 9
+    for name in large:
+        (tmp_path / name).write_bytes(bad_files()[name][0])
+    (tmp_path / "good.png").write_bytes(samples()[".png"][0])
+    reasons = {item.source: item.reason for item in optidel.index(tmp_path, memory=0.5).rejected}
+    assert reasons.keys() == large.keys()
+    for name, part in large.items():
+        assert part in reasons[name], (name, reasons[name])

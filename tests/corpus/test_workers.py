@@ -85,6 +85,16 @@ def test_idle_processes_are_used_again_and_end(make_corpus: Callable[..., Path])
     assert process.process.returncode is not None
 
 
+def test_a_process_does_not_serve_under_another_limit(make_corpus: Callable[..., Path]) -> None:
+    """What it still holds of earlier files could be more than the new limit allows, and good files would be refused."""
+    folder = make_corpus(3)
+    optidel.index(folder)
+    before = workers._idle[0]
+    optidel.index(folder, memory=1.0)
+    assert before.process.returncode is not None
+    assert [process.memory for process in workers._idle] == [1 << 30]
+
+
 def test_a_dead_idle_process_is_replaced(make_corpus: Callable[..., Path]) -> None:
     folder = make_corpus(3)
     optidel.index(folder)

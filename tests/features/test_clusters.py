@@ -128,6 +128,16 @@ def test_equal_rows_have_distinct_keys_and_keys_follow_their_rows(monkeypatch):
     np.testing.assert_array_equal(content_keys(vectors, np.random.default_rng(6)), keys)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("d", [4, 8, 13])
+def test_opposite_and_binary_rows_have_keys_of_their_own(dtype, d):
+    signs = np.unique(np.random.default_rng(9).choice([-1.0, 1.0], size=(2_000, d)), axis=0).astype(dtype)
+    order = np.random.default_rng(10).permutation(len(signs))
+    keys, moved = (content_keys(rows_, np.random.default_rng(11)) for rows_ in (signs, signs[order]))
+    np.testing.assert_array_equal(moved, keys[order])
+    assert len(set(keys.tolist())) == len(keys)
+
+
 @pytest.mark.parametrize("tile", [1, 3, 2048])
 def test_neighbours_agree_with_the_full_matrix(monkeypatch, tile):
     monkeypatch.setattr(neighbours, "TILE", tile)

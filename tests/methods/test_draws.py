@@ -80,6 +80,7 @@ def test_hardest_keeps_the_hardest_in_order():
         ("density", {"bandwidth": 0}, "positive cosine distance"),
         ("ccs", {"prune": 1.0}, r"share in \[0, 1\)"),
         ("ccs", {"strata": 0}, "at least 1"),
+        ("ccs", {"strata": 2.5}, "whole number"),
     ],
 )
 def test_parameters_out_of_range_are_refused(method, params, says):

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optidel.errors import RecipeError
+from optidel.features import rows as feature_rows
 from optidel.features.clusters import Clusters
 from optidel.features.rows import unit
 from optidel.methods import partition, select
@@ -84,6 +85,16 @@ def test_greedy_choice_adds_what_helps_most(dense, n, seed):
         best = max(objective(units, [*places[:step], row]) for row in range(n)) - before
         assert gains[step] == pytest.approx(best, abs=1e-4)
     assert gains.sum() == pytest.approx(objective(units, places), abs=1e-4)
+
+
+def test_similarities_in_blocks_are_those_at_once(monkeypatch):
+    units = rows(50, 7)
+    at_once = greedy_choice(units, 20)
+    monkeypatch.setattr(feature_rows.spans, "__defaults__", (7 * 50,))  # seven rows
+    monkeypatch.setattr(sys.modules["optidel.methods.facility_location"], "BLOCK", 9 * 50)
+    in_blocks = greedy_choice(units, 20)
+    assert in_blocks[0].tolist() == at_once[0].tolist()
+    np.testing.assert_allclose(in_blocks[1], at_once[1], atol=1e-4)
 
 
 @settings(max_examples=20, deadline=None)

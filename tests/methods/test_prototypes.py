@@ -78,6 +78,24 @@ def test_copies_leave_clusters_empty_and_are_filled_up(rng):
     assert sorted(selection.gains.tolist()) == [0, 0, 3, 3]
 
 
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(1, 40), share=st.floats(0.05, 1), seed=st.integers(0, 999), radius=st.sampled_from([0.0, 0.05, 0.3]))
+def test_semdedup_keeps_no_two_of_a_cluster_within_its_radius(n, share, seed, radius):
+    vectors = rows(n, seed)[np.random.default_rng(seed).integers(0, n, n)]
+    clusters = cluster(vectors, 3 if n >= 3 else 1, rng=seeded(seed))
+    survivors, cosine = [], unit(vectors) @ unit(vectors).T
+    for label in range(len(clusters.centroids)):
+        members = np.flatnonzero(clusters.labels == label)
+        ordered = sorted(members, key=lambda row: (clusters.similarity[row].round(6), row))
+        for place, row in enumerate(ordered):
+            if place == 0 or np.round(1 - cosine[row, ordered[:place]].max(), 6) >= radius:
+                survivors.append(int(row))
+    count = max(1, round(share * len(survivors)))
+    selection = semdedup(vectors, count, rng=seeded(seed), radius=radius, k=3 if n >= 3 else 1)
+    assert set(selection.indices.tolist()) <= set(survivors)
+    assert set(np.flatnonzero(selection.reason != "within radius of twin").tolist()) == set(survivors)
+
+
 def test_semdedup_draws_among_the_survivors_of_its_radius():
     rng = seeded()
     originals = rng.normal(size=(40, 16))
@@ -136,6 +154,23 @@ def test_a_count_is_shared_down_the_tree(total):
     assert leaf_quotas(sizes, parents, total).tolist() == slow_quotas(tree, total)
 
 
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(12, 60), share=st.floats(0.05, 1), seed=st.integers(0, 999), copies=st.booleans())
+def test_every_leaf_gives_its_share_of_the_tree(n, share, seed, copies):
+    vectors, count = rows(n, seed), max(1, round(share * n))
+    if copies:
+        vectors = vectors[seeded(seed).integers(0, n // 3, n)]
+    shared = seeded(seed)
+    leaves = cluster(vectors, 9, rng=shared)
+    branch = cluster(leaves.centroids, 3, rng=shared).labels
+    sizes = np.bincount(leaves.labels, minlength=9).tolist()
+    tree = [[sizes[leaf] for leaf in range(9) if branch[leaf] == top] for top in range(3)]
+    expected = dict(zip(np.argsort(branch, kind="stable").tolist(), slow_quotas(tree, count), strict=True))
+    selection = hierarchical_kmeans(vectors, count, rng=seeded(seed), levels=(9, 3))
+    taken = np.bincount(leaves.labels[selection.indices], minlength=9)
+    assert taken.tolist() == [expected[leaf] for leaf in range(9)]
+
+
 def test_hierarchical_sampling_evens_out_a_crowded_concept():
     rng = seeded(2)
     concept = np.repeat(np.arange(4), [400, 40, 20, 20])
@@ -167,8 +202,9 @@ def test_the_default_levels_fall_by_ten():
         ("semdedup", {"radius": -1}, "cosine distance"),
         ("semdedup", {"keep": "both"}, "'farthest' or 'nearest'"),
         ("d4", {"dedup": 0}, r"share in \(0, 1\]"),
-        ("hierarchical-kmeans", {"levels": (3, 3)}, "levels must fall"),
-        ("hierarchical-kmeans", {"levels": ()}, "levels must fall"),
+        ("hierarchical-kmeans", {"levels": (3, 3)}, "levels must fall in whole numbers"),
+        ("hierarchical-kmeans", {"levels": ()}, "levels must fall in whole numbers"),
+        ("hierarchical-kmeans", {"levels": (4.5, 2)}, "levels must fall in whole numbers"),
         ("hierarchical-kmeans", {"draw": "far"}, "'random' or 'closest'"),
     ],
 )

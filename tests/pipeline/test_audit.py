@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from optidel.cli import app
+from optidel.cli import app, main
 from optidel.errors import RecipeError
 from optidel.pipeline.audit import audit
 from optidel.recipe import make_recipe
@@ -49,7 +50,7 @@ def test_what_was_planted_is_counted_and_nothing_is_deleted(planted: Path, tmp_p
 def test_page_stands_alone_and_shows_the_copies(planted: Path, tmp_path: Path) -> None:
     page = audit(make_recipe({"images": str(planted), "out": str(tmp_path / "run")}), sample=4).page.read_text()
     assert "z-near.jpg" in page
-    assert "3 of 28 frames (10.7%)" in page
+    assert "3 of 28 frames (10.7 %)" in page
     assert not any(f'{kind}="{scheme}' in page for kind in ("src", "href") for scheme in ("http", "//", "file"))
 
 
@@ -63,6 +64,28 @@ def test_command_takes_thresholds_and_prints_one_object(planted: Path, tmp_path:
     assert Path(told["page"]).is_file()
 
 
-def test_a_negative_threshold_is_refused(planted: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("folder", "told"), [("nowhere", "no folder or file at"), ("empty", "is empty")])
+def test_command_refuses_missing_and_empty_folders(
+    folder: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.setattr(sys, "argv", ["optidel", "audit", str(tmp_path / folder), "--out", str(tmp_path / "run")])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+
+
+def test_marks_of_worthless_frames_follow_the_options(planted: Path, tmp_path: Path) -> None:
+    arguments = ["audit", str(planted), "--out", str(tmp_path / "run"), "--blank", "0", "--dark", "1", "--saturated", "1", "--sample", "2"]
+    told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
+    assert told["counts"]["blank"] == 0
+    assert "0 frames show nothing" in (tmp_path / "run" / "audit.html").read_text()
+
+
+def test_a_negative_threshold_or_sample_is_refused(planted: Path, tmp_path: Path) -> None:
+    recipe = make_recipe({"images": str(planted), "out": str(tmp_path / "run")})
     with pytest.raises(RecipeError, match="blurred must be 0 or more"):
-        audit(make_recipe({"images": str(planted), "out": str(tmp_path / "run")}), {"blurred": -1.0})
+        audit(recipe, {"blurred": -1.0})
+    with pytest.raises(RecipeError, match="sample must be 0 or more"):
+        audit(recipe, sample=-1)

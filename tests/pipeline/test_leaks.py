@@ -2,6 +2,9 @@
 
 import io
 import json
+import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +13,11 @@ from conftest import picture
 from PIL import Image
 from typer.testing import CliRunner
 
-from optidel.cli import app
+from optidel.cli import app, main
 from optidel.corpus.index import IndexOptions, index, index_step
 from optidel.errors import RecipeError
-from optidel.pipeline.leak_page import check_leaks
+from optidel.features.copies import UNCALIBRATED
+from optidel.pipeline.leak_page import check_leaks, in_words
 from optidel.pipeline.leaks import describe_corpus, describe_images, find_leaks, load_prints, prints_step
 from optidel.store import Store
 
@@ -84,8 +88,8 @@ def test_prints_on_disk_are_those_in_memory_and_pixels_may_come_alone(sides: tup
     assert find_leaks(stored, alone).test == 1
 
 
-def test_frames_of_one_group_do_not_raise_the_threshold(sides: tuple[Path, Path]) -> None:
-    """Every second frame is the next one of a video: without groups the threshold would be that of neighbours."""
+def test_frames_of_one_group_do_not_raise_the_threshold() -> None:
+    """Every second frame is the next one of a video: without groups neighbours would pass for images that are no copies."""
     rng = np.random.default_rng(1)
     still = [textured(rng) for _ in range(60)]
     frames = [image for one in still for image in (one, (one * 0.9).astype(np.uint8)[2:, 2:])]
@@ -94,7 +98,10 @@ def test_frames_of_one_group_do_not_raise_the_threshold(sides: tuple[Path, Path]
         **{name: getattr(prints, name) for name in prints.__dataclass_fields__} | {"groups": [f"video:{n // 2}" for n in range(120)]}
     )
     asked = describe_images([("new", textured(rng))], "test")
-    assert find_leaks(grouped, asked).threshold < find_leaks(prints, asked).threshold
+    assert 0 < find_leaks(grouped, asked, rate=0.1).threshold < 1
+    alone = find_leaks(prints, asked, rate=0.1)  # a neighbour is as alike as a copy: no threshold can tell them apart, and it is said
+    assert alone.threshold is None
+    assert in_words(alone)[1] == UNCALIBRATED
 
 
 def test_a_corpus_too_small_to_calibrate_says_so(tmp_path: Path) -> None:
@@ -108,12 +115,58 @@ def test_command_prints_one_object_and_writes_the_page(sides: tuple[Path, Path],
     done = CliRunner().invoke(app, ["leaks", *map(str, sides), "--json", "--out", str(tmp_path / "page")])
     assert done.exit_code == 0, done.output
     told = json.loads(done.stdout)
-    assert told["exact"] == [{"test": "equal.png", "train": "003.png", "folder": "test"}]
+    assert told["exact"] == [{"test": "equal.png", "train": "003.png", "folder": str(sides[1])}]
     assert {"distance"} < set(told["perceptual"][0])
     assert {"similarity"} < set(told["embedding"][0])
     page = Path(told["page"]).read_text()
     assert "mirrored.png" in page
     assert 'src="http' not in page
+
+
+def test_two_test_folders_of_one_name_are_told_apart(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    for part, source in (("a", "003.png"), ("b", "005.png")):
+        (tmp_path / part / "images").mkdir(parents=True)
+        shutil.copy(sides[0] / source, tmp_path / part / "images" / "first.png")
+    tests = [tmp_path / part / "images" for part in ("a", "b")]
+    found, page = check_leaks(sides[0], tests, rate=0.001, near=24, out=tmp_path / "page")
+    assert [(match.folder, match.test, match.train) for match in found.exact] == [
+        (str(tests[0]), "first.png", "003.png"),
+        (str(tests[1]), "first.png", "005.png"),
+    ]
+    assert len(found.leaked) == 2
+    assert page is not None
+    assert "a/images, b/images in train" in page.read_text()
+
+
+def test_a_corpus_of_one_group_says_that_changed_copies_were_not_looked_for() -> None:
+    rng = np.random.default_rng(3)
+    images = [textured(rng) for _ in range(80)]
+    prints = replace(describe_images([(str(number), image) for number, image in enumerate(images)], "slices"), groups=["volume:1"] * 80)
+    found = find_leaks(prints, describe_images([("mirrored", np.ascontiguousarray(images[5][:, ::-1]))], "test"))
+    assert (found.threshold, found.embedding) == (None, ())
+    assert in_words(found)[1] == UNCALIBRATED
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "told"),
+    [("nowhere", "there", "no folder or file at"), ("there", "nowhere", "no folder or file at"), ("empty", "there", "is empty")],
+)
+def test_command_refuses_missing_and_empty_folders(
+    train: str,
+    test: str,
+    told: str,
+    sides: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "empty").mkdir()
+    folders = {"nowhere": tmp_path / "nowhere", "empty": tmp_path / "empty", "there": sides[1]}
+    monkeypatch.setattr(sys, "argv", ["optidel", "leaks", str(folders[train]), str(folders[test])])
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 2
+    assert told in " ".join(capsys.readouterr().err.split())
 
 
 def test_bad_options_are_refused(sides: tuple[Path, Path]) -> None:

@@ -68,9 +68,12 @@ def advise(root: Path | str, *, tolerance: float = TOLERANCE) -> list[Advice]:
         raise InputError(f"tolerance must be a loss of mIoU in (0, 1), got {tolerance:g}; pass 0.01 for one point")
     folder = Path(root)
     if not (folder / "bench.json").exists():
+        curves = coverage_of_run(folder)
+        if not curves:
+            raise InputError(f"the run {folder} has chosen no frames of an embedded corpus yet; run `optidel run` or `optidel bench` first")
         return [
             Advice(setting="one run", method=method, budget=None, loss=None, reason=_of_one_budget(curve), errors={})
-            for method, curve in coverage_of_run(folder).items()
+            for method, curve in curves.items()
         ]
     tables = open_bench(folder)
     covered = coverage_of_run(folder)
@@ -96,7 +99,8 @@ def _advice(setting: Setting, method: str, tolerance: float, covered: dict[float
     passed = gate(setting)
     if len(budgets) < LEAST or (FULL, 1.0) not in setting.iou:
         full = "is" if (FULL, 1.0) in setting.iou else "is not"
-        reason = f"{len(budgets)} budgets are measured and full {full}; at least {LEAST} and full are needed"
+        counted = "1 budget is" if len(budgets) == 1 else f"{len(budgets)} budgets are"
+        reason = f"{counted} measured and full {full}; at least {LEAST} and full are needed"
         return Advice(setting=setting.name, method=method, budget=None, loss=None, reason=reason, errors={})
     stack = _common(setting, [*((method, budget) for budget in budgets), (FULL, 1.0)])
     x, y = np.array([*budgets, 1.0]), stack.mean(axis=(1, 2)) if stack.size else np.empty(0)
@@ -116,7 +120,9 @@ def _advice(setting: Setting, method: str, tolerance: float, covered: dict[float
     if not len(good):
         low, high = 100 * (mean - half)[0], 100 * (mean + half)[0]
         smallest = f"{percent(budgets[0])}: {low:+.1f} to {high:+.1f}"
-        reason = f"no budget below full is sure to lose less than {100 * tolerance:g} points ({smallest})"
+        reason = (
+            f"no budget below full is sure to lose less than {100 * tolerance:g} point{'' if tolerance == TOLERANCE else 's'} ({smallest})"
+        )
         return Advice(setting=setting.name, method=method, budget=None, loss=None, reason=reason, errors=errors)
     place = int(good[0])
     loss = Interval(mean=float(mean[place]), low=float(mean[place] - half[place]), high=float(mean[place] + half[place]), level=0.95)

@@ -9,7 +9,8 @@ from optidel.arrays import Vectors
 from optidel.features.neighbours import nearest_rows
 from optidel.features.rows import unit
 from optidel.pipeline.steps import kept_rows
-from optidel.store import Artifact, Store
+from optidel.report.collect import open_store
+from optidel.store import Artifact
 
 SAMPLE = 5000
 """Images whose nearest kept one is looked up: the mean over them is known to a hundredth of its spread."""
@@ -30,7 +31,7 @@ def coverage(vectors: Vectors, kept: Int64[np.ndarray, "m"], rng: np.random.Gene
 
 def coverage_of_run(root: Path) -> dict[str, dict[float, float]]:
     """Method to budget to coverage, the mean over seeds, for every selection of frames in a run folder that has an embedding."""
-    artifacts = Store(root).artifacts()
+    artifacts = open_store(root).artifacts()
     embedded = next((artifact for artifact in reversed(artifacts) if artifact.step == "embed"), None)
     if embedded is None:
         return {}

@@ -40,6 +40,7 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
                 high=row["difference_high"],
                 outer_low=row["joint_low"],
                 outer_high=row["joint_high"],
+                group=percent(row["budget"]),
             )
             for row in rows.iter_rows(named=True)
         ]

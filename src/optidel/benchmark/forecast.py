@@ -17,13 +17,14 @@ from optidel.models.presets import PRESETS
 from optidel.pipeline.run import SCRATCH
 from optidel.pipeline.steps import WHOLE
 from optidel.recipe import Recipe
+from optidel.report.numbers import percent
 from optidel.store import MANIFEST, Artifact, Store
 from optidel.training.precision import device
 from optidel.training.segmentation import SCHEDULES
 
-RATE = {"cpu": 1e11, "cuda": 3e13}
+RATE = {"cpu": 1.4e11, "cuda": 3e13}
 """Floating-point operations a second that a training step is taken to reach: two CPU cores, one GPU."""
-FRAME_SECONDS = {"index": 0.01, "pixels": 0.01, "embed": 0.005, "patches": 1.0}
+FRAME_SECONDS = {"index": 0.01, "pixels": 0.01, "embed": 0.005, "patches": 1.3}
 """Seconds a frame; for key patches those of the proposer on the candidate frames, on two CPU cores."""
 
 
@@ -45,10 +46,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """``cells`` in the order in which they run, with whether each is done; the kinds of work; and what difference could be detected."""
+    """``cells`` in the order in which they run, with whether each is done; the kinds of work; and what difference could be detected.
+
+    ``blocks``: seconds from now until all methods of a seed and budget have been run once, in the order in which that happens.
+    """
 
     cells: tuple[tuple[Cell, bool], ...]
     items: tuple[Item, ...]
+    blocks: tuple[tuple[str, float], ...]
     detectable: tuple[str, ...]
 
     @property
@@ -72,13 +77,30 @@ def forecast(bench: Bench, out: Path, *, shard: tuple[int, int] | None = None, p
     artifacts = Store(out).artifacts() if (out / "run.json").exists() else []
     costs = _measured(artifacts)
     recipe = recipe_of(bench, mine[0], "") if mine else recipe_of(bench, planned[0], "")
-    items = [*_shared(bench, mine, recipe, artifacts, costs), *_selections(bench, mine, done, costs)]
-    items += [*_trainings(bench, mine, done, costs), *_evaluations(bench, mine, done, costs)]
+
+    def items(part: Sequence[Cell]) -> list[Item]:
+        there = done & set(part)
+        shared, chosen = _shared(bench, part, recipe, artifacts, costs), _selections(bench, part, there, costs)
+        return [*shared, *chosen, *_trainings(bench, part, there, costs), *_evaluations(bench, part, there, costs)]
+
     return Forecast(
         cells=tuple((cell, cell in done) for cell in mine),
-        items=tuple(item for item in items if item.total),
+        items=tuple(item for item in items(mine) if item.total),
+        blocks=tuple((name, sum(item.left for item in items(mine[:stop]))) for name, stop in _blocks(mine)),
         detectable=_detectable(bench, pilot or out),
     )
+
+
+def _blocks(mine: Sequence[Cell]) -> list[tuple[str, int]]:
+    """Where in the plan a seed and budget ends; from scratch and full belong to the budget that follows them."""
+    ends: list[tuple[str, int]] = []
+    for place, cell in enumerate(mine, 1):
+        name = f"seed {cell.seed}, {percent(cell.budget)}"
+        following = mine[place] if place < len(mine) else None
+        if following is None or (cell.seed, cell.budget) != (following.seed, following.budget):
+            whole = cell.budget in (0.0, 1.0) and following is not None and following.seed == cell.seed
+            ends += [] if whole else [(name, place)]
+    return ends
 
 
 def _detectable(bench: Bench, pilot: Path) -> tuple[str, ...]:
@@ -188,7 +210,7 @@ def _evaluations(bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Map
         rule = (
             step_seconds(recipe.preset, options.batch or plan.batch)
             * (options.steps or plan.steps)
-            * (1.5 if protocol == "fine-tune" else 0.3)
+            * (1.5 if protocol == "fine-tune" else 0.2)
         )
         seconds = costs.get(key, rule)
         items.append(

@@ -17,6 +17,7 @@ from optidel.pipeline.run import SCRATCH
 from optidel.recipe import Recipe, make_recipe
 from optidel.store import canonical, digest
 from optidel.training.pretrain import Objective
+from optidel.training.segmentation import SCHEDULES
 
 Compute = Literal["steps", "epochs"]
 FIRST = ("random",)
@@ -24,6 +25,9 @@ FIRST = ("random",)
 
 LISTED = {"budget": "budgets", "labelled": "tasks"}
 """Recipe keys that are lists in a bench file."""
+
+HELD_OUT = "held_out"
+"""Option of a task: no grid runs it but those of ``also`` that name it, so that a test split is looked at once, at the end."""
 
 
 class _Section(BaseModel):
@@ -62,8 +66,9 @@ class Stop(_Section):
 class Bench(Lists):
     """A bench file.
 
-    ``tasks``: name to the evaluation options that differ for it, ``labelled`` among them; ``variants``: name to a method and the recipe
-    sections that differ for it; ``also``: further grids, run after the main one; ``recipe``: everything else of the recipe.
+    ``tasks``: name to the evaluation options that differ for it, ``labelled`` among them, and whether it is ``held_out``; its
+    ``protocols`` are the only ones it is run with; ``variants``: name to a method and the recipe sections that differ for it; ``also``:
+    further grids, run after the main one; ``recipe``: everything else of the recipe.
     """
 
     images: str
@@ -147,13 +152,20 @@ def cells(bench: Bench) -> list[Cell]:
         methods, budgets, seeds, objectives, compute, protocols = (
             getattr(lists, name) or getattr(bench, name) for name in Lists.model_fields
         )
-        tasks = (lists.tasks if isinstance(lists, Also) else None) or tuple(bench.tasks)
+        tasks = (lists.tasks if isinstance(lists, Also) else None) or [name for name in bench.tasks if not bench.tasks[name].get(HELD_OUT)]
         for seed, objective, rule in product(seeds, objectives, compute):
             for method, budget in _choices(methods, budgets):
-                for task, protocol in product(tasks, protocols):
-                    cell = Cell(method=method, budget=budget, seed=seed, objective=objective, compute=rule, task=task, protocol=protocol)
-                    found.setdefault(cell)
+                for task in tasks:
+                    for protocol in _protocols(bench, task, protocols):
+                        found.setdefault(
+                            Cell(method=method, budget=budget, seed=seed, objective=objective, compute=rule, task=task, protocol=protocol)
+                        )
     return list(found)
+
+
+def _protocols(bench: Bench, task: str, protocols: Sequence[Protocol]) -> list[Protocol]:
+    """Those of a grid, but only the ones that the task has where it names its own."""
+    return [protocol for protocol in protocols if protocol in bench.tasks[task].get("protocols", protocols)]
 
 
 def _choices(methods: Sequence[str], budgets: Sequence[float]) -> Iterator[tuple[str, float]]:
@@ -181,6 +193,7 @@ def recipe_of(bench: Bench, cell: Cell, out: str) -> Recipe:
     task = dict(bench.tasks[cell.task])
     values["pretrain"] = {**values.get("pretrain", {}), "objective": cell.objective, "compute": cell.compute}
     labelled = task.pop("labelled", "")
+    task.pop(HELD_OUT, None)
     values["evaluate"] = {**values.get("evaluate", {}), **task, "protocols": [cell.protocol]}
     method = "full" if cell.method == SCRATCH else method_of(bench, cell.method)
     own = {"images": bench.images, "labelled": labelled, "out": out, "methods": [method], "seeds": [cell.seed]}
@@ -227,6 +240,12 @@ def _check(bench: Bench) -> None:
         raise RecipeError('bench file: images is missing; write images = "DIR" or pass --images DIR')
     if not bench.tasks or not all(task.get("labelled") for task in bench.tasks.values()):
         raise RecipeError('bench file: a labelled set is missing; write labelled = "DIR", or pass --labelled DIR (NAME=DIR for several)')
+    for name, task in bench.tasks.items():
+        for protocol in task.get("protocols", ()):
+            if protocol not in SCHEDULES:
+                raise RecipeError(f"bench file: tasks.{name}.protocols: unknown protocol {protocol!r}{nearest(str(protocol), SCHEDULES)}")
+        if not isinstance(task.get(HELD_OUT, False), bool):
+            raise RecipeError(f"bench file: tasks.{name}.{HELD_OUT} is true or false, got {task[HELD_OUT]!r}")
     for variant, changes in bench.variants.items():
         if variant in METHODS or variant == SCRATCH:
             raise RecipeError(f"bench file: the variant {variant!r} has the name of a method; choose another")

@@ -11,9 +11,11 @@ from markupsafe import Markup
 
 from optidel import report as run_report
 from optidel.benchmark.figures import figures
+from optidel.benchmark.plan import Bench, cells, method_of
 from optidel.benchmark.statistics import (
     FULL,
     RANDOM,
+    RIVALS,
     Setting,
     comparison_rows,
     concordance,
@@ -26,11 +28,26 @@ from optidel.benchmark.statistics import (
 )
 from optidel.benchmark.tables import Tables, open_bench
 from optidel.errors import InputError
-from optidel.report.numbers import percent, signed
+from optidel.pipeline.run import SCRATCH
+from optidel.report.numbers import OURS, percent, signed
 from optidel.report.output import replacing
 
 FOLDER = "report"
-HEADS = ("method", "budget", "seeds", "images", "mIoU", "Dice", "NormDEL", "vs random", "Holm p", "vs full", "s select", "s train")
+HEADS = (
+    "method",
+    "budget",
+    "seeds",
+    "images",
+    "mIoU",
+    "Dice",
+    "NormDEL",
+    "vs random",
+    "Holm p",
+    "vs full",
+    "vs rivals",
+    "s select",
+    "s train",
+)
 TITLES = {
     "miou": "mIoU against budget",
     "normdel": "NormDEL against budget",
@@ -99,7 +116,9 @@ def section_of(tables: Tables, setting: Setting) -> Section:
         passed=found is not None and found.low > 0,
         sentences=(
             gate_sentence(setting),
+            *_one_seed(setting),
             *_findings(setting, compared),
+            *_against_rivals(tables.bench, compared),
             *_steadiness(setting),
             detectable_sentence(tables.bench, setting),
         ),
@@ -108,6 +127,12 @@ def section_of(tables: Tables, setting: Setting) -> Section:
         methods=table,
         compared=compared,
     )
+
+
+def _one_seed(setting: Setting) -> list[str]:
+    if max(len(found) for found in setting.iou.values()) > 1:
+        return []
+    return ["One seed so far: intervals and p-values are over test images only and do not know how another seed would move a method."]
 
 
 def _findings(setting: Setting, compared: pl.DataFrame) -> list[str]:
@@ -122,6 +147,18 @@ def _findings(setting: Setting, compared: pl.DataFrame) -> list[str]:
             texts = [f"{row['method']} {signed(row['difference'])}" for row in sure.iter_rows(named=True)]
             what = ", ".join(texts) if texts else "no method"
             said.append(f"At {percent(budget)}, different from {reference} (Holm p < 0.05, of {len(rows)} compared): {what}.")
+    return said
+
+
+def _against_rivals(bench: Bench, compared: pl.DataFrame) -> list[str]:
+    """For each budget, OptiDEL and its variants against the mean of the other selection methods."""
+    rows = compared.filter(
+        (pl.col("reference") == RIVALS) & pl.col("method").is_in([n for n in compared["method"] if method_of(bench, n) == OURS])
+    )
+    said = []
+    for (budget,), part in rows.group_by("budget", maintain_order=True):
+        texts = [f"{row['method']} {_signed_range(row)}" for row in part.iter_rows(named=True)]
+        said.append(f"At {percent(budget)}, against the mean of the other selection methods: {', '.join(texts)}.")
     return said
 
 
@@ -142,7 +179,7 @@ def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
         if own.is_empty():
             return "–", "–"
         one = own.row(0, named=True)
-        return f"{signed(one['difference'])} ({signed(one['difference_low'])} to {signed(one['difference_high'])})", f"{one['p_holm']:.3f}"
+        return _signed_range(one), f"{one['p_holm']:.3f}" if one["p_holm"] >= 0.001 else "<0.001"
 
     chance, p = against(RANDOM)
     normdel = "–" if row["normdel"] is None else f"{row['normdel']:.3f}"
@@ -150,7 +187,11 @@ def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
     trained = bool(row["n_images"])
     budget = percent(float(str(row["budget"]))) if trained else "–"
     head = (str(row["method"]), budget, str(row["seeds"]), str(row["n_images"]) if trained else "–")
-    return *head, ends("miou"), ends("dice"), normdel, chance, p, against(FULL)[0], *cost
+    return *head, ends("miou"), ends("dice"), normdel, chance, p, against(FULL)[0], against(RIVALS)[0], *cost
+
+
+def _signed_range(row: Mapping[str, float]) -> str:
+    return f"{signed(row['difference'])} ({signed(row['difference_low'])} to {signed(row['difference_high'])})"
 
 
 def markdown(section: Section) -> str:
@@ -162,18 +203,20 @@ def markdown(section: Section) -> str:
 
 
 def latex(section: Section) -> str:
-    """The table for a paper that loads booktabs; the caption says what the setting is and whether the gate is passed."""
+    """The table, as wide as the text, for a paper that loads booktabs and graphicx; the caption says which setting and whether the gate is
+    passed."""
     gate_text = "full beats scratch" if section.passed else "full does not beat scratch: no ranking"
     lines = [
         r"\begin{table}",
         rf"\caption{{{_tex(section.setting.name)} ({gate_text}); 95\,\% intervals over seeds and test images}}",
+        r"\resizebox{\textwidth}{!}{%",
         r"\begin{tabular}{l" + "r" * (len(HEADS) - 1) + "}",
         r"\toprule",
         " & ".join(_tex(head) for head in HEADS) + r" \\",
         r"\midrule",
         *(" & ".join(_tex(text) for text in row) + r" \\" for row in section.rows),
         r"\bottomrule",
-        r"\end{tabular}",
+        r"\end{tabular}}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
@@ -181,7 +224,7 @@ def latex(section: Section) -> str:
 
 def _tex(text: str) -> str:
     escaped = re.sub(r"([%&_#$])", r"\\\1", text)
-    return escaped.replace("−", "$-$").replace("–", "--").replace("+", "$+$")
+    return escaped.replace("−", "$-$").replace("–", "--").replace("+", "$+$").replace("<", "$<$")
 
 
 def page(tables: Tables, sections: Sequence[Section]) -> str:
@@ -196,9 +239,22 @@ def page(tables: Tables, sections: Sequence[Section]) -> str:
         tables=tables,
         titles=TITLES,
         done=tables.results.height,
+        title=_title(tables.bench),
         embed=Markup,
         bold=lambda text: Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(Markup.escape(text)))),
+        unbroken=lambda text: text.replace(" %", "\u00a0%"),
     )
+
+
+def _title(bench: Bench) -> str:
+    """What is compared, over all grids: ``12 methods, 4 budgets, 5 seeds``."""
+    planned = [cell for cell in cells(bench) if cell.method != SCRATCH]
+    counts: dict[str, set[object]] = {
+        "method": {cell.method for cell in planned},
+        "budget": {cell.budget for cell in planned if cell.method != FULL},
+        "seed": {cell.seed for cell in planned},
+    }
+    return ", ".join(f"{len(found)} {name}{'' if len(found) == 1 else 's'}" for name, found in counts.items())
 
 
 def _names(setting: Setting) -> dict[str, pl.Expr]:

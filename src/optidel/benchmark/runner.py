@@ -74,7 +74,7 @@ class Runner:
         self._pipelines: dict[str, Pipeline] = {}
         self._broken: dict[tuple[Any, ...], str] = {}
         (self.root / RECORDS).mkdir(exist_ok=True)
-        write_atomically(self.root / "bench.json", json.dumps(bench.model_dump(mode="json"), indent=1, sort_keys=True) + "\n")
+        write_atomically(self.root / "bench.json", json.dumps(bench.model_dump(mode="json"), indent=1) + "\n")  # tasks keep their order
 
     @cached_property
     def base(self) -> Pipeline:
@@ -98,10 +98,12 @@ class Runner:
     def prepare(self, mine: Iterable[Cell]) -> None:
         """Read the corpus and every labelled set first: what cannot be used should be known before hours of training.
 
-        Where the recipe drops test images from the corpus, those of every task go, whichever tasks this part runs: an encoder serves all.
+        Where the recipe drops test images from the corpus, those of every task go, whichever tasks this part runs and also where a task is
+        held out: an encoder serves all, and a test split that is asked for at the end must not change the corpus.
         """
-        for cell in {cell.task: cell for cell in cells(self.bench)}.values():
-            pipeline = self.pipeline(cell)
+        any_cell = cells(self.bench)[0]
+        for task in self.bench.tasks:
+            pipeline = self.pipeline(replace(any_cell, task=task))
             found = pipeline.leaks
             if found and pipeline.recipe.leaks == "drop":
                 self.base.index = clean_step(self.base.store, self.base.index, found)

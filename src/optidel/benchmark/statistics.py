@@ -141,11 +141,13 @@ def _to(bench: Bench, setting: Setting, method: str, budget: float, reference: s
         return setting.difference((method, budget), (FULL, 1.0))
     if reference == RANDOM:
         return setting.difference((method, budget), (RANDOM, budget))
-    rivals = [name for name in _rivals(setting, budget) if name != method_of(bench, method)]
-    pairs = [setting.difference((method, budget), (name, budget)) for name in rivals]
-    whole = [pair for pair in pairs if pair is not None]
-    # Over unequal seeds a mean of differences would mix seeds that not every rival has.
-    return np.mean(whole, axis=0) if len(whole) > 1 and len({len(pair) for pair in whole}) == 1 else None
+    rivals = [(name, budget) for name in _rivals(setting, budget) if name != method_of(bench, method)]
+    # Only seeds that all have: a mean of differences over unequal seeds would mix the seeds into the methods.
+    seeds = sorted(set.intersection(*(set(setting.iou[choice]) for choice in [(method, budget), *rivals])))
+    if len(rivals) < 2 or not seeds:
+        return None
+    own, others = (np.array([[setting.iou[one][seed] for seed in seeds] for one in some]) for some in ([(method, budget)], rivals))
+    return np.asarray(own[0] - others.mean(axis=0))
 
 
 def _rivals(setting: Setting, budget: float) -> list[str]:

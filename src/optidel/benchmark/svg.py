@@ -39,7 +39,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A row of a whisker chart: a mean, its own interval (thick) and, where given, the joint one (thin)."""
+    """A row of a whisker chart: a mean, its own interval (thick) and, where given, the joint one (thin). Rows of another ``group`` than
+    the one above stand apart."""
 
     name: str
     colour: str
@@ -48,6 +49,7 @@ class Bar:
     high: float
     outer_low: float | None = None
     outer_high: float | None = None
+    group: str = ""
 
 
 def chart(
@@ -93,7 +95,8 @@ def chart(
 
 def whiskers(bars: Sequence[Bar], x_label: str) -> str:
     """One row a bar, with zero marked."""
-    height = TOP + BOTTOM + 26 * len(bars)
+    groups = list(dict.fromkeys(bar.group for bar in bars))
+    height = TOP + BOTTOM + 26 * len(bars) + 14 * max(0, len(groups) - 1)
     left = 20 + 7.2 * max((len(bar.name) for bar in bars), default=0)
     ends = [value for bar in bars for value in (bar.low, bar.high, bar.outer_low, bar.outer_high) if value is not None]
     x0, x1 = _range([*ends, 0.0])
@@ -108,7 +111,9 @@ def whiskers(bars: Sequence[Bar], x_label: str) -> str:
         f'<line x1="{across(0):.1f}" x2="{across(0):.1f}" y1="{TOP}" y2="{height - BOTTOM}" stroke="currentColor" stroke-width="1.2"/>'
     )
     for number, bar in enumerate(bars):
-        y = TOP + 13 + 26 * number
+        y = TOP + 13 + 26 * number + 14 * groups.index(bar.group)
+        if number and bars[number - 1].group != bar.group:
+            parts.append(_rule(10, y - 20, WIDTH - 24, y - 20))
         for low, high, width in ((bar.outer_low, bar.outer_high, 1.2), (bar.low, bar.high, 4)):
             if low is not None and high is not None:
                 parts.append(
@@ -138,7 +143,8 @@ def _series(one: Series, across: Scale, up: Scale, legend: float) -> str:
                 )
             if not one.bare:
                 parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{one.colour}"/>')
-            if number < len(one.labels):
+            near = any(abs(x - across(other.x)) < 60 and abs(y - up(other.y)) < 14 for other in one.points[:number])
+            if number < len(one.labels) and not near:  # two labels on one another cannot be read
                 # A label near the right edge would run into the legend.
                 edge = x > LEFT + 0.8 * (WIDTH - LEFT - RIGHT)
                 parts.append(_text(x - 7 if edge else x + 7, y - 6, one.labels[number], "end" if edge else "start"))

@@ -102,7 +102,9 @@ def _forecast(found: Any, as_json: bool) -> None:
     if as_json:
         cells = [asdict(cell) | {"done": done} for cell, done in found.cells]
         items = [asdict(item) for item in found.items]
-        print(json.dumps({"cells": cells, "items": items, "seconds": found.seconds, "detectable": found.detectable}))
+        print(
+            json.dumps({"cells": cells, "items": items, "blocks": found.blocks, "seconds": found.seconds, "detectable": found.detectable})
+        )
         return
     for cell, done in found.cells:
         budget = "" if cell.method == "scratch" else f" {100 * cell.budget:g} %"
@@ -112,5 +114,8 @@ def _forecast(found: Any, as_json: bool) -> None:
     for item in found.items:
         origin = "measured" if item.measured else "rule of thumb"
         print(f"  {item.what:<36} {item.done:>4} / {item.total:<4} {item.seconds:>9.1f} s  {origin}")
+    print("\nwhat is finished when")
+    for name, seconds in found.blocks:
+        print(f"  {name:<36} {duration(seconds)}")
     print(f"\nabout {duration(found.seconds)} to go on this machine")
     print("\n".join(found.detectable))

@@ -78,20 +78,20 @@ def leaks(
     as_json: Json = False,
 ) -> None:
     """Find test images, or changed copies of them, in a pre-training corpus."""
-    from optidel.pipeline.leak_page import check_leaks
+    from optidel.pipeline.leak_page import check_leaks, in_words
 
     found, page = check_leaks(train, test, rate=rate, near=near, out=out)
     if as_json:
         print(json.dumps(found.to_json() | {"page": str(page) if page else None}))
         return
     kinds = {"equal pixels": found.exact, "equal to the eye": found.perceptual, "changed copies": found.embedding}
-    print(f"{len(found.leaked)} of {found.test} test images are in the corpus of {found.train} frames")
+    matched, trust = in_words(found)
+    print(matched)
     for kind, matches in kinds.items():
         print(f"{kind}: {len(matches)} pairs")
         for match in matches:
             print(f"  {match.folder}/{match.test} = {match.train}")
-    if found.threshold is None:
-        print("the corpus has too few frames to look for changed copies")
+    print(trust)
     if page:
         print(page)
 
@@ -101,6 +101,9 @@ def audit(
     images: Images,
     out: Annotated[Path | None, typer.Option("--out", help="Run folder.  [default: runs/audit-NAME]", show_default=False)] = None,
     config: Config = None,
+    blank: Annotated[float | None, typer.Option("--blank", help="Deviation of grey, of 255 levels, below which a frame is blank.")] = None,
+    dark: Annotated[float | None, typer.Option("--dark", help="Fraction of black above which a frame is dark.")] = None,
+    saturated: Annotated[float | None, typer.Option("--saturated", help="Fraction of white above which a frame is saturated.")] = None,
     blurred: Annotated[float | None, typer.Option("--blurred", help="Sharpness below which a frame is blurred.")] = None,
     entropy: Annotated[float | None, typer.Option("--entropy", help="Bits of the histogram below which it is low.")] = None,
     border: Annotated[float | None, typer.Option("--border", help="Fraction of border above which a frame is marked.")] = None,
@@ -113,7 +116,16 @@ def audit(
     from optidel.pipeline.audit import audit as look
 
     out = out or Path("runs") / f"audit-{images.resolve().name}"
-    given = {"blurred": blurred, "entropy": entropy, "border": border, "text": text, "near": near}
+    given = {
+        "blank": blank,
+        "dark": dark,
+        "saturated": saturated,
+        "blurred": blurred,
+        "entropy": entropy,
+        "border": border,
+        "text": text,
+        "near": near,
+    }
     chosen = {name: value for name, value in given.items() if value is not None}
     found = look(recipe_of(images, out, None, None, None, None, None, config), chosen, sample=sample)
     if as_json:
@@ -121,5 +133,5 @@ def audit(
         return
     print(f"{found.frames} frames; {found.redundant} are copies or near-copies of an earlier one ({found.redundant / found.frames:.1%})")
     for name, count in found.counts.items():
-        print(f"  {name:<16}{count}")
+        print(f"  {name:<16}{count}" + (f" of {found.sampled} looked at" if name == "text" else ""))
     print(found.page)

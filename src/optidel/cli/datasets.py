@@ -109,7 +109,10 @@ def _print_check(result: "Check", shared: dict[str, list["SharedImage"]]) -> Non
         print(f"  shared with {other}: {len(images)} images" + "".join(f", {len(found)} by {kind}" for kind, found in how.items() if found))
         for image in images[:5]:
             print(f"    {image.first} = {image.second} ({image.how})")
-    print("whole" if result.whole else f"not whole, see {' and '.join(dict.fromkeys(problem.kind for problem in result.problems))} above")
+    verdict = (
+        "whole" if result.whole else f"not whole, see {' and '.join(dict.fromkeys(problem.kind for problem in result.problems))} above"
+    )
+    print(verdict + (", and shares images, see above" if any(shared.values()) else ""))
 
 
 def _describe(dataset: "Dataset") -> None:
@@ -140,18 +143,29 @@ def _describe(dataset: "Dataset") -> None:
 
 
 def _tabulate(chosen: list["Dataset"]) -> None:
-    table = Table(box=None, header_style="bold")
-    for column in ("set", "for", "what", "size", "centres", "licence", "split"):
-        table.add_column(column, justify="right" if column in ("size", "centres") else "left")
+    """Two lines a set, which fit 100 columns."""
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("set", no_wrap=True)
+    table.add_column("images", justify="right", no_wrap=True)
+    table.add_column("what; split; centres; licence")
     for dataset in chosen:
-        licence = f"{dataset.licence}{_doubt(dataset, 'licence')}"
-        centres = f"{dataset.centres or '?'}{_doubt(dataset, 'centres')}"
-        table.add_row(
-            dataset.name, dataset.role, dataset.task, _size(dataset), centres, licence, f"{dataset.split}{_doubt(dataset, 'unit')}"
-        )
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)
+        facts = {"unit": dataset.split, "centres": _centres(dataset), "licence": dataset.licence}
+        told = "; ".join(f"{text}{_star(dataset, field)}" for field, text in facts.items() if text)
+        size = f"{dataset.images:,}{_star(dataset, 'images')}" + (f"\n+ {dataset.videos:,} videos" if dataset.videos else "")
+        table.add_row(dataset.name, size, f"{dataset.role}: {dataset.task}\n[dim]{told}[/dim]")
+    console = Console(highlight=False)
+    (console if console.is_terminal else Console(width=100, highlight=False)).print(table)
+    if any(dataset.unverified for dataset in chosen):
+        print("* not verified: no source that was read confirms it")
     print("folders, sources and traps of one set: optidel datasets --name SET")
+
+
+def _centres(dataset: "Dataset") -> str:
+    return f"{dataset.centres or '?'} {'centre' if dataset.centres == 1 else 'centres'}"
+
+
+def _star(dataset: "Dataset", field: str) -> str:
+    return "*" if field in dataset.unverified else ""
 
 
 def _size(dataset: "Dataset") -> str:

@@ -17,7 +17,9 @@ class PresetName(StrEnum):
 
 Images = Annotated[Path, typer.Argument(help="Folder of unlabelled images, searched through.", show_default=False)]
 Out = Annotated[Path, typer.Option("--out", help="Run folder; made if missing, continued if there.", show_default=False)]
-Labelled = Annotated[Path | None, typer.Option("--labelled", help="Folder with images/ and masks/ of the same stem.", show_default=False)]
+Labelled = Annotated[
+    Path | None, typer.Option("--labelled", help="Folder with images/ and masks/ of the same stem, or a known set.", show_default=False)
+]
 Methods = Annotated[
     str | None, typer.Option("--methods", help="Comma-separated.  [default: full,random,meddel,optidel]", show_default=False)
 ]

@@ -40,10 +40,11 @@ def theory(
     as_json: Json = False,
 ) -> None:
     """When pruning pays, in a model that can be solved: a max-margin student of a teacher perceptron."""
+    from optidel.store import make_folder
     from optidel.theory import figure, run_experiment
 
     table = run_experiment(experiment, size=size, repeats=repeats, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     paths = {"table": out / f"{experiment}.csv", "figure": out / f"{experiment}.html"}
     table.write_csv(paths["table"])
     figure(table).write_html(paths["figure"])

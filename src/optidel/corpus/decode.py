@@ -1,6 +1,7 @@
 """Frames again, by their locators; and pixels to the images that models take."""
 
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image as PillowImage
 
 from optidel.arrays import Image, Pixels
 from optidel.corpus.readers import MAX_PIXELS, RASTER, Decoded, DecodeOptions, reader_for
+from optidel.corpus.readers.decoded import MIN_SIDE
 from optidel.corpus.source import Source
 from optidel.errors import InputError
 
@@ -63,6 +65,18 @@ def _volume(path: Path, modified: int, axis: str) -> dict[str, Decoded]:
     return {decoded.locator: decoded for decoded in reader(source, DecodeOptions(axes=(axis,)), None)}
 
 
+def cropped(decoded: Decoded) -> Decoded:
+    """A frame without the border around its content area (``content.content_box``); the same frame where there is none."""
+    if decoded.values.shape[2] == 1:
+        return decoded
+    from optidel.corpus.content import content_box  # scipy is imported only where frames are cropped
+
+    left, top, right, bottom = content_box(decoded.image)
+    if min(right - left, bottom - top) < MIN_SIDE:
+        return decoded
+    return replace(decoded, values=np.ascontiguousarray(decoded.values[top:bottom, left:right]))
+
+
 def to_image(pixels: Pixels) -> Image:
     """Float32 (h, w, 1 or 3) in [0, 1] to u8 (h, w, 3)."""
     quantised = np.round(pixels * 255).astype(np.uint8)
@@ -74,4 +88,4 @@ def fit(image: Image, size: int) -> Image:
     return np.asarray(PillowImage.fromarray(image).resize((size, size), PillowImage.Resampling.BILINEAR))
 
 
-__all__ = ["MAX_PIXELS", "RASTER", "fit", "read_frame", "read_frames", "to_image"]
+__all__ = ["MAX_PIXELS", "RASTER", "cropped", "fit", "read_frame", "read_frames", "to_image"]

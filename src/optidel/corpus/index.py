@@ -1,5 +1,6 @@
 """The index: every frame of a folder, its size, hash, groups and quality; every unreadable file, and why."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
@@ -38,12 +39,13 @@ MEASURED = ["id", *to_table(Quality, []).columns]
 class IndexOptions:
     """What becomes a frame and what belongs together; the defaults are those of the recipe's section ``corpus``, explained there.
 
-    ``seconds`` and ``memory`` (GiB) are the limits of one file.
+    ``seconds`` and ``memory`` (GiB) are the limits of one file. ``crop``: ``none``, or ``content`` for the lit area of a frame alone.
     """
 
     axes: tuple[str, ...] = ("axial",)
     every: float = 1.0
     scenes: bool = False
+    crop: str = "none"
     pattern: str | None = None
     group: str | None = None
     manifest: str | None = None
@@ -54,16 +56,24 @@ class IndexOptions:
     def scan(self, key: bytes) -> ScanOptions:
         """How one file is read."""
         decode = DecodeOptions(axes=tuple(self.axes), every=self.every, scenes=self.scenes)
-        return ScanOptions(decode=decode, seconds=self.seconds, memory=round(self.memory * 2**30), key=key)
+        return ScanOptions(decode=decode, seconds=self.seconds, memory=round(self.memory * 2**30), key=key, crop=self.crop)
+
+    def config(self) -> dict[str, Any]:
+        """What of this decides the rows of a file."""
+        config = {name: value for name, value in asdict(self).items() if name not in ("pattern", "group", "manifest", "workers")}
+        if self.crop == "none":
+            del config["crop"]  # so that indexes made before there was a choice stay valid
+        return config
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
-    """Frames of a folder, decoded on demand."""
+    """Frames of a folder, decoded on demand; ``crop`` as in :class:`IndexOptions`."""
 
     root: Path
     frames: list[Frame]
     rejected: list[Rejected]
+    crop: str = "none"
 
     def decoded(self, rows: Sequence[int]) -> Iterator[tuple[int, Decoded]]:
         """Yield (row, frame) for some rows, in one pass over each file and in the order of the files.
@@ -71,7 +81,7 @@ class Corpus:
         Raises:
             InputError: a file is gone or is no longer what was indexed.
         """
-        return read_rows(self.root, self.frames, rows)
+        return read_rows(self.root, self.frames, rows, self.crop)
 
     def pixels(self, i: int) -> Pixels:
         """Frame ``i`` as float32 (h, w, c) in [0, 1], c 1 or 3.
@@ -81,7 +91,9 @@ class Corpus:
         """
         frame = self.frames[i]
         member, locator = place(frame)
-        return next(self.decoded([range(len(self))[i]]))[1].pixels if member else read_frame(self.root / frame.source, locator)
+        if member or self.crop != "none":
+            return next(self.decoded([range(len(self))[i]]))[1].pixels
+        return read_frame(self.root / frame.source, locator)
 
     def image(self, i: int) -> Image:
         """Frame ``i`` as u8 (h, w, 3)."""
@@ -104,6 +116,7 @@ class Corpus:
             root=Path(artifact.json("index.json")["root"]),
             frames=from_table(Frame, artifact.table("frames.parquet")),
             rejected=from_table(Rejected, artifact.table("rejected.parquet")),
+            crop=json.loads(artifact.json("index.json")["scan"]).get("crop", "none"),
         )
 
 
@@ -128,7 +141,7 @@ def index(path: str | Path, axes: Sequence[str] = ("axial",), **options: Any) ->
     rejected = [item for file in scanned for item in file.rejected]
     rejected += [*listing.refused, *resolver.missing(sources)]
     resolver.tell(len(frames))
-    return _checked(Corpus(root=listing.root, frames=frames, rejected=sorted(rejected, key=_by_source)))
+    return _checked(Corpus(root=listing.root, frames=frames, rejected=sorted(rejected, key=_by_source), crop=chosen.crop))
 
 
 def index_step(store: Store, path: Path, options: IndexOptions) -> Artifact:
@@ -137,7 +150,7 @@ def index_step(store: Store, path: Path, options: IndexOptions) -> Artifact:
     Later steps depend on ids and pixels alone, not on where the folder lies or when a file was touched.
     """
     listing, manifest = _listing(path, options)
-    scan = {name: value for name, value in asdict(options).items() if name not in ("pattern", "group", "manifest", "workers")}
+    scan = options.config()
     config = {
         "scan": scan,
         "groups": {"pattern": options.pattern, "group": options.group, "manifest": manifest.digest if manifest else None},

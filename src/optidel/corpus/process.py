@@ -105,7 +105,9 @@ def scan_options(values: dict[str, Any]) -> ScanOptions:
     """The inverse of ``workers.json_options``."""
     told = values["decode"]
     decode = DecodeOptions(**(told | {"axes": tuple(told["axes"])}))
-    return ScanOptions(decode=decode, seconds=values["seconds"], memory=values["memory"], key=bytes.fromhex(values["key"]))
+    return ScanOptions(
+        decode=decode, seconds=values["seconds"], memory=values["memory"], key=bytes.fromhex(values["key"]), crop=values["crop"]
+    )
 
 
 if __name__ == "__main__":

@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from optidel.corpus.archives import Member, ending, members, read_zipped
-from optidel.corpus.decode import read_frames
+from optidel.corpus.decode import cropped, read_frames
 from optidel.corpus.readers import Decoded
 from optidel.corpus.source import Source
 from optidel.errors import InputError
 from optidel.records import Frame
 
 
-def read_rows(root: Path, frames: Sequence[Frame], rows: Sequence[int]) -> Iterator[tuple[int, Decoded]]:
-    """Yield (row, frame) for the rows asked for, file by file and in the order of each file.
+def read_rows(root: Path, frames: Sequence[Frame], rows: Sequence[int], crop: str = "none") -> Iterator[tuple[int, Decoded]]:
+    """Yield (row, frame) for the rows asked for, file by file and in the order of each file, cropped as they were indexed.
 
     Raises:
         InputError: a file is gone or is no longer what was indexed.
@@ -28,7 +28,8 @@ def read_rows(root: Path, frames: Sequence[Frame], rows: Sequence[int]) -> Itera
         source = Source(name=name, path=root / name)
         try:
             inside = _cursor().member(source, member) if member else source
-            for decoded in read_frames(inside, tuple(locators)):
+            for found in read_frames(inside, tuple(locators)):
+                decoded = cropped(found) if crop == "content" else found
                 for row in locators[decoded.locator]:
                     yield row, decoded
         except InputError:

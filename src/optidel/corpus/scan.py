@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from optidel.corpus.archives import Member, SpoiledError, members
+from optidel.corpus.decode import cropped
 from optidel.corpus.groups import hashed
 from optidel.corpus.quality import examine
 from optidel.corpus.readers import Decoded, DecodeOptions, Reader, reader_for
@@ -26,12 +27,16 @@ PLAIN = ("raster",)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScanOptions:
-    """How files are decoded and what one may cost: ``seconds`` without a new frame, ``memory`` bytes; ``key`` hashes identifiers."""
+    """How files are decoded and what one may cost: ``seconds`` without a new frame, ``memory`` bytes; ``key`` hashes identifiers.
+
+    ``crop``: ``none``, or ``content`` for the lit area of a frame alone.
+    """
 
     decode: DecodeOptions
     seconds: float
     memory: int
     key: bytes
+    crop: str = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +110,7 @@ def _record(root: Path, name: str, number: int, member: Member, options: ScanOpt
             raise InputError(f"has the ending {Path(member.source.name).suffix!r}, which no reader knows")
         frames, quality = [], []
         for decoded in reader(member.source, options.decode, None):
-            frame, marks = _measure(decoded, options.key)
+            frame, marks = _measure(cropped(decoded) if options.crop == "content" else decoded, options.key)
             frames.append(frame | {"label": member.label, "split": member.split})
             quality.append(marks)
             beat(number, True)

@@ -75,9 +75,10 @@ class _Task:
 
 
 class _Process:
-    """A decoding process and what it was asked for."""
+    """A decoding process, the bytes it may hold, and what it was asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int) -> None:
+        self.memory = memory
         handle, name = tempfile.mkstemp(prefix="optidel-")
         os.write(handle, bytes(32))
         os.close(handle)
@@ -147,14 +148,15 @@ _guard = threading.Lock()
 _timer: list[threading.Timer] = []
 
 
-def _take() -> _Process:
+def _take(memory: int) -> _Process:
+    """An idle process, or a new one; one that served under another limit may hold more than this one allows."""
     with _guard:
         while _idle:
             process = _idle.pop()
-            if process.process.poll() is None:
+            if process.process.poll() is None and process.memory == memory:
                 return process
             process.close()
-    return _Process()
+    return _Process(memory)
 
 
 def _release(processes: Sequence[_Process]) -> None:
@@ -185,7 +187,13 @@ def cores() -> int:
 
 def json_options(options: ScanOptions) -> dict[str, Any]:
     """Scan options as JSON values."""
-    return {"decode": asdict(options.decode), "seconds": options.seconds, "memory": options.memory, "key": options.key.hex()}
+    return {
+        "decode": asdict(options.decode),
+        "seconds": options.seconds,
+        "memory": options.memory,
+        "key": options.key.hex(),
+        "crop": options.crop,
+    }
 
 
 def scan_files(root: Path, sources: Sequence[str], options: ScanOptions, workers: int | None = None) -> Iterator[Scanned]:
@@ -242,7 +250,7 @@ class _Crew:
 
     def _hand_out(self) -> None:
         while len(self.processes) < min(self.count, len(self.sources) - self.begun + len(self.again)):
-            process = _take()
+            process = _take(self.options.memory)
             process.listen(self.inbox)
             self.processes.append(process)
         for process in sorted(self.processes, key=lambda process: len(process.asked)):

@@ -5,8 +5,9 @@ import math
 import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from jaxtyping import Int, Int64, Shaped, UInt8
 from PIL import Image as PillowImage
 
 from optidel.arrays import ClassMask, Image, Images
+from optidel.corpus.datasets import DATASETS, LabelledSet, Registry, labelled_set, recognise
 from optidel.corpus.decode import RASTER, fit, read_frame, to_image
 from optidel.corpus.groups import KINDS, compile_pattern, match
 from optidel.corpus.manifest import load_manifest
@@ -59,11 +61,12 @@ class Task:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """``id`` of an image, the paths of image and mask relative to the labelled folder, and the image's group where known."""
+    """``id`` of an image, its path relative to the labelled folder, what reads its mask, given the image's height and width, and its group
+    where known."""
 
     id: str
     image: str
-    mask: str
+    read_mask: Callable[[tuple[int, int]], ClassMask]
     group: str | None = None
 
     @property
@@ -83,13 +86,23 @@ class _Example:
     sha256: str
 
 
-def load_task(folder: Path | str, size: int, *, train: int = TRAIN, test: int = TEST, seed: int = 0, group: str | None = None) -> Task:
+def load_task(
+    folder: Path | str,
+    size: int,
+    *,
+    train: int = TRAIN,
+    test: int = TEST,
+    seed: int = 0,
+    group: str | None = None,
+    registry: Registry = DATASETS,
+) -> Task:
     """Read a labelled set.
 
-    Two layouts: ``images/`` and ``masks/`` of the same stem, split by a permutation of the sorted ids that ``seed`` alone decides, the
-    test part first, so that another number of training images leaves the test part as it is; or ``train/`` and ``test/``, each with both
-    folders, whose split is kept. Files are read in that order and only until both parts are full, one pair at a time at full size. A
-    training image whose pixels equal a test image's is rejected.
+    Three layouts: ``images/`` and ``masks/`` of the same stem, split by a permutation of the sorted ids that ``seed`` alone decides, the
+    test part first, so that another number of training images leaves the test part as it is; ``train/`` and ``test/``, each with both
+    folders, whose split is kept; or a set of the registry as it is published, read by its own annotation, with its official split where
+    there is one, else with its split units as groups. Files are read in that order and only until both parts are full, one pair at a time
+    at full size. A training image whose pixels equal a test image's is rejected.
 
     With ``group``, no patient, video, … stands on both sides: whole groups are tested on, in the order in which the permutation first
     meets them (the last one cut where the test part is full, its rest unused), and others trained on; where the split is given, training
@@ -105,7 +118,9 @@ def load_task(folder: Path | str, size: int, *, train: int = TRAIN, test: int = 
         test: at most this many test images. With fewer pairs than both, test keeps at least 20 %.
         seed: of the permutation.
         group: what says which images belong together: a regular expression over the images' paths, relative to the folder, with named
-            groups as in the recipe's ``corpus.pattern``; or a manifest, a path that ends in ``.csv`` or ``.parquet``.
+            groups as in the recipe's ``corpus.pattern``; or a manifest, a path that ends in ``.csv`` or ``.parquet``. It wins over what
+            is published of a known set.
+        registry: known sets.
 
     Raises:
         InputError: no such layout, counts below 1, nothing usable left, masks that are no class masks, or groups that cannot be split.
@@ -116,25 +131,71 @@ def load_task(folder: Path | str, size: int, *, train: int = TRAIN, test: int = 
         raise InputError(f"train and test must be at least 1 image, got {train} and {test}; the defaults are {TRAIN} and {TEST}")
     rng = np.random.default_rng(seed)
     rejected: list[Rejected] = []
-    if (root / "images").is_dir() and (root / "masks").is_dir():
-        pairs = with_groups(_pairs(root, "", rejected), root, group)
-        shuffled = [pairs[i] for i in rng.permutation(len(pairs))]
-        if group:
+    sides = {side: with_groups(pairs, root, group) for side, pairs in _sides(root, known_set(root, registry), rejected).items()}
+    if "" in sides:
+        shuffled = [sides[""][i] for i in rng.permutation(len(sides[""]))]
+        if any(pair.group for pair in shuffled):
             parts = _grouped(root, shuffled, size, train, test, rejected)
         else:
             parts = _split(root, _read(root, shuffled, size, train + test, rejected), train, test)
-    elif all((root / part / kind).is_dir() for part in ("train", "test") for kind in ("images", "masks")):
-        parts, tested = {}, set[str]()
-        for part, count in (("test", test), ("train", train)):
-            pairs = with_groups(_pairs(root, f"{part}/", rejected), root, group)
-            if group and part == "train":
-                pairs = _apart(pairs, tested, rejected)
-            tested = {pair.together for pair in pairs}
-            chosen = pairs if len(pairs) <= count else [pairs[i] for i in rng.permutation(len(pairs))]
-            parts[part] = _read(root, chosen, size, count, rejected)
     else:
-        raise InputError(f"{root} is no labelled set; it must hold images/ and masks/, or train/ and test/ with both in each")
+        tested = {pair.together for pair in sides["test"]}
+        sides["train"] = _apart(sides["train"], tested, rejected)
+        parts = {}
+        for side, count in (("test", test), ("train", train)):
+            pairs = sides[side]
+            chosen = pairs if len(pairs) <= count else [pairs[i] for i in rng.permutation(len(pairs))]
+            parts[side] = _read(root, chosen, size, count, rejected)
     return _assemble(root, parts["train"], parts["test"], rejected)
+
+
+def known_set(folder: Path | str, registry: Registry = DATASETS) -> LabelledSet | None:
+    """The set of the registry that a folder holds and that says how to read or split it; None where plain folders say as much.
+
+    Raises:
+        InputError: the folder has no plain layout, and holds no known set, or one without masks.
+    """
+    root = Path(folder)
+    plain = _layout(root) is not None
+    if not root.is_dir():
+        raise InputError(f"no folder at {root}; pass the folder of the labelled set, which holds images/ and masks/")
+    try:
+        found = recognise(root, registry=registry)
+    except InputError as error:
+        if plain:
+            return None
+        hint = "images/ and masks/, or train/ and test/ with both in each, or a published set as `optidel datasets check` knows it"
+        raise InputError(f"{root} is no labelled set; it must hold {hint}") from error
+    if plain and found.dataset.annotation in ("none", "concepts"):
+        return None
+    known = labelled_set(found)
+    rules = bool(known.dataset.unit) or any(image.side for image in known.images)
+    return known if rules or not plain else None
+
+
+def _layout(root: Path) -> tuple[str, ...] | None:
+    """Where the plain layouts have their ``images/`` and ``masks/``: in the folder, or in ``test/`` and ``train/``; None without one."""
+    for layout in (("",), ("test", "train")):
+        if all((root / side / kind).is_dir() for side in layout for kind in ("images", "masks")):
+            return layout
+    return None
+
+
+def _sides(root: Path, known: LabelledSet | None, rejected: list[Rejected]) -> dict[str, list[_Pair]]:
+    """The pairs on each side of a given split, ``train`` and ``test``, or all of them under the empty name."""
+    if known is None:
+        layout = _layout(root)
+        assert layout is not None
+        return {side: _pairs(root, f"{side}/" if side else "", rejected) for side in layout}
+    inner = known.root.relative_to(root)
+    rejected.extend(replace(item, source=(inner / item.source).as_posix()) for item in known.rejected)
+    pairs: dict[str, list[_Pair]] = {}
+    for image in known.images:
+        path, unit = (inner / image.image).as_posix(), None if image.unit == image.id else image.unit
+        pairs.setdefault(image.side, []).append(_Pair(id=image.id, image=path, read_mask=partial(known.mask, image), group=unit))
+    given = {"train", "test"} <= pairs.keys()
+    say(f"{root.name}: read as {known.dataset.title}, split {'as published' if given else known.dataset.split}")
+    return {side: pairs[side] for side in ("test", "train")} if given else {"": [pair for side in pairs.values() for pair in side]}
 
 
 def with_groups(pairs: Sequence[_Pair], root: Path, group: str | None) -> list[_Pair]:
@@ -205,7 +266,10 @@ def _pairs(root: Path, prefix: str, rejected: list[Rejected]) -> list[_Pair]:
     masks = _stems(root, f"{prefix}masks", MASKS, rejected)
     rejected.extend(Rejected(source=images[stem], reason="has no mask of the same stem") for stem in sorted(images.keys() - masks.keys()))
     rejected.extend(Rejected(source=masks[stem], reason="has no image of the same stem") for stem in sorted(masks.keys() - images.keys()))
-    return [_Pair(id=prefix + stem, image=images[stem], mask=masks[stem]) for stem in sorted(images.keys() & masks.keys())]
+    return [
+        _Pair(id=prefix + stem, image=images[stem], read_mask=partial(_stored_mask, root / masks[stem]))
+        for stem in sorted(images.keys() & masks.keys())
+    ]
 
 
 def _stems(root: Path, kind: str, endings: Sequence[str], rejected: list[Rejected]) -> dict[str, str]:
@@ -242,7 +306,7 @@ def _read(root: Path, pairs: Sequence[_Pair], size: int, count: int, rejected: l
 
 def _example(root: Path, pair: _Pair, size: int) -> _Example:
     image = to_image(read_frame(root / pair.image, ""))
-    stored = _stored_mask(root / pair.mask, image.shape[:2])
+    stored = pair.read_mask((image.shape[0], image.shape[1]))
     rows, columns = (((np.arange(size) + 0.5) * side / size).astype(int) for side in stored.shape)  # pixel under each centre
     values, counts = np.unique(stored, return_counts=True)
     return _Example(

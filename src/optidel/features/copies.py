@@ -26,7 +26,13 @@ WIDTH = 128
 """Dimensions kept after whitening, where the corpus has four times as many frames."""
 
 LEAST = 64
-"""Frames under which nothing can be calibrated."""
+"""Frames known to be no copies of others under which nothing can be calibrated."""
+
+UNCALIBRATED = (
+    "Changed copies were not looked for: the corpus is too small, or its frames are of one group or too much alike, to tell a copy from a "
+    "neighbour. Some hundreds of frames of different groups are needed."
+)
+"""Said wherever there is no threshold."""
 
 Picture = Float32[np.ndarray, "64 64 3"]
 

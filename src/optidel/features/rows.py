@@ -60,7 +60,8 @@ def content_keys(vectors: Vectors, rng: np.random.Generator) -> UInt64[np.ndarra
         padded = np.zeros((span.stop - span.start, 8 * words), dtype=np.uint8)
         padded[:, :bytes_per_row] = np.ascontiguousarray(vectors[span]).view(np.uint8)
         word = padded.view(np.uint64)
-        keys[span] = _finalise(((word ^ (word >> np.uint64(32))) * multipliers).sum(axis=1, dtype=np.uint64))
+        # By 33, not 32: else the sign bits of two float32 in a word cancel but for the highest bit, and a row collides with its opposite.
+        keys[span] = _finalise(((word ^ (word >> np.uint64(33))) * multipliers).sum(axis=1, dtype=np.uint64))
     order = np.argsort(keys, kind="stable")
     fresh = np.concatenate([[True], np.diff(keys[order]) != 0])
     starts = np.maximum.accumulate(np.where(fresh, np.arange(n), 0))

@@ -93,7 +93,7 @@ METHODS: dict[str, Method] = {
     "pvi": Method(
         select=pvi,
         unit="frame",
-        summary="lowest pointwise V-information: predicted hardly better than by the mean image",
+        summary="lowest pointwise V-information: the mean image predicts them as well",
         paper="arXiv 2110.08420",
         cost="O(n·log n)",
         needs="difficulty",
@@ -187,7 +187,7 @@ METHODS: dict[str, Method] = {
     "optidel": Method(
         select=optidel,
         unit="key patch",
-        summary="the hardest key patches, kept diverse by cluster quotas and a radius",
+        summary="the hardest, diverse by cluster quotas and a radius",
         paper="arXiv 2408.07107",
         cost="O(n·k·d + n·m·d/k)",
         needs="difficulty",

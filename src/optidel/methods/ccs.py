@@ -1,5 +1,7 @@
 """Coverage-centric selection: drop the hardest few, then spread the budget evenly over strata of difficulty."""
 
+from numbers import Integral
+
 import numpy as np
 
 from optidel.arrays import Scores, Vectors
@@ -31,8 +33,8 @@ def ccs(vectors: Vectors, count: int, *, difficulty: Scores, rng: np.random.Gene
     """
     if not 0 <= prune < 1:
         raise RecipeError(f"prune must be a share in [0, 1), got {prune}; 0.1 drops the hardest tenth")
-    if strata < 1:
-        raise RecipeError(f"strata must be at least 1, got {strata}")
+    if not isinstance(strata, Integral) or strata < 1:
+        raise RecipeError(f"strata must be a whole number of at least 1, got {strata!r}; 50 is the default")
     n = len(vectors)
     pruned = min(round(prune * n), n - count)
     rest = np.argsort(difficulty, kind="stable")[: n - pruned]

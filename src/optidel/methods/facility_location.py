@@ -18,8 +18,8 @@ BLOCK = 1 << 20
 LISTED = 100
 """Candidates that a row is to have, about, when they are written down."""
 
-Similarities = Callable[[Int64[np.ndarray, "r"]], Float32[np.ndarray, "r c"]]
-"""Rows, at most a block, to their similarities to all rows; overwritten by the next call."""
+Similarities = Callable[[slice | Int64[np.ndarray, "r"]], Float32[np.ndarray, "r c"]]
+"""Rows, at most a block, to their similarities to all rows; overwritten by the next call. Those of a slice are only to be read."""
 
 
 def facility_location(vectors: Vectors, count: int, *, rng: np.random.Generator, strategy: Strategy = "auto") -> Selection:
@@ -71,8 +71,7 @@ def _lazy(
     one of them is above all others' bounds (Minoux 1978).
     """
     c = len(served)
-    ones = np.ones(c, dtype=np.float32)
-    bound = np.concatenate([ones @ similarity(np.arange(span.start, span.stop)).T for span in spans(c, c, BLOCK)]).astype(np.float64)
+    bound = np.concatenate([np.einsum("rc->r", similarity(span)) for span in spans(c, c, BLOCK)]).astype(np.float64)
     places, gains = np.empty(depth, dtype=np.int64), np.empty(depth)
     most = min(c, max(1, BLOCK // c), 64)
     for step in range(depth):
@@ -82,7 +81,8 @@ def _lazy(
             top = np.sort(top[~fresh[top]])
             left = similarity(top)
             np.subtract(left, served, out=left)
-            bound[top] = ones @ np.maximum(left, 0, out=left).T
+            # Not a product with ones: that would wake the threads of the BLAS thousands of times for a few microseconds each.
+            bound[top] = np.einsum("rc->r", np.maximum(left, 0, out=left))
             fresh[top], asked = True, min(most, 2 * asked)
             bound[places[:step]] = -np.inf
         places[step], gains[step] = place, bound[place]
@@ -129,11 +129,11 @@ def _candidates(
     c = len(served)
     counts, candidates, closeness = [], [], []
     for span in spans(c, c, BLOCK):
-        block = similarity(np.arange(span.start, span.stop))
-        above = block > served[span, None]
-        counts.append(above.sum(axis=1))
-        candidates.append(np.flatnonzero(above) % c)
-        closeness.append(block[above])
+        block = similarity(span)
+        above = np.flatnonzero(block > served[span, None])
+        counts.append(np.bincount(above // c, minlength=len(block)))
+        candidates.append(above % c)
+        closeness.append(block.take(above))
     starts = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
     return starts, np.concatenate(candidates).astype(np.int32), np.concatenate(closeness)
 
@@ -146,12 +146,21 @@ def _similarities(rows: Float32[np.ndarray, "c d"]) -> Similarities:
     buffer = np.empty((max(1, BLOCK // len(rows)), len(rows)), dtype=np.float32)
     if len(rows) > DENSE_UP_TO:
 
-        def computed(some: Int64[np.ndarray, "r"]) -> Float32[np.ndarray, "r c"]:
-            block = np.matmul(rows[some], rows.T, out=buffer[: len(some)])
+        def computed(some: slice | Int64[np.ndarray, "r"]) -> Float32[np.ndarray, "r c"]:
+            block = np.matmul(rows[some], rows.T, out=buffer[: len(rows[some])])
             return np.maximum(block, 0, out=block)
 
         return computed
-    matrix = rows @ rows.T
-    np.maximum(matrix, 0, out=matrix)
+    matrix = _matrix(rows)
     # Any mode but the default writes to the buffer directly.
-    return lambda some: np.take(matrix, some, axis=0, out=buffer[: len(some)], mode="clip")
+    return lambda some: matrix[some] if isinstance(some, slice) else matrix.take(some, axis=0, out=buffer[: len(some)], mode="clip")
+
+
+def _matrix(rows: Float32[np.ndarray, "c d"]) -> Float32[np.ndarray, "c c"]:
+    """All similarities, not below 0: one half in blocks that stay in the cache, the other half its mirror image."""
+    matrix = np.empty((len(rows), len(rows)), dtype=np.float32)
+    for span in spans(*matrix.shape):
+        block = np.matmul(rows[span], rows[span.start :].T, out=matrix[span, span.start :])
+        np.maximum(block, 0, out=block)
+        matrix[span.stop :, span] = matrix[span, span.stop :].T
+    return matrix

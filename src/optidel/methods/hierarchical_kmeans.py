@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Literal
 
 import numpy as np
@@ -46,9 +47,12 @@ def hierarchical_kmeans(
     """
     check_choice("draw", draw, ("random", "closest"))
     sizes_of_levels = list(levels) if levels is not None else default_levels(len(vectors))
-    falls = all(above < below for below, above in itertools.pairwise(sizes_of_levels))
+    whole = all(isinstance(k, Integral) for k in sizes_of_levels)
+    falls = whole and all(above < below for below, above in itertools.pairwise(sizes_of_levels))
     if not sizes_of_levels or not falls or sizes_of_levels[-1] < 1 or sizes_of_levels[0] > len(vectors):
-        raise RecipeError(f"levels must fall from at most {len(vectors)} to at least 1, got {sizes_of_levels}; (100, 10) for example")
+        raise RecipeError(
+            f"levels must fall in whole numbers from at most {len(vectors)} to at least 1, got {sizes_of_levels}; (100, 10) for example"
+        )
     leaves = cluster(vectors, sizes_of_levels[0], rng=rng)
     tree, centroids = [leaves.labels], leaves.centroids
     for k in sizes_of_levels[1:]:

@@ -38,7 +38,7 @@ def count_for(budget: float, n: int) -> int:
         raise BudgetError(f"budget must be in (0, 1], got {budget}; pass 0.05 for 5 %")
     count = round(float(budget) * n)
     if count == 0:
-        raise BudgetError(f"budget {budget} of {n} items rounds to none; pass at least {math.ceil(1e4 / n) / 1e4:g} or a count such as 1")
+        raise BudgetError(f"budget {budget} of {n} items rounds to none; pass at least {math.ceil(1e4 / n) / 1e4:g}")
     return count
 
 

@@ -12,14 +12,15 @@ from jaxtyping import Float, Int64
 from PIL import Image
 
 from optidel.corpus.index import Corpus
-from optidel.corpus.quality import Thresholds, marks
+from optidel.corpus.quality import FLAWS, Thresholds, marks
 from optidel.corpus.similar import first_equal, hashes, leaders
 from optidel.errors import RecipeError
 from optidel.features.overlay import forbidden
 from optidel.pipeline.run import Pipeline
 from optidel.recipe import Recipe
 from optidel.records import Quality, from_table
-from optidel.report.audit import Gallery, Group, Line, Page, histogram, tile, write_page
+from optidel.report.audit import Gallery, Group, Line, Page, folder_title, histogram, write_page
+from optidel.report.pictures import picture_tile
 from optidel.store import Artifact, Store, Workspace
 
 SHOWN, GROUPS, MEMBERS = 12, 12, 6
@@ -28,12 +29,12 @@ SHOWN, GROUPS, MEMBERS = 12, 12, 6
 RULES = {
     "constant": "Every pixel has the same value.",
     "blank": "Grey deviates by less than {blank:g} of 255 levels, and by less than {structure:g} after averaging over 1/32 of the sides.",
-    "dark": "More than {dark:.0%} of the frame is black, and what is left has next to no structure.",
-    "saturated": "More than {saturated:.0%} of the frame is white.",
+    "dark": "More than a fraction of {dark:g} of the frame is black, and what is left has next to no structure.",
+    "saturated": "More than a fraction of {saturated:g} of the frame is white.",
     "blurred": "The variance of the Laplacian in the lit area is under {blurred:g} of the area's variance.",
     "low-entropy": "The histogram of grey holds less than {entropy:g} bits.",
-    "border": "More than {border:.0%} of a colour frame is black before and behind what the device lights.",
-    "text": "More than {text:.1%} of the frame lies under burned-in text or painted boxes; looked for on a sample.",
+    "border": "More than a fraction of {border:g} of a colour frame is black before and behind what the device lights.",
+    "text": "More than a fraction of {text:g} of the frame lies under burned-in text or painted boxes; looked for on a sample.",
     "exact copies": "The same pixels as an earlier frame.",
     "near-copies": "Another perceptual hash than an earlier frame's, but at most {near} of 256 bits away.",
 }
@@ -70,12 +71,14 @@ def audit(recipe: Recipe, thresholds: dict[str, float] | None = None, *, sample:
         sample: frames, evenly spaced, on which burned-in text is looked for; 0 for all.
 
     Raises:
-        RecipeError: a threshold below 0.
+        RecipeError: a threshold or a sample below 0.
     """
     given: dict[str, Any] = {name: int(value) if name == "near" else value for name, value in (thresholds or {}).items()}
     for name, value in given.items():
         if value < 0:
             raise RecipeError(f"{name} must be 0 or more, got {value:g}; docs/audit.md lists the defaults")
+    if sample < 0:
+        raise RecipeError(f"sample must be 0 or more, got {sample}; 0 looks for text in every frame")
     chosen = replace(Thresholds(), **given)
     pipeline = Pipeline(recipe)
     made = audit_step(pipeline.store, pipeline.index, chosen, sample)
@@ -169,14 +172,15 @@ def _page(corpus: Corpus, made: Artifact, indexed: Artifact, thresholds: Thresho
     counts = _ordered(summary["counts"])
     share = summary["redundant"] / summary["frames"]
     frames = summary["frames"]
-    sound = frames - sum(bool(frame.flaw) for frame in corpus.frames)
+    worthless = sum(not set(FLAWS).isdisjoint(row) for row in table["marks"].to_list())
     return Page(
         kind="OptiDEL audit",
-        title=corpus.root.name,
+        title=folder_title(corpus.root),
         verdict=(
-            f"{summary['redundant']:,} of {frames:,} frames ({share:.1%}) are copies or near-copies of an earlier one, "
+            f"{summary['redundant']:,} of {frames:,} frames ({100 * share:.1f} %) are copies or near-copies of an earlier one, "
             f"in {summary['groups']:,} groups.",
-            f"{frames - sound:,} frames show nothing (blank, dark or saturated). All others are for you to judge; nothing was deleted.",
+            f"{counts['text']:,} of {summary['sampled']:,} frames looked at carry burned-in text or painted boxes.",
+            f"{worthless:,} frames show nothing (blank, dark or saturated). All else is for you to judge; nothing was deleted.",
         ),
         facts=(
             Line(name="Corpus", value=str(corpus.root)),
@@ -191,6 +195,7 @@ def _page(corpus: Corpus, made: Artifact, indexed: Artifact, thresholds: Thresho
         histograms=_histograms(measures, table, thresholds),
         galleries=_galleries(corpus, table, measures, counts, rules, thresholds),
         groups=_groups(corpus, table),
+        groups_title="Copies",
         groups_lead="The largest groups; the first frame of each is the one that the others repeat."
         if summary["redundant"]
         else "No frame repeats another.",
@@ -204,15 +209,17 @@ def _page(corpus: Corpus, made: Artifact, indexed: Artifact, thresholds: Thresho
 
 def _histograms(measures: pl.DataFrame, table: pl.DataFrame, thresholds: Thresholds) -> tuple[Any, ...]:
     shown = [
-        ("Sharpness", "logarithmic", measures["sharpness"], thresholds.blurred, True),
-        ("Deviation of grey", "levels of 255", measures["deviation"], thresholds.blank, False),
-        ("Black", "fraction of the frame", measures["dark"], thresholds.dark, False),
-        ("White", "fraction of the frame", measures["saturated"], thresholds.saturated, False),
-        ("Entropy", "bits", measures["entropy"], thresholds.entropy, False),
-        ("Border", "fraction of the frame", measures["border"], thresholds.border, False),
-        ("Burned-in text", "fraction of the frame", table["text"].drop_nulls(), thresholds.text, False),
+        ("Sharpness", "logarithmic", measures["sharpness"], thresholds.blurred, "under", True),
+        ("Deviation of grey", "levels of 255", measures["deviation"], thresholds.blank, "under", False),
+        ("Black", "fraction of the frame", measures["dark"], thresholds.dark, "over", False),
+        ("White", "fraction of the frame", measures["saturated"], thresholds.saturated, "over", False),
+        ("Entropy", "bits", measures["entropy"], thresholds.entropy, "under", False),
+        ("Border", "fraction of the frame; counts in colour", measures["border"], thresholds.border, "over", False),
+        ("Burned-in text", "fraction of the frame", table["text"].drop_nulls(), thresholds.text, "over", False),
     ]
-    return tuple(histogram(name, unit, column.to_numpy().astype(np.float64), cut, log) for name, unit, column, cut, log in shown)
+    return tuple(
+        histogram(name, unit, values.to_numpy().astype(np.float64), cut, side, log) for name, unit, values, cut, side, log in shown
+    )
 
 
 def _galleries(
@@ -227,7 +234,7 @@ def _galleries(
         values = text if name == "text" else measures[WORST.get(name, name)].to_numpy()
         order = _worst(np.flatnonzero(marked), values if name in WORST else -values)
         pictures = _pictures(corpus, order)
-        tiles = tuple(tile(pictures[row], corpus.frames[row].id, f"{WORST.get(name, name)} {values[row]:.3g}") for row in order)
+        tiles = tuple(picture_tile(pictures[row], corpus.frames[row].id, f"{WORST.get(name, name)} {values[row]:.3g}") for row in order)
         looked = table["text"].count() if name == "text" else table.height
         galleries.append(Gallery(name=name, rule=rules[name], count=count, of=looked, tiles=tiles))
     return tuple(galleries)
@@ -247,7 +254,7 @@ def _groups(corpus: Corpus, table: pl.DataFrame) -> tuple[Group, ...]:
         shown = members[:MEMBERS]
         pictures = _pictures(corpus, shown)
         tiles = tuple(
-            tile(pictures[row], corpus.frames[row].id, "" if row == leader else "same pixels" if exact[row] != row else "near-copy")
+            picture_tile(pictures[row], corpus.frames[row].id, "" if row == leader else "same pixels" if exact[row] != row else "near-copy")
             for row in shown
         )
         groups.append(Group(title=f"{len(members):,} frames" + (f", {len(shown)} shown" if len(shown) < len(members) else ""), tiles=tiles))

@@ -26,7 +26,7 @@ from optidel.errors import InputError, RecipeError, StoreError, nearest
 from optidel.progress import say
 from optidel.records import Composite, from_table
 from optidel.report.collect import inputs_of, open_store
-from optidel.store import COST, PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors
+from optidel.store import COST, PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors, make_folder
 
 VERSION = 1
 SHARD = 256
@@ -166,7 +166,7 @@ def export(
     mark = digest(canonical(described))
     lock = FileLock(store.root / ".locks" / f"export-{digest(str(target.resolve()).encode())}.lock")
     with lock, disk_errors(target.parent):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         count = _finished(target, mark)
         if count is None:
             count = _write(target, mark, format, choice, described)

@@ -72,7 +72,7 @@ class Leaks:
     """All matches; a pair is listed once, in the first of the three lists that it belongs to.
 
     ``threshold`` is the cosine similarity that ``rate`` of the test images without a copy would exceed, or None where the corpus is too
-    small to calibrate it (then ``embedding`` is empty). ``train`` and ``test`` count images.
+    small, or too much alike, to calibrate it (then ``embedding`` is empty). ``train`` and ``test`` count images.
     """
 
     exact: tuple[Match, ...]
@@ -85,9 +85,9 @@ class Leaks:
     test: int
 
     @property
-    def leaked(self) -> tuple[str, ...]:
-        """Test images with a match of any kind, sorted."""
-        return tuple(sorted({match.test for match in (*self.exact, *self.perceptual, *self.embedding)}))
+    def leaked(self) -> tuple[tuple[str, str], ...]:
+        """Test images, as folder and id, with a match of any kind, sorted."""
+        return tuple(sorted({(match.folder, match.test) for match in (*self.exact, *self.perceptual, *self.embedding)}))
 
     def to_json(self) -> dict[str, Any]:
         """JSON values; each match with ``test``, ``train``, ``folder`` and ``distance`` (bits) or ``similarity``."""
@@ -257,7 +257,12 @@ def _embedding(train: Prints, test: Prints, rate: float) -> tuple[list[Pair], fl
     sample = np.sort(rng.permutation(known)[:SAMPLE])
     whitening = fit_whitening(train.descriptors[sample].astype(np.float32))
     rows = np.concatenate([whitening(train.descriptors[known[span]].astype(np.float32)) for span in spans(len(known), DIM)])
-    threshold = similarity_threshold(_null(train, known, rows, whitening, rng), rate)
+    null = _null(train, known, rows, whitening, rng)
+    if len(null) < LEAST:  # one volume or video: nothing in it is known to be no copy
+        return [], None
+    threshold = similarity_threshold(null, rate)
+    if threshold >= 1:  # frames of one video without groups: as alike as copies
+        return [], None
     found = []
     for span in spans(len(asked), 1, BLOCK):
         seen = _seen(whitening, test, asked[span])

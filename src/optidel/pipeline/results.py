@@ -25,7 +25,7 @@ def result_step(store: Store, recipe: Recipe, shared: dict[str, Artifact], cells
         work.write_table("table.parquet", method_table(tidy, cells))
 
     inputs = shared | {f"{cell.method}-{cell.seed}-{protocol}": artifact for cell in cells for protocol, artifact in cell.evaluate.items()}
-    config = recipe.model_dump(mode="json", exclude={"images", "labelled", "out"})
+    config = recipe.model_dump(mode="json", exclude={"images", "labelled", "out", "registry"})
     return store.build("result", make, version=1, config=config, inputs=inputs)
 
 

@@ -62,8 +62,8 @@ def since_earlier(store: Store, indexed: Artifact, summary: Mapping[str, Any], k
         chosen = set(artifact.table("selection.parquet").filter("kept")["id"])
         stay = len(chosen & set(kept))
         say(
-            f"select: since {artifact.path.name}: {found.added} frames added, {found.removed} removed, {found.changed} changed; "
-            f"{stay} of the {len(chosen)} chosen then stay"
+            f"select {summary['method']}: since {artifact.path.name}: {found.added} frames added, {found.removed} removed, "
+            f"{found.changed} changed; {stay} of the {len(chosen)} chosen then stay, {len(kept) - stay} are new"
         )
         counts = {"added": found.added, "removed": found.removed, "changed": found.changed}
         return {"since": counts | {"earlier": artifact.path.name, "kept_earlier": len(chosen), "still_kept": stay}}

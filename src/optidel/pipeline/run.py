@@ -10,11 +10,12 @@ import polars as pl
 
 from optidel.corpus.index import Corpus, IndexOptions, index_step, listing
 from optidel.errors import RecipeError, nearest
-from optidel.methods import METHODS
+from optidel.methods import METHODS, count_for
 from optidel.models.encoders import load_encoder
 from optidel.models.presets import PRESETS
 from optidel.models.segmenter import Protocol
 from optidel.pipeline.holders import select_holders_step
+from optidel.pipeline.known import check_conflicts, registry_of
 from optidel.pipeline.overlap import clean_step, leaks_step
 from optidel.pipeline.patches import patches_step
 from optidel.pipeline.ranking import cut_step
@@ -109,7 +110,9 @@ class Pipeline:
             return None
         found = leaks_step(self.store, self.listed, self.task, Path(self.recipe.labelled))
         if found.path not in self._seen:
-            say(f"leaks: {sentence(found, drop=self.recipe.leaks == 'drop')}")
+            drop = self.recipe.leaks == "drop"
+            say(f"leaks: {sentence(found, drop=drop)}")
+            check_conflicts(Path(self.recipe.images), Path(self.recipe.labelled), registry_of(self.recipe.registry), found, drop=drop)
         return self._told(found)
 
     @cached_property
@@ -160,7 +163,8 @@ class Pipeline:
         if not self.recipe.labelled:
             raise RecipeError("evaluation needs a labelled set; pass --labelled DIR (or labelled = in the recipe), with images/ and masks/")
         folder = Path(self.recipe.labelled)
-        return self._told(task_step(self.store, folder, self.preset.size, self.recipe.evaluate, listing(folder)))
+        known = registry_of(self.recipe.registry)
+        return self._told(task_step(self.store, folder, self.preset.size, self.recipe.evaluate, listing(folder), known))
 
     def budget(self, method: str) -> float:
         """The fraction a method may keep: all of it for the reference."""
@@ -248,6 +252,8 @@ class Pipeline:
         """Everything, the tables and the page."""
         self.task  # noqa: B018  a labelled set that cannot be used should be known before hours of training
         self.leaks  # noqa: B018  and so should test images in the corpus
+        for method in self.recipe.methods:  # and a budget that rounds to nothing
+            count_for(self.budget(method), len(self.corpus))
         cells = list(self.cells())
         result = result_step(self.store, self.recipe, self.shared(self.recipe.methods), cells)
         report = write_report(self.store.root, result)

@@ -14,11 +14,12 @@ from jaxtyping import Int64
 from PIL import Image as Picture
 
 from optidel.arrays import Images, Scores
+from optidel.corpus.datasets import Registry
 from optidel.corpus.decode import fit
 from optidel.corpus.index import Corpus, write_pixels
 from optidel.errors import BudgetError
 from optidel.evaluation.metrics import score
-from optidel.evaluation.tasks import load_task
+from optidel.evaluation.tasks import known_set, load_task
 from optidel.features.clusters import cluster
 from optidel.features.composites import paste
 from optidel.features.embedding import mean_image, write_scores
@@ -271,11 +272,11 @@ def composite_side(frames: Sequence[Frame], grid: int) -> int:
     return max(across, round(side / across) * across)
 
 
-def task_step(store: Store, folder: Path, size: int, options: EvaluateSection, listing: str) -> Artifact:
+def task_step(store: Store, folder: Path, size: int, options: EvaluateSection, listing: str, registry: Registry) -> Artifact:
     """Read the labelled set at the model's size and split it; the split is the same for every method and seed."""
 
     def make(work: Workspace) -> None:
-        task = load_task(folder, size, train=options.train, test=options.test, seed=0, group=options.group)
+        task = load_task(folder, size, train=options.train, test=options.test, seed=0, group=options.group, registry=registry)
         work.write_array("images.npy", task.images)
         work.write_array("masks.npy", task.masks)
         schema = {"id": pl.String, "split": pl.String, "source": pl.String, "group": pl.String}
@@ -287,6 +288,8 @@ def task_step(store: Store, folder: Path, size: int, options: EvaluateSection, l
     config: dict[str, Any] = {"size": size, "train": options.train, "test": options.test, "listing": listing, "group": options.group}
     if options.group and Path(options.group).is_file():
         config["manifest"] = digest(Path(options.group).read_bytes())
+    if known := known_set(folder, registry):
+        config["set"] = digest(repr(known.dataset).encode())
     return store.build("task", make, version=2, config=config)
 
 

@@ -1,9 +1,11 @@
 """Test images in the pre-training corpus: what a run found, in one sentence and in pictures."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from PIL import Image
 
+from optidel.features.copies import UNCALIBRATED
 from optidel.report.collect import Run
 from optidel.report.pictures import Tile, picture_tile
 from optidel.store import Artifact
@@ -13,6 +15,8 @@ NAMED = 3
 
 LISTED = 200
 """Pairs in the table."""
+
+UNSEEN = "changed copies were not looked for: the corpus is too small, of one group, or too much alike"
 
 UNITS = {"exact": "equal pixels", "perceptual": "bits of 256 differ", "embedding": "cosine similarity"}
 
@@ -41,15 +45,16 @@ class LeakSection:
 def sentence(leaks: Artifact, *, drop: bool) -> str:
     """What was found, and what follows from it."""
     summary = leaks.json("summary.json")
+    unseen = f" ({UNSEEN})" if summary["threshold"] is None else ""
     if not summary["leaked"]:
-        return f"none of the {summary['test']} test images was found in the pre-training corpus"
+        return f"none of the {summary['test']} test images was found in the pre-training corpus{unseen}"
     names = leaks.table("leaks.parquet")["test"].unique(maintain_order=True).to_list()
     listed = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
     kinds = ", ".join(f"{summary['images'][kind]} {kind}" for kind in UNITS if summary["images"][kind])
     verb = "was" if summary["leaked"] == 1 else "were"
     found = f"{summary['leaked']} of {summary['test']} test images {verb} found in the pre-training corpus ({kinds}): {listed}"
     remedy = "their frames are left out of all training" if drop else 'scores may flatter; leaks = "drop" leaves their frames out'
-    return f"{found}; {remedy}"
+    return f"{found}; {remedy}{unseen}"
 
 
 def section(run: Run) -> LeakSection | None:
@@ -80,13 +85,15 @@ def _how(kind: str, value: float) -> str:
     return f"{value:.0f} {UNITS[kind]}" if kind == "perceptual" else f"{UNITS[kind]} {value:.3f}"
 
 
-def _method(summary: dict[str, float | None]) -> str:
+def _method(summary: dict[str, Any]) -> str:
     looked = f"Looked for: equal pixels, and perceptual hashes that differ in at most {summary['near']} of 256 bits"
     if summary["threshold"] is None:
-        return f"{looked}. The corpus is too small to calibrate a threshold for embeddings."
+        return f"{looked}. {UNCALIBRATED}"
     return (
-        f"{looked}, and embeddings whose cosine similarity is above {summary['threshold']:.3f}, a threshold that about "
-        f"{summary['rate']:.1%} of test images without a copy would exceed.".replace("%", " %")
+        f"{looked}, and embeddings whose cosine similarity is above {summary['threshold']:.3f}. Test images without a copy pass it at a "
+        f"rate of {summary['rate']:.1%}: about {summary['rate'] * summary['test']:.2g} of these {summary['test']} by chance.".replace(
+            "%", " %"
+        )
     )
 
 

@@ -253,7 +253,8 @@ def _patches_text(patches: Artifact | None) -> str:
     if patches is None:
         return ""
     s = patches.json("summary.json")
-    weights = ", without weights" if s["weights"] in (None, "", "none") else f" ({s['weights']})"
+    named = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", s["weights"] or "none")  # the whole digest is in summary.json
+    weights = ", without weights" if named == "none" else f" ({named})"
     return f"{s['backend']}{weights}, {s['prompting']} prompts; {s['kept']:,} accepted of {s['masks']:,} masks in {s['frames']:,} frames"
 
 

@@ -141,7 +141,7 @@ def test_a_split_by_the_manifest_keeps_sequences_whole(tmp_path: Path) -> None:
     assert len(set(unit.values())) == 6
     for seed in range(5):
         task = load_task(root, 16, train=20, test=10, seed=seed, group=str(tmp_path / "groups.csv"))
-        sides = {side: {unit[f"images/{name}"] for name in task.ids[task.rows(side)]} for side in ("train", "test")}
+        sides = {side: {unit[name] for name in task.ids[task.rows(side)]} for side in ("train", "test")}
         assert sides["train"]
         assert sides["test"]
         assert not sides["train"] & sides["test"], "no sequence stands on both sides"

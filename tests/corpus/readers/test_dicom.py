@@ -116,8 +116,8 @@ def test_colour_as_simple_itk_reads_it(name: str) -> None:
     for frame, other in zip(frames, expected, strict=True):
         shown = other / (65535 if other.dtype == np.uint16 else 255)
         difference = np.abs(frame.pixels - shown)
-        assert difference.max() <= 6 / 255  # colour conversion rounds, and JPEG decoders differ by a few levels
-        assert difference.mean() <= 0.6 / 255
+        assert difference.max() <= 1.01 / 255  # colour conversion rounds
+        assert difference.mean() <= 0.01 / 255
 
 
 @pytest.mark.parametrize("name", ["examples_ybr_color.dcm", "emri_small.dcm", "emri_small_RLE.dcm", "emri_small_jpeg_2k_lossless.dcm"])
@@ -130,7 +130,7 @@ def test_multi_frame(name: str) -> None:
     assert len(frames) > 1
     for frame, other in zip(frames, expected, strict=True):
         difference = np.abs(frame.values.astype(int) - other)
-        assert difference.max() <= (8 if name == "examples_ybr_color.dcm" else 0)
+        assert difference.max() <= (1 if name == "examples_ybr_color.dcm" else 0)
     (again,) = read(path, wanted={"frame:7"})
     np.testing.assert_array_equal(again.values, frames[7].values)
     assert again.seconds == frames[7].seconds

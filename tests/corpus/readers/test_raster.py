@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 import pytest
 import sklearn.datasets
-from corpus.readers.samples import SKIMAGE, encoded, tissue
+from corpus.readers.samples import SKIMAGE, encoded, samples, tissue
+from corpus.test_fuzz import mutate
 from PIL import Image
 
 from optidel.corpus.readers import MAX_FRAMES, Decoded, DecodeOptions, reader_for
@@ -180,3 +181,30 @@ def test_cut_files_are_no_frames(ending: str) -> None:
         data = encoded(lambda out: Image.open(io.BytesIO(data)).save(out, "WEBP"))
     with pytest.raises((InputError, OSError, SyntaxError)):
         read_bytes(f"a.{ending}", data[: len(data) * 2 // 3])
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+def test_the_quick_way_gives_pillows_values(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On whole files, on ones with tags and odd modes, and on mutants: the same values, or the same refusal."""
+    rng = np.random.default_rng(0)
+    picture, tags = Image.fromarray(tissue(32, 24)), Image.Exif()
+    tags[0x0112] = 6
+    kind = {".jpg": "JPEG", ".png": "PNG"}[ending]
+    files = list(samples()[ending])
+    files += [encoded(lambda out: picture.save(out, kind, exif=tags)), encoded(lambda out: picture.convert("L").save(out, kind))]
+    files += [files[0] + b"\xff\xda after the end", files[0][:-2]]
+    files += [mutate(data, rng) for data in files for _ in range(40)]
+    quick = [outcome(ending, data) for data in files]
+    monkeypatch.setattr("optidel.corpus.readers.raster._quick", lambda image, data: None)
+    for data, values in zip(files, quick, strict=True):
+        expected = outcome(ending, data)
+        assert isinstance(values, str) == isinstance(expected, str)
+        if not isinstance(values, str):
+            np.testing.assert_array_equal(values, expected)
+
+
+def outcome(ending: str, data: bytes) -> np.ndarray | str:
+    try:
+        return read_bytes(f"a{ending}", data)[0].values
+    except Exception as error:  # as the index does with whatever a decoder raises
+        return type(error).__name__

@@ -1,6 +1,6 @@
 """The sets of DataDEL and your own: what they are, how they lie on disk, how they may be split, and which hold each other's images."""
 
-from optidel.corpus.datasets.annotations import LabelledImage, LabelledSet, open_labelled
+from optidel.corpus.datasets.annotations import LabelledImage, LabelledSet, labelled_set, open_labelled
 from optidel.corpus.datasets.check import Check, check
 from optidel.corpus.datasets.dataset import Dataset, Layout, Part, Registry
 from optidel.corpus.datasets.local import load_registry
@@ -25,6 +25,7 @@ __all__ = [
     "contains",
     "dataset_named",
     "images_of",
+    "labelled_set",
     "listing",
     "load_registry",
     "open_labelled",

@@ -59,9 +59,8 @@ class LabelledSet:
         """
         where = np.zeros((len(self.dataset.classes), *shape), dtype=np.bool_)
         for mask in image.masks:
+            _check_size(self.root / mask, mask, shape)
             for name, region in _regions(self.root / mask, mask, self.dataset).items():
-                if region.shape != tuple(shape):
-                    raise InputError(f"the mask {mask} is {region.shape[1]} x {region.shape[0]} px, the image {shape[1]} x {shape[0]} px")
                 where[self.dataset.classes.index(name)] |= region
         return where
 
@@ -92,7 +91,15 @@ def open_labelled(folder: Path | str, name: str | None = None, registry: Registr
     Raises:
         InputError: nothing known fits the folder, or the set has nothing to segment.
     """
-    found = recognise(folder, name, registry)
+    return labelled_set(recognise(folder, name, registry))
+
+
+def labelled_set(found: Found) -> LabelledSet:
+    """The labelled images of a recognised set.
+
+    Raises:
+        InputError: the set has nothing to segment.
+    """
     dataset = found.dataset
     if dataset.annotation in ("none", "concepts") or not dataset.classes:
         raise InputError(f"{dataset.title} has no masks, so it is no segmentation task: {dataset.task}; use it as images to pre-train on")
@@ -121,6 +128,16 @@ def _labelled(image: Match, masks: tuple[str, ...], side: str, dataset: Dataset)
     name = image.path.rsplit(".", 1)[0]
     known: Side = next((known for known in ("train", "validation", "test") if known == side), "")
     return LabelledImage(id=name, image=image.path, masks=masks, unit=unit_of(image, dataset) or name, side=known)
+
+
+def _check_size(path: Path, relative: str, shape: tuple[int, int]) -> None:
+    """Refuse, before anything is decoded, a mask that is not of the image's height and width."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # the image's size is the limit
+        with PillowImage.open(path) as opened:
+            width, height = opened.size
+    if (height, width) != tuple(shape):
+        raise InputError(f"the mask {relative} is {width} x {height} px, the image {shape[1]} x {shape[0]} px")
 
 
 def _regions(path: Path, relative: str, dataset: Dataset) -> Mapping[str, BoolImage]:
@@ -172,4 +189,4 @@ def _pages(path: Path) -> list[ClassMask]:
     return [page.astype(np.int32) for page in values] if values.ndim == 3 else [values.astype(np.int32)]
 
 
-__all__ = ["LabelledImage", "LabelledSet", "foreground", "open_labelled", "read_grey"]
+__all__ = ["LabelledImage", "LabelledSet", "foreground", "labelled_set", "open_labelled", "read_grey"]
