@@ -1,8 +1,9 @@
-"""Index and audit (quality, hashes, copies, the page) against a bare decode loop of as many processes, memory, and resuming after a kill.
+"""Index and audit (quality, hashes, copies, the page) against a bare decode loop, memory, and resuming after a kill.
 
     python benchmarks/index.py --count 100000 --folder FOLDER
 
 Makes the files once in FOLDER: small pictures of distinct content, four JPEG to one PNG. Prints one JSON object.
+``loop_ratio`` is against a bare loop in one process, what a script would do; the others against as many processes as the index has.
 ``ratio`` is of wall-clock times and holds the audit, ``index_ratio`` does not; ``cpu_ratio`` and ``index_cpu_ratio`` are of CPU times,
 which say nearly the same on a machine that does other work as well. The audit looks at 200 frames for text, some ten seconds whatever
 the corpus.
@@ -140,6 +141,9 @@ def measure(folder: Path, scratch: Path, count: int, workers: int) -> dict[str, 
         spent.append(cpu(resource.RUSAGE_CHILDREN) - before)
         indexes.append(finish(start(folder, scratch / f"run-{attempt}", workers)))
     seconds = min(item["seconds"] for item in indexes)
+    began = time.monotonic()
+    assert bare(paths) == count
+    loop = time.monotonic() - began
     killed = scratch / "killed"
     process = start(folder, killed, workers)
     while finished(killed) < count // 2:
@@ -153,6 +157,8 @@ def measure(folder: Path, scratch: Path, count: int, workers: int) -> dict[str, 
         "files": count,
         "bare_files_per_second": round(count / min(loops)),
         "index_and_audit_files_per_second": round(count / seconds),
+        "loop_files_per_second": round(count / loop),
+        "loop_ratio": round(loop / seconds, 3),
         "ratio": round(min(loops) / seconds, 3),
         "index_ratio": round(min(loops) / min(item["seconds"] - item["audit_seconds"] for item in indexes), 3),
         "cpu_ratio": round(min(spent) / min(item["cpu_seconds"] for item in indexes), 3),

@@ -113,7 +113,7 @@ class Writer:
         self.frames = frames
         rejected = [Rejected(source=f"bad{number}.jpg", reason=f"is {number} x 1 px, smaller than 8 px on a side") for number in range(3)]
         rejected.append(Rejected(source="notes.txt", reason="has the ending '.txt', which no reader knows"))
-        files = {"root": str(self.corpus), "files": len(frames) + len(rejected)}
+        files = {"root": str(self.corpus), "files": len(frames) + len(rejected), "scan": "{}"}
         tables = {"frames.parquet": to_table(Frame, frames), "rejected.parquet": to_table(Rejected, rejected)}
         return self.step("index", {"index.json": files, **tables}, {"files": len(frames)}, 0.8)
 
