@@ -87,5 +87,7 @@ def test_a_negative_threshold_or_sample_is_refused(planted: Path, tmp_path: Path
     recipe = make_recipe({"images": str(planted), "out": str(tmp_path / "run")})
     with pytest.raises(RecipeError, match="blurred must be 0 or more"):
         audit(recipe, {"blurred": -1.0})
+    with pytest.raises(RecipeError, match="border is a fraction and must be at most 1, got 7"):
+        audit(recipe, {"border": 7.0})
     with pytest.raises(RecipeError, match="sample must be 0 or more"):
         audit(recipe, sample=-1)

@@ -62,6 +62,10 @@ class Audit:
         return {**told, "redundancy": self.redundant / self.frames, "thresholds": asdict(self.thresholds), **paths}
 
 
+FRACTIONS = ("dark", "saturated", "border", "text")
+"""Thresholds that are fractions of a frame."""
+
+
 def audit(recipe: Recipe, thresholds: dict[str, float] | None = None, *, sample: int = 200) -> Audit:
     """Index, mark and count; write RUN/audit.html.
 
@@ -71,12 +75,14 @@ def audit(recipe: Recipe, thresholds: dict[str, float] | None = None, *, sample:
         sample: frames, evenly spaced, on which burned-in text is looked for; 0 for all.
 
     Raises:
-        RecipeError: a threshold or a sample below 0.
+        RecipeError: a threshold or a sample below 0, or a fraction above 1.
     """
     given: dict[str, Any] = {name: int(value) if name == "near" else value for name, value in (thresholds or {}).items()}
     for name, value in given.items():
         if value < 0:
             raise RecipeError(f"{name} must be 0 or more, got {value:g}; docs/audit.md lists the defaults")
+        if name in FRACTIONS and value > 1:
+            raise RecipeError(f"{name} is a fraction and must be at most 1, got {value:g}; docs/audit.md lists the defaults")
     if sample < 0:
         raise RecipeError(f"sample must be 0 or more, got {sample}; 0 looks for text in every frame")
     chosen = replace(Thresholds(), **given)
