@@ -13,7 +13,7 @@ from optidel.features import rows as feature_rows
 from optidel.features.clusters import Clusters
 from optidel.features.rows import unit
 from optidel.methods import partition, select
-from optidel.methods.facility_location import facility_location
+from optidel.methods.facility_location import facility_location, sampled_greedy
 from optidel.methods.facility_location import greedy as greedy_choice
 from optidel.methods.k_center import farthest_first, k_center
 from optidel.methods.log_det import greedy_map, log_det
@@ -77,7 +77,7 @@ def test_several_choices_at_a_time_are_those_of_one_at_a_time(n, window, copies,
 def test_greedy_choice_adds_what_helps_most(dense, n, seed):
     units = rows(n, seed)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys.modules["optidel.methods.facility_location"], "DENSE_UP_TO", dense)
+        patch.setattr(sys.modules["optidel.methods.facility_location"], "WHOLE_UP_TO", dense)
         places, gains = greedy_choice(units, n)
     assert sorted(places) == list(range(n))
     for step in range(n):
@@ -85,6 +85,42 @@ def test_greedy_choice_adds_what_helps_most(dense, n, seed):
         best = max(objective(units, [*places[:step], row]) for row in range(n)) - before
         assert gains[step] == pytest.approx(best, abs=1e-4)
     assert gains.sum() == pytest.approx(objective(units, places), abs=1e-4)
+
+
+def shrink(patch):
+    """The sampled ranking at a hundredth of its size."""
+    module = sys.modules["optidel.methods.facility_location"]
+    for name, value in (("EXACT_UP_TO", 40), ("SAMPLE", 30), ("EARLY", 40), ("BLOCK", 41 * 41)):
+        patch.setattr(module, name, value)
+
+
+@settings(max_examples=15, deadline=None)
+@given(n=st.integers(41, 90), copies=st.booleans(), seed=st.integers(0, 999))
+def test_sampled_ranking_is_greedy_after_its_first_choices(n, copies, seed):
+    units = rows(n, seed)
+    if copies:
+        units = units[np.random.default_rng(seed).integers(0, n // 2, n)]
+    with pytest.MonkeyPatch.context() as patch:
+        shrink(patch)
+        places, gains = sampled_greedy(units, n, np.random.default_rng(seed))
+    assert sorted(places) == list(range(n))
+    assert (np.diff(gains) <= 0).all()
+    for step in range(n // 40, n, 7):
+        before = objective(units, places[:step])
+        added = objective(units, places[: step + 1]) - before
+        assert added == pytest.approx(max(objective(units, [*places[:step], row]) for row in range(n)) - before, abs=1e-4)
+
+
+@pytest.mark.parametrize("concepts", [40, 5000])
+def test_sampling_loses_a_thousandth_at_most(concepts, capsys):
+    rng = np.random.default_rng(concepts)
+    centres = unit(rng.normal(size=(concepts, 48)))
+    units = unit(centres[rng.integers(0, concepts, 5000)] + 0.1 * rng.normal(size=(5000, 48)))
+    exact, sampled = (select(units, "facility-location", 250, strategy=strategy).indices for strategy in ("exact", "auto"))
+    assert "the first 16 choices are proposed by a sample of 1,024" in capsys.readouterr().err
+    assert objective(units, sampled) > 0.999 * objective(units, exact)
+    few = [select(units, "facility-location", 40, strategy=strategy).indices.tolist() for strategy in ("exact", "auto")]
+    assert few[0] == few[1], "few choices are exact"
 
 
 def test_similarities_in_blocks_are_those_at_once(monkeypatch):
@@ -118,9 +154,18 @@ def test_copies_are_taken_last(method):
 
 @pytest.mark.parametrize(
     ("method", "strategy"),
-    [(method, strategy) for method in GREEDY for strategy in ("exact", "partitioned") if (method, strategy) != ("log-det", "partitioned")],
+    [
+        *(
+            (method, strategy)
+            for method in GREEDY
+            for strategy in ("exact", "partitioned")
+            if (method, strategy) != ("log-det", "partitioned")
+        ),
+        ("facility-location", "sampled"),
+    ],
 )
 def test_a_smaller_count_keeps_a_prefix(method, strategy, monkeypatch):
+    shrink(monkeypatch)
     monkeypatch.setattr(partition, "PART", 50)
     monkeypatch.setattr(sys.modules["optidel.methods.k_center"], "NEIGHBOURS", 3)
     vectors = rows(400, 1, d=8)
@@ -168,7 +213,7 @@ def test_a_part_that_is_taken_whole_is_ranked_deeper():
 
 @pytest.mark.parametrize("method", GREEDY)
 def test_parts_chosen_automatically_are_said_aloud(method, monkeypatch, capsys):
-    for module, limit in (("k_center", "EXACT_UP_TO"), ("facility_location", "DENSE_UP_TO"), ("log_det", "EXACT_UP_TO")):
+    for module, limit in (("k_center", "EXACT_UP_TO"), ("facility_location", "WHOLE_UP_TO"), ("log_det", "EXACT_UP_TO")):
         monkeypatch.setattr(sys.modules[f"optidel.methods.{module}"], limit, 100)
     select(rows(101, 5), method, 0.1)
     assert re.search(rf"{method}: 101 rows are (ranked in|compared within) \d+ .*clusters; strategy='exact'", capsys.readouterr().err)

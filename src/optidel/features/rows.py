@@ -9,6 +9,8 @@ from optidel.arrays import Vectors
 
 BLOCK_FLOATS = 1 << 22
 """Numbers in one block: 16 MB of float32."""
+KEYED = 1 << 16
+"""Words hashed together: 512 kB, so that what is between stays in the cache."""
 SMALLEST_SQUARE = 1e-24
 """Squared lengths from here to its inverse are taken as they are; float32 holds them and their parts."""
 
@@ -56,7 +58,7 @@ def content_keys(vectors: Vectors, rng: np.random.Generator) -> UInt64[np.ndarra
     words = -(-bytes_per_row // 8)
     multipliers = rng.integers(0, 2**63, size=words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
     keys = np.empty(n, dtype=np.uint64)
-    for span in spans(n, 2 * words):
+    for span in spans(n, words, KEYED):
         padded = np.zeros((span.stop - span.start, 8 * words), dtype=np.uint8)
         padded[:, :bytes_per_row] = np.ascontiguousarray(vectors[span]).view(np.uint8)
         word = padded.view(np.uint64)
