@@ -1,8 +1,10 @@
 """What the tests share: one thread, a nano model, small folders of pictures."""
 
+import importlib.util
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -67,3 +69,19 @@ def labelled(tmp_path: Path) -> Path:
         Image.fromarray(image).save(root / "images" / f"{number:02d}.png")
         Image.fromarray(mask.astype(np.uint8) * 255).save(root / "masks" / f"{number:02d}.png")
     return root
+
+
+@pytest.fixture
+def load_script() -> Callable[[str], Any]:
+    """Import a program of the repository that is no part of the package, by its path from the root."""
+
+    def load(path: str) -> Any:
+        file = Path(__file__).parents[1] / path
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,7 +216,8 @@ class Store:
 
     def artifacts(self, step: str | None = None) -> list[Artifact]:
         """Finished artifacts, of one step where given, oldest first."""
-        found = [_read(path.parent) for path in self.root.glob(f"*/{MANIFEST}") if not path.parent.name.endswith(".partial")]
+        folders = "*" if step is None else f"{step}-*"
+        found = [_read(path.parent) for path in self.root.glob(f"{folders}/{MANIFEST}") if not path.parent.name.endswith(".partial")]
         chosen = [artifact for artifact in found if step is None or artifact.step == step]
         return sorted(chosen, key=lambda artifact: ((artifact.path / MANIFEST).stat().st_mtime_ns, artifact.path.name))
 
@@ -328,6 +329,11 @@ def disk_errors(root: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in FORBIDDEN and Path(os.fsdecode(name)).is_relative_to(root):
             raise StoreError(f"cannot write to {name}: {error.strerror}; pass a run folder you may write to") from error
         raise
+
+
+def newest(artifacts: Sequence[Artifact], content: str) -> Artifact | None:
+    """Of artifacts, oldest first, the last one of that content."""
+    return next((artifact for artifact in reversed(artifacts) if artifact.content == content), None)
 
 
 def make_folder(path: Path) -> Path:

@@ -1,7 +1,7 @@
 """The script that lays out the images of the evidence."""
 
-import importlib.util
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,8 @@ import pytest
 
 
 @pytest.fixture
-def script() -> Any:
-    path = Path(__file__).parents[2] / "scripts" / "evidence_data.py"
-    spec = importlib.util.spec_from_file_location("evidence_data", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def script(load_script: Callable[[str], Any]) -> Any:
+    return load_script("scripts/evidence_data.py")
 
 
 def a_set(root: Path, count: int) -> Path:

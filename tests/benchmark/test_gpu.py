@@ -1,6 +1,5 @@
 """The script for one GPU, on the CPU with a nano model: it stops in time, goes on, and adds seeds."""
 
-import importlib.util
 import json
 import sys
 from collections.abc import Callable
@@ -12,14 +11,8 @@ import pytest
 
 
 @pytest.fixture
-def gpu() -> Any:
-    path = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
-    spec = importlib.util.spec_from_file_location("gpu", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def gpu(load_script: Callable[[str], Any]) -> Any:
+    return load_script("benchmarks/gpu.py")
 
 
 def test_it_stops_in_time_goes_on_and_adds_seeds(

@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from optidel import report as run_report
 from optidel.benchmark.figures import figures
 from optidel.benchmark.plan import Bench, cells, method_of
 from optidel.benchmark.statistics import (
@@ -30,7 +28,7 @@ from optidel.benchmark.tables import Tables, open_bench
 from optidel.errors import InputError
 from optidel.pipeline.run import SCRATCH
 from optidel.report.numbers import OURS, percent, signed
-from optidel.report.output import replacing
+from optidel.report.output import environment, replacing
 
 FOLDER = "report"
 HEADS = (
@@ -229,11 +227,8 @@ def _tex(text: str) -> str:
 
 def page(tables: Tables, sections: Sequence[Section]) -> str:
     """The page as HTML; it fetches nothing and needs no script."""
-    folders = [Path(__file__).parent, Path(run_report.__file__).parent]
-    environment = Environment(
-        loader=FileSystemLoader(folders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("page.html.j2").render(
+    template = environment(Path(__file__).parent).get_template("page.html.j2")
+    return template.render(
         sections=sections,
         heads=HEADS,
         tables=tables,

@@ -26,7 +26,7 @@ from optidel.errors import InputError, RecipeError, StoreError, nearest
 from optidel.progress import say
 from optidel.records import Composite, from_table
 from optidel.report.collect import inputs_of, open_store
-from optidel.store import COST, PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors, make_folder
+from optidel.store import COST, PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors, make_folder, newest
 
 VERSION = 1
 SHARD = 256
@@ -202,7 +202,7 @@ def find_choice(store: Store, method: str | None, budget: float | None, seed: in
     select, summary = found[-1]
     if len(found) > 1:
         say(f"{len(found)} selections of this method, budget and seed are in the run; the newest, {select.path.name}, is taken")
-    index = next((artifact for artifact in reversed(artifacts) if artifact.content == summary["index"]), None)
+    index = newest(artifacts, summary["index"])
     if index is None:
         raise InputError(f"the index that {select.path.name} chose from is not in {store.root}; run the same `optidel select` again")
     composed = [item for item in artifacts if item.step == "compose" and inputs_of(item).get("select") == select.content]

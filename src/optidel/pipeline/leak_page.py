@@ -11,6 +11,7 @@ from optidel.errors import RecipeError
 from optidel.features.copies import UNCALIBRATED
 from optidel.pipeline.leaks import Leaks, Match, Prints, describe_corpus, find_leaks, joined
 from optidel.report.audit import Group, Line, Page, folder_title, write_page
+from optidel.report.leaks import by_chance
 from optidel.report.pictures import picture_tile
 from optidel.store import make_folder
 
@@ -45,11 +46,8 @@ def in_words(found: Leaks) -> tuple[str, str]:
     matched = f"{len(found.leaked):,} of {found.test:,} test images match a frame of the corpus, which has {found.train:,}."
     if found.threshold is None:
         return matched, UNCALIBRATED
-    chance = found.rate * found.test
-    return matched, (
-        f"Changed copies have a cosine similarity over {found.threshold:.3f}. Test images without a copy pass it at a rate of "
-        f"{found.rate:.2%}: about {chance:.2g} of these {found.test:,} by chance. Look at the pairs."
-    ).replace("%", " %")
+    over = f"Changed copies have a cosine similarity over {found.threshold:.3f}."
+    return matched, f"{over} {by_chance(found.rate, found.test)} Look at the pairs."
 
 
 def _named(prints: Prints, folder: str) -> Prints:

@@ -6,13 +6,13 @@ from typing import Any
 
 import polars as pl
 
-from optidel.corpus.reuse import known_rows
+from optidel.corpus.reuse import Rows, known_rows
 from optidel.errors import RecipeError
 from optidel.features.embedding import Earlier
 from optidel.progress import say
 from optidel.records import Frame
 from optidel.report.collect import inputs_of
-from optidel.store import MANIFEST, Artifact, Store, canonical, digest
+from optidel.store import MANIFEST, Artifact, Store, canonical, digest, newest
 
 SHARE = 0.5
 """Of the frames of today, at least this part must be as an earlier warm-up knew its corpus, or a new one is trained."""
@@ -26,11 +26,6 @@ class Changes:
     removed: int
     changed: int
     same: int
-
-
-def with_content(store: Store, content: str) -> Artifact | None:
-    """The newest finished artifact of that content."""
-    return next((artifact for artifact in reversed(store.artifacts()) if artifact.content == content), None)
 
 
 def changes(before: pl.DataFrame, now: pl.DataFrame) -> Changes:
@@ -55,7 +50,7 @@ def since_earlier(store: Store, indexed: Artifact, summary: Mapping[str, Any], k
         earlier = artifact.json("summary.json")
         if any(earlier[name] != summary[name] for name in same) or earlier.get("index") in (None, indexed.content):
             continue
-        index = with_content(store, earlier["index"])
+        index = newest(store.artifacts(), earlier["index"])
         if index is None:
             continue
         found = changes(index.table("frames.parquet"), indexed.table("frames.parquet"))
@@ -81,7 +76,7 @@ def earlier_warmup(store: Store, pixels: Artifact, config: Mapping[str, Any], ve
         config: options of the warm-up.
         version: of the warm-up's code.
     """
-    table = _rows(store, pixels)
+    states = _States(store, pixels)
     known: list[Artifact] = []
     for artifact in store.artifacts("warmup"):
         manifest = artifact.json(MANIFEST)
@@ -89,11 +84,8 @@ def earlier_warmup(store: Store, pixels: Artifact, config: Mapping[str, Any], ve
             continue
         if manifest["inputs"]["pixels"] == pixels.content:
             return artifact
-        before = with_content(store, manifest["inputs"]["pixels"])
-        rows = None if before is None else _rows(store, before)
-        if before is None or table is None or rows is None or not _same_making(before, pixels):
-            continue
-        if table["sha256"].is_in(rows["sha256"].to_list()).sum() >= SHARE * len(table):
+        rows = states.rows(manifest["inputs"]["pixels"])
+        if rows is not None and (rows >= 0).sum() >= SHARE * len(rows):
             known.append(artifact)
     if not known:
         return None
@@ -113,7 +105,7 @@ def earlier_scores(
         config: of the embedding wanted.
         version: of the embedding's code.
     """
-    table = _rows(store, pixels)
+    states = _States(store, pixels)
     best, most = None, 0
     for artifact in store.artifacts("embed"):
         manifest = artifact.json(MANIFEST)
@@ -122,12 +114,8 @@ def earlier_scores(
             continue
         if others != {name: given.content for name, given in inputs.items() if name != "pixels"}:
             continue
-        before = with_content(store, manifest["inputs"]["pixels"])
-        rows = None if before is None else _rows(store, before)
-        if before is None or table is None or rows is None or not _same_making(before, pixels):
-            continue
-        known = known_rows(rows["sha256"].to_list(), table["sha256"].to_list())
-        if (count := int((known >= 0).sum())) > most:
+        known = states.rows(manifest["inputs"]["pixels"])
+        if known is not None and (count := int((known >= 0).sum())) > most:
             best, most = (artifact, known), count
     if best is None:
         return None
@@ -137,16 +125,31 @@ def earlier_scores(
     return Earlier(name=artifact.path.name, rows=known, **arrays)
 
 
+class _States:
+    """The corpus as it is beside earlier states of it; what the run holds is listed once."""
+
+    def __init__(self, store: Store, pixels: Artifact) -> None:
+        self.artifacts = store.artifacts()
+        self.pixels = pixels
+        self.hashes = self._hashes(pixels)
+
+    def rows(self, content: str) -> Rows | None:
+        """For each frame of today its row in the pixels of that content, or -1; None where these are gone or were made otherwise."""
+        before = newest(self.artifacts, content)
+        if before is None or self.hashes is None or not _same_making(before, self.pixels):
+            return None
+        earlier = self._hashes(before)
+        return None if earlier is None else known_rows(earlier, self.hashes)
+
+    def _hashes(self, pixels: Artifact) -> list[str] | None:
+        index = newest(self.artifacts, inputs_of(pixels)["index"])
+        return None if index is None else index.table("frames.parquet")["sha256"].to_list()
+
+
 def _same_making(one: Artifact, two: Artifact) -> bool:
     """Whether two artifacts differ in nothing but their inputs."""
     first, second = one.json(MANIFEST), two.json(MANIFEST)
     return all(first[name] == second[name] for name in ("step", "version", "config"))
-
-
-def _rows(store: Store, pixels: Artifact) -> pl.DataFrame | None:
-    """The frames whose pixels an artifact holds."""
-    index = with_content(store, inputs_of(pixels)["index"])
-    return None if index is None else index.table("frames.parquet")
 
 
 def group_labels(frames: Sequence[Frame]) -> list[str]:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from optidel.report.output import replacing
+from optidel.report.output import environment, replacing
 from optidel.report.pictures import Tile
 from optidel.store import make_folder
 
@@ -84,10 +83,7 @@ def folder_title(folder: Path) -> str:
 
 def write_page(page: Page, target: Path) -> Path:
     """Render to ``target``, whole or not at all."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = environment.get_template("audit.html.j2").render(page=page)
+    text = environment().get_template("audit.html.j2").render(page=page)
     make_folder(target.parent)
     with replacing(target) as scratch:
         scratch.write_text(text, encoding="utf-8")

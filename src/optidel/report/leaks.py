@@ -90,11 +90,15 @@ def _method(summary: dict[str, Any]) -> str:
     if summary["threshold"] is None:
         return f"{looked}. {UNCALIBRATED}"
     return (
-        f"{looked}, and embeddings whose cosine similarity is above {summary['threshold']:.3f}. Test images without a copy pass it at a "
-        f"rate of {summary['rate']:.1%}: about {summary['rate'] * summary['test']:.2g} of these {summary['test']} by chance.".replace(
-            "%", " %"
-        )
+        f"{looked}, and embeddings whose cosine similarity is above {summary['threshold']:.3f}. "
+        f"{by_chance(summary['rate'], summary['test'])}"
     )
+
+
+def by_chance(rate: float, tested: int) -> str:
+    """How many of the test images pass the threshold of the embedding without a copy in the corpus."""
+    told = f"Test images without a copy pass it at a rate of {rate:.2%}: about {rate * tested:.2g} of these {tested:,} by chance."
+    return told.replace("%", " %")
 
 
 def _pairs(leaks: Artifact) -> tuple[LeakedPair, ...]:

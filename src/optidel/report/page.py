@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from optidel.recipe import Recipe
 from optidel.report import figures, gallery, leaks, numbers, vinformation
 from optidel.report.collect import PROTOCOLS, Run, Score, read_run
-from optidel.report.output import replacing
+from optidel.report.output import environment, replacing
 from optidel.report.pictures import Pictures
 from optidel.store import Artifact
 
@@ -97,12 +96,10 @@ def render(run: Run) -> str:
     pictures = Pictures(run)
     extremes = gallery.extremes(run, pictures)
     costs = numbers.step_costs(run)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["plot"] = _plot
-    environment.filters.update(signed=numbers.signed, percent=numbers.percent, duration=duration, plural=numbers.plural)
-    return environment.get_template("template.html.j2").render(
+    templates = environment()
+    templates.filters["plot"] = _plot
+    templates.filters.update(signed=numbers.signed, percent=numbers.percent, duration=duration, plural=numbers.plural)
+    return templates.get_template("template.html.j2").render(
         run=run,
         title=_title(run),
         colours=figures.colour_of(run.methods),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from optidel.report.collect import inputs_of, open_store, read_run
-from optidel.store import MANIFEST, Artifact
+from optidel.store import MANIFEST, Artifact, newest
 
 Scored = tuple[str, str]
 """Name of the labelled set, protocol."""
@@ -87,7 +87,7 @@ def _trained(
     pretrain: Artifact, config: Mapping[str, Any], longest: int, by_step: Mapping[str, Sequence[Artifact]], names: Mapping[str, str]
 ) -> TrainedSet | None:
     inputs, options = inputs_of(pretrain), config["options"]
-    images = _newest([*by_step["pixels"], *by_step["compose"]], inputs["pixels"])
+    images = newest([*by_step["pixels"], *by_step["compose"]], inputs["pixels"])
     # Methods that choose alike share their encoder: all of them are named.
     selects = [one for one in by_step["select"] if one.content == inputs.get("select")]
     own = [one for one in selects if one.json("summary.json")["seed"] == config["seed"]] or selects
@@ -97,7 +97,7 @@ def _trained(
     tested = [one for one in by_step["evaluate"] if inputs_of(one).get("encoder") == pretrain.content]
     tasks, miou = {}, {}
     for one in tested:
-        task = _newest(by_step["task"], inputs_of(one)["task"])
+        task = newest(by_step["task"], inputs_of(one)["task"])
         if task is not None:
             name = str(task.json("summary.json")["name"])
             protocol = json.loads((one.path / MANIFEST).read_text())["config"]["protocol"]
@@ -127,15 +127,11 @@ def _bench_names(root: Path) -> dict[str, str]:
     return {folder: " = ".join(methods) for folder, methods in names.items()}
 
 
-def _newest(artifacts: Sequence[Artifact], content: str) -> Artifact | None:
-    return next((artifact for artifact in reversed(artifacts) if artifact.content == content), None)
-
-
 def _embed_of(images: Artifact, by_step: Mapping[str, Sequence[Artifact]]) -> Artifact | None:
     """The scoring of the same pixels, or of the frames that composites were cut from."""
     if images.step == "compose":
-        patches = _newest(by_step["patches"], inputs_of(images)["patches"])
-        return None if patches is None else _newest(by_step["embed"], inputs_of(patches)["embed"])
+        patches = newest(by_step["patches"], inputs_of(images)["patches"])
+        return None if patches is None else newest(by_step["embed"], inputs_of(patches)["embed"])
     return next((one for one in reversed(by_step["embed"]) if inputs_of(one)["pixels"] == images.content), None)
 
 
