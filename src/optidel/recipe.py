@@ -162,7 +162,9 @@ def make_recipe(values: dict[str, Any]) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        what = "is missing" if first["type"] == "missing" else f"{first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+        what = f"{first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
+        if first["type"] == "missing":
+            what = f"is missing; pass --{where} or write it in the recipe"
         raise RecipeError(f"recipe: {where}: {what}") from error
     if not 0 < recipe.budget <= 1:
         raise RecipeError(f"budget must be in (0, 1], got {recipe.budget:g}; pass 0.05 for 5 %")

@@ -8,7 +8,16 @@ from fake_bench import EFFECTS, fake_bench
 
 from optidel.benchmark.figures import pareto_front
 from optidel.benchmark.report import write_bench_report
-from optidel.benchmark.statistics import comparison_rows, concordance, detectable_sentence, gate, gate_sentence, rank_rows, settings
+from optidel.benchmark.statistics import (
+    comparison_rows,
+    concordance,
+    detectable_sentence,
+    gate,
+    gate_sentence,
+    method_rows,
+    rank_rows,
+    settings,
+)
 from optidel.benchmark.tables import open_bench
 from optidel.errors import InputError
 
@@ -35,6 +44,18 @@ def test_the_report_says_what_is_true_and_holds_everything(tmp_path: Path) -> No
     assert {f"polyps-probe-mae-steps-{name}.svg" for name in names} <= pictures
     compared = pl.read_parquet(page.parent / "compared.parquet")
     assert {"task", "method", "reference", "p_holm", "joint_low"} <= set(compared.columns)
+
+
+def test_break_even_is_what_selecting_costs_over_what_training_on_less_saves(tmp_path: Path) -> None:
+    fake_bench(tmp_path / "out", budgets=[0.05, 0.5])
+    tables = open_bench(tmp_path / "out")
+    [setting] = settings(tables)
+    found = {(row["method"], row["budget"]): row["break_even"] for row in method_rows(tables, setting).iter_rows(named=True)}
+    # 10 s of selecting each, 100 s of training on all.
+    assert found["meddel", 0.05] == pytest.approx(10 / 95)
+    assert found["meddel", 0.5] == pytest.approx(10 / 50)
+    assert found["full", 1.0] is None
+    assert found["scratch", 0.0] is None
 
 
 def test_differences_are_paired_and_rivals_are_the_others(tmp_path: Path) -> None:

@@ -24,6 +24,16 @@ def test_well_separated_groups_are_found():
     assert all((found.labels[members] == label).all() for label, members in enumerate(found.members()))
 
 
+@pytest.mark.parametrize("border", [0.0, 0.1, 2.0])
+def test_guests_are_the_rows_that_another_centroid_is_almost_as_similar_to(border):
+    vectors, _ = blobs(spread=0.2)
+    found = cluster(vectors, 5, rng=np.random.default_rng(0), border=border)
+    cosine = unit(vectors) @ found.centroids.T
+    for label, rows_there in enumerate(found.neighbourhoods()):
+        near = (cosine[:, label] >= cosine.max(axis=1) - border) if border else np.zeros(len(vectors), dtype=bool)
+        assert rows_there.tolist() == np.flatnonzero(near | (found.labels == label)).tolist()
+
+
 def test_labels_and_similarity_are_those_of_a_plain_loop():
     vectors, _ = blobs(n=57)
     found = cluster(vectors, 4, rng=np.random.default_rng(1))
@@ -100,8 +110,8 @@ def test_the_default_number_of_clusters_is_the_root():
 def test_blocks_do_not_change_an_assignment(n, k, seed, floats):
     rng = np.random.default_rng(seed)
     vectors, centroids = rng.normal(size=(n, 3)).astype(np.float32), unit(rng.normal(size=(k, 3)))
-    blocks = [assign(vectors[span], centroids)[0] for span in spans(n, 3, floats)]
-    np.testing.assert_array_equal(np.concatenate(blocks), assign(vectors, centroids)[0])
+    blocks = [assign(vectors[span], centroids).labels for span in spans(n, 3, floats)]
+    np.testing.assert_array_equal(np.concatenate(blocks), assign(vectors, centroids).labels)
 
 
 def test_unit_survives_extreme_lengths():

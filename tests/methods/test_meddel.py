@@ -8,16 +8,24 @@ from optidel.features.rows import unit
 from optidel.methods.meddel import meddel
 
 
-def slow_meddel(vectors, radius, clusters, keep):
-    """SemDeDup as its paper's algorithm reads: per cluster, sort, full similarity matrix, upper triangle, drop above 1 − radius."""
+def neighbourhoods(vectors, clusters, border):
+    """The clusters of each row: its own, and those whose centroid is less similar to it by at most the border."""
+    cosine = unit(vectors) @ clusters.centroids.T
+    near = cosine >= cosine.max(axis=1, keepdims=True) - border
+    return [set(np.flatnonzero(row)) if border else {label} for row, label in zip(near, clusters.labels, strict=True)]
+
+
+def slow_meddel(vectors, radius, clusters, keep, border):
+    """SemDeDup as its paper's algorithm reads, with borders: sort, full similarity matrix, drop rows above 1 − radius to an earlier one."""
     typical = clusters.similarity.round(6) * (1 if keep == "farthest" else -1)
-    stay = []
-    for label in range(len(clusters.centroids)):
-        members = [row for row in range(len(vectors)) if clusters.labels[row] == label]
-        members.sort(key=lambda row: (typical[row], row))
-        cosine = unit(vectors[members]) @ unit(vectors[members]).T if members else None
-        stay += [row for place, row in enumerate(members) if place == 0 or cosine[:place, place].max() <= 1 - radius]
-    return set(stay)
+    order = sorted(range(len(vectors)), key=lambda row: (typical[row], row))
+    shared, cosine, stay, seen = neighbourhoods(vectors, clusters, border), unit(vectors) @ unit(vectors).T, set(), set()
+    for place, row in enumerate(order):
+        before = [cosine[row, other] for other in order[:place] if shared[row] & shared[other]]
+        if clusters.labels[row] not in seen or max(before) <= 1 - radius:
+            stay.add(row)
+        seen.add(clusters.labels[row])
+    return stay
 
 
 def copies(n, share, seed, d=6):
@@ -29,28 +37,31 @@ def copies(n, share, seed, d=6):
     return vectors.astype(np.float32)
 
 
+@pytest.mark.parametrize("border", [0, 0.02, 0.3])
 @pytest.mark.parametrize("keep", ["farthest", "nearest"])
 @settings(max_examples=20, deadline=None)
 @given(n=st.integers(2, 50), share=st.floats(0.05, 1), seed=st.integers(0, 999))
-def test_it_is_semdedup_at_the_radius_that_meets_the_budget(keep, n, share, seed):
+def test_it_is_semdedup_at_the_radius_that_meets_the_budget(keep, border, n, share, seed):
     vectors, count = copies(n, 0.4, seed), max(1, round(share * n))
-    selection = meddel(vectors, count, rng=np.random.default_rng(seed), keep=keep)
+    selection = meddel(vectors, count, rng=np.random.default_rng(seed), keep=keep, border=border)
     clusters = cluster(vectors, min(count, default_k(n)), rng=np.random.default_rng(seed))
     # Just below the last gain everything kept stays; among rows with another threshold, everything dropped goes.
     kept = set(selection.indices.tolist())
-    assert kept <= slow_meddel(vectors, selection.gains[-1] - 1e-5, clusters, keep)
-    assert slow_meddel(vectors, selection.gains[-1] + 1e-5, clusters, keep) <= kept
+    assert kept <= slow_meddel(vectors, selection.gains[-1] - 1e-5, clusters, keep, border)
+    assert slow_meddel(vectors, selection.gains[-1] + 1e-5, clusters, keep, border) <= kept
 
 
+@pytest.mark.parametrize("border", [0, 0.3])
 @settings(max_examples=20, deadline=None)
 @given(n=st.integers(2, 50), share=st.floats(0.05, 0.9), seed=st.integers(0, 999))
-def test_the_twin_is_the_most_similar_row_that_stays_in_the_cluster(n, share, seed):
+def test_the_twin_is_the_most_similar_row_that_stays_of_those_compared(border, n, share, seed):
     vectors, count = copies(n, 0.4, seed), max(1, round(share * n))
-    selection = meddel(vectors, count, rng=np.random.default_rng(seed))
+    selection = meddel(vectors, count, rng=np.random.default_rng(seed), border=border)
     clusters = cluster(vectors, min(count, default_k(n)), rng=np.random.default_rng(seed))
+    shared = neighbourhoods(vectors, clusters, border)
     cosine = unit(vectors) @ unit(vectors).T
     for row in set(range(n)) - set(selection.indices.tolist()):
-        rivals = [kept for kept in selection.indices if clusters.labels[kept] == clusters.labels[row]]
+        rivals = [kept for kept in selection.indices if shared[kept] & shared[row]]
         assert selection.kept_twin[row] in rivals
         assert selection.similarity[row] == pytest.approx(max(cosine[row, rivals]), abs=1e-5)
         assert selection.reason[row] == "within radius of twin"
@@ -62,7 +73,7 @@ def test_gains_fall_and_the_last_is_the_radius():
     assert (np.diff(selection.gains) <= 0).all()
     assert selection.gains[0] == 2
     clusters = cluster(vectors, default_k(80), rng=np.random.default_rng(0))
-    assert len(slow_meddel(vectors, selection.gains[-1] - 1e-5, clusters, "farthest")) == 40
+    assert len(slow_meddel(vectors, selection.gains[-1] - 1e-5, clusters, "farthest", 0.02)) == 40
 
 
 def test_planted_copies_go_first_and_no_group_is_lost():
@@ -75,6 +86,16 @@ def test_planted_copies_go_first_and_no_group_is_lost():
     gone = np.setdiff1d(np.arange(100), selection.indices)
     np.testing.assert_array_equal(groups[selection.kept_twin[gone]], groups[gone])
     assert (selection.similarity[gone] > 0.999).all()
+
+
+def test_copies_on_either_side_of_a_border_do_not_both_stay():
+    rng = np.random.default_rng(0)
+    originals = unit(rng.normal(size=(2000, 8)))
+    vectors = np.concatenate([originals, originals + 0.03 * rng.normal(size=(2000, 8))]).astype(np.float32)
+    chosen = [meddel(vectors, 2000, rng=np.random.default_rng(0), k=200, border=border).indices for border in (0, 0.02)]
+    inside, across = (2000 - len(set(rows % 2000)) for rows in chosen)
+    assert inside > 20
+    assert across < inside / 2
 
 
 def test_the_one_farther_from_the_centroid_stays_and_the_other_rule_is_its_mirror():

@@ -45,6 +45,7 @@ HEADS = (
     "vs rivals",
     "s select",
     "s train",
+    "break-even",
 )
 TITLES = {
     "miou": "mIoU against budget",
@@ -182,6 +183,7 @@ def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
     chance, p = against(RANDOM)
     normdel = "–" if row["normdel"] is None else f"{row['normdel']:.3f}"
     cost = [f"{row[name]:.0f}" for name in ("seconds_select", "seconds_train")]
+    cost.append("–" if row["break_even"] is None else f"{row['break_even']:.2g} ×")
     trained = bool(row["n_images"])
     budget = percent(float(str(row["budget"]))) if trained else "–"
     head = (str(row["method"]), budget, str(row["seeds"]), str(row["n_images"]) if trained else "–")

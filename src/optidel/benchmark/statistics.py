@@ -74,8 +74,9 @@ def settings(tables: Tables) -> list[Setting]:
 
 
 def method_rows(tables: Tables, setting: Setting) -> pl.DataFrame:
-    """One row a method and budget: means over seeds and images with intervals, NormDEL, images and seconds."""
+    """One row a method and budget: means over seeds and images with intervals, NormDEL, images, seconds, and when they are earned back."""
     own = tables.results.filter(pl.all_horizontal(pl.col(name) == getattr(setting, name) for name in SETTING))
+    all_of_it = own.filter(pl.col("method") == FULL)["seconds_train"].mean()
     rows = []
     for method, budget in setting.iou:
         cell = own.filter((pl.col("method") == method) & (pl.col("budget") == budget))
@@ -91,9 +92,18 @@ def method_rows(tables: Tables, setting: Setting) -> pl.DataFrame:
                 "normdel": normdel(overlap.mean, cell["kept"][0]) if cell["n_images"][0] else None,
                 "seconds_select": cell["seconds_select"].mean(),
                 "seconds_train": cell["seconds_train"].mean(),
+                "break_even": _break_even(cell, all_of_it) if 0 < budget < 1 else None,
             }
         )
-    return pl.DataFrame(rows, schema_overrides={"normdel": pl.Float64})
+    return pl.DataFrame(rows, schema_overrides={"normdel": pl.Float64, "break_even": pl.Float64})
+
+
+def _break_even(cell: pl.DataFrame, full: object) -> float | None:
+    """Trainings on all images, ``full`` seconds each, until selecting has cost what it saves at equal epochs: S / (T · (1 − n/N))."""
+    if not isinstance(full, float):
+        return None
+    selecting, kept = (float(np.mean(cell[name].to_numpy())) for name in ("seconds_select", "kept"))
+    return selecting / (full * (1 - kept)) if kept < 1 else float("inf")
 
 
 def comparison_rows(bench: Bench, setting: Setting) -> pl.DataFrame:

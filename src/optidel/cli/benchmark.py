@@ -34,15 +34,15 @@ def bench(
     from optidel.benchmark.forecast import forecast
     from optidel.errors import RecipeError
 
-    target = folder if what == "report" else out
+    overrides = {"images": images and str(images), "labelled": _labelled(labelled), "seeds": comma_separated(seeds)}
+    plan = None if what == "report" else load_bench(what, {name: value for name, value in overrides.items() if value is not None})
+    target = out if plan else folder
     if target is None:
         raise RecipeError("the bench's folder is missing; write `optidel bench report BENCH`, or `optidel bench BENCH.toml --out BENCH`")
-    if what == "report":
+    if plan is None:
         page = write_bench_report(target)
         print(json.dumps({"report": str(page)}) if as_json else page)
         return
-    overrides = {"images": images and str(images), "labelled": _labelled(labelled), "seeds": comma_separated(seeds)}
-    plan = load_bench(what, {name: value for name, value in overrides.items() if value is not None})
     part = _part(shard)
     if dry_run:
         _forecast(forecast(plan, target, shard=part, pilot=pilot), as_json)

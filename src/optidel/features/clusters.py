@@ -1,7 +1,7 @@
 """Spherical k-means: trained on a sample, then one streaming pass gives every row its cluster."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32, Int64
@@ -30,17 +30,25 @@ class Clusters:
         centroids: float32 (k, d), unit length.
         labels: int64 (n,), the most similar centroid of each row; the lower number at a tie. A cluster may be empty.
         similarity: float32 (n,), cosine similarity of each row to its own centroid.
+        guests: int64 (2, g), rows and clusters across a border that they lie at; none unless asked for.
     """
 
     centroids: Float32[np.ndarray, "k d"]
     labels: Int64[np.ndarray, "n"]
     similarity: Float32[np.ndarray, "n"]
+    guests: Int64[np.ndarray, "2 g"] = field(default_factory=lambda: np.empty((2, 0), dtype=np.int64))
 
     def members(self) -> list[Int64[np.ndarray, "c"]]:
         """The rows of each cluster in ascending order, cluster by cluster; the rows of an empty one are an empty array."""
-        order = np.argsort(self.labels, kind="stable")
-        ends = np.cumsum(np.bincount(self.labels, minlength=len(self.centroids)))
-        return np.split(order, ends[:-1])
+        return self._split(np.arange(len(self.labels)), self.labels)
+
+    def neighbourhoods(self) -> list[Int64[np.ndarray, "c"]]:
+        """The rows of each cluster and its guests, in ascending order, cluster by cluster."""
+        return self._split(np.append(np.arange(len(self.labels)), self.guests[0]), np.append(self.labels, self.guests[1]))
+
+    def _split(self, rows: Int64[np.ndarray, "m"], labels: Int64[np.ndarray, "m"]) -> list[Int64[np.ndarray, "c"]]:
+        ends = np.cumsum(np.bincount(labels, minlength=len(self.centroids)))
+        return np.split(rows[np.lexsort((rows, labels))], ends[:-1])
 
 
 def default_k(n: int) -> int:
@@ -48,13 +56,14 @@ def default_k(n: int) -> int:
     return max(1, round(math.sqrt(n)))
 
 
-def cluster(vectors: Vectors, k: int | None = None, *, rng: np.random.Generator) -> Clusters:
+def cluster(vectors: Vectors, k: int | None = None, *, rng: np.random.Generator, border: float = 0.0) -> Clusters:
     """Group rows by direction.
 
     Args:
         vectors: float16, float32 or float64 (n, d), finite, no zero row; memory-mapped if large. Length is ignored.
         k: number of clusters, at most n; :func:`default_k` where not given.
         rng: draws the training sample (at most 128 rows a cluster) and the first centroids.
+        border: as in :func:`assign`.
 
     Returns:
         The clusters; the same for the same rows and seed, in whatever order the rows come.
@@ -67,31 +76,34 @@ def cluster(vectors: Vectors, k: int | None = None, *, rng: np.random.Generator)
     # The sample keeps its content-determined order, so training sees the same input for any order of the rows.
     sample = unit(np.asarray(vectors[order[: SAMPLE_PER_CENTROID * k]]))
     centroids = _train(sample, _seeds(sample[: SEEDS_PER_CENTROID * k], k, rng))
-    labels, similarity = assign(vectors, centroids)
-    return Clusters(centroids=centroids, labels=labels, similarity=similarity)
+    return assign(vectors, centroids, border)
 
 
-def assign(vectors: Vectors, centroids: Float32[np.ndarray, "k d"]) -> tuple[Int64[np.ndarray, "n"], Float32[np.ndarray, "n"]]:
-    """The most similar centroid of each row and the cosine similarity to it, in one pass over the rows.
+def assign(vectors: Vectors, centroids: Float32[np.ndarray, "k d"], border: float = 0.0) -> Clusters:
+    """Give each row the cluster of its most similar centroid, in one pass over the rows.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
         centroids: float32 (k, d), unit length.
+        border: a row is also a guest of the clusters whose centroids are less similar to it than its own by at most this; 0: no guests.
     """
     n, d = vectors.shape
-    labels, similarity = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.float32)
+    labels, similarity, guests = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.float32), [np.empty((2, 0), dtype=np.int64)]
     for span in spans(n, max(d, len(centroids)), ASSIGN_FLOATS):
-        labels[span], similarity[span] = _nearest(unit(vectors[span]), centroids)
-    return labels, similarity
+        cosine = unit(vectors[span]) @ centroids.T
+        labels[span], similarity[span] = own = _nearest(cosine)
+        if border:
+            near = cosine >= own[1][:, None] - np.float32(border)
+            near[np.arange(len(near)), own[0]] = False
+            rows, visited = np.divmod(np.flatnonzero(near), len(centroids))
+            guests.append(np.stack([rows + span.start, visited]))
+    return Clusters(centroids=centroids, labels=labels, similarity=similarity, guests=np.concatenate(guests, axis=1))
 
 
-def _nearest(
-    rows: Float32[np.ndarray, "b d"], centroids: Float32[np.ndarray, "k d"]
-) -> tuple[Int64[np.ndarray, "b"], Float32[np.ndarray, "b"]]:
-    """The most similar centroid of each unit row, the first at a tie, and the similarity."""
-    cosine = rows @ centroids.T
+def _nearest(cosine: Float32[np.ndarray, "b k"]) -> tuple[Int64[np.ndarray, "b"], Float32[np.ndarray, "b"]]:
+    """The most similar centroid of each row, the first at a tie, and the similarity."""
     labels = cosine.argmax(axis=1)
-    return labels, cosine[np.arange(len(rows)), labels]
+    return labels, cosine[np.arange(len(cosine)), labels]
 
 
 def _train(sample: Float32[np.ndarray, "s d"], centroids: Float32[np.ndarray, "k d"]) -> Float32[np.ndarray, "k d"]:
@@ -104,7 +116,7 @@ def _train(sample: Float32[np.ndarray, "s d"], centroids: Float32[np.ndarray, "k
     before = np.inf
     for _ in range(ITERATIONS):
         for span in spans(s, k, ASSIGN_FLOATS):
-            labels[span], similarity[span] = _nearest(sample[span], centroids)
+            labels[span], similarity[span] = _nearest(sample[span] @ centroids.T)
         distance = float(np.maximum(1 - similarity, 0).mean(dtype=np.float64))
         if before - distance <= SETTLED * distance:
             break

@@ -28,8 +28,9 @@ def unit(rows: Float[np.ndarray, "b d"]) -> Float32[np.ndarray, "b d"]:
     if extreme.any():
         wide = wide / np.where(extreme, np.abs(wide).max(axis=1), 1)[:, None]
         square = np.einsum("bd,bd->b", wide, wide)
-    unit_rows: Float32[np.ndarray, "b d"] = (wide / np.sqrt(square)[:, None]).astype(np.float32, copy=False)
-    return unit_rows
+    # What was converted is ours to overwrite: new memory costs more than the division.
+    unit_rows: Float[np.ndarray, "b d"] = np.divide(wide, np.sqrt(square)[:, None], out=None if wide is rows else wide)
+    return unit_rows.astype(np.float32, copy=False)
 
 
 def spans(n: int, width: int, floats: int = BLOCK_FLOATS) -> Iterator[slice]:

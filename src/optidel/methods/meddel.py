@@ -1,4 +1,4 @@
-"""MedDEL: inside each cluster keep one of every group of images closer than a radius."""
+"""MedDEL: inside each cluster, and across its borders, keep one of every group of images closer than a radius."""
 
 from typing import Literal
 
@@ -17,6 +17,10 @@ from optidel.records import Selection
 DECIMALS = 6
 """Cosines of float32 rows are right to about 1e-6; rounding makes exact copies tie, so that row order decides and not the noise."""
 
+BORDER = 0.02
+"""A row whose similarities to two centroids differ by no more lies at their border. A near copy is a step in a random direction: of its
+length, which is 0.1 at a cosine distance of 0.005, little is across any one border."""
+
 Keep = Literal["farthest", "nearest"]
 
 
@@ -27,10 +31,12 @@ def meddel(
     rng: np.random.Generator,
     k: int | None = None,
     keep: Keep = "farthest",
+    border: float = BORDER,
 ) -> Selection:
     """Drop near-duplicates with the radius at which exactly ``count`` rows stay.
 
-    Every row has one threshold: its similarity to the closest row that precedes it in its cluster. At radius ε a row goes if its
+    Every row has one threshold: its similarity to the closest row that precedes it in its cluster, or in one at whose border it lies: else
+    a border would keep copies on either side, and each would take the place of another row. At radius ε a row goes if its
     threshold exceeds 1 − ε, so sorting the thresholds finds the radius exactly; ties stay in row order. The rows kept at a smaller
     count are a prefix, given the same ``k``.
 
@@ -40,21 +46,25 @@ def meddel(
         rng: the clustering.
         k: clusters, at most ``count`` (each keeps at least one row); default √n, at most ``count``.
         keep: which of two near-duplicates stays: the one farther from the centroid (SemDeDup's rule) or the nearer, more typical one.
+        border: how much less similar than its own another centroid may be to a row that is compared with that cluster too; 0: the papers'
+            rule, every row in its own cluster alone.
 
     Returns:
         The selection, most novel first. Gain: 1 − threshold, the radius below which the row stays; 2 for the first of a cluster. So the
-        last gain is the radius that meets the budget. Each dropped row names the most similar row that stays in its cluster.
+        last gain is the radius that meets the budget. Each dropped row names the most similar row that stays of those it is compared with.
 
     Raises:
-        RecipeError: ``k`` or ``keep`` out of range.
+        RecipeError: ``k``, ``keep`` or ``border`` out of range.
 
-    Source: MedDEL (arXiv 2401.17542, section 3), after SemDeDup (Abbas et al. 2023, arXiv 2303.09540, algorithm A7).
+    Source: MedDEL (arXiv 2401.17542, section 3), after SemDeDup (Abbas et al. 2023, arXiv 2303.09540, algorithm A7); borders are ours.
     """
     check_choice("keep", keep, ("farthest", "nearest"))
+    if not 0 <= border <= 2:
+        raise RecipeError(f"border must be a difference of cosines in [0, 2], got {border}; the default is {BORDER}")
     if k is not None and k > count:
         raise RecipeError(f"k must be at most the {count} items the budget keeps, since each cluster keeps one, got {k}")
     check_k(k, len(vectors))
-    clusters = cluster(vectors, min(count, default_k(len(vectors))) if k is None else k, rng=rng)
+    clusters = cluster(vectors, min(count, default_k(len(vectors))) if k is None else k, rng=rng, border=border)
     novelty = novelties(vectors, clusters, keep)
     chosen = np.argsort(-novelty, kind="stable")[:count]
     twins = cluster_twins(vectors, clusters, chosen)
@@ -62,21 +72,24 @@ def meddel(
 
 
 def novelties(vectors: Vectors, clusters: Clusters, keep: Keep) -> Float32[np.ndarray, "n"]:
-    """1 − cosine similarity of each row to the closest row that precedes it in its cluster; 2 for the first, so that it always stays.
+    """1 − cosine similarity of each row to the closest row that precedes it in its cluster or in one it is a guest of.
+
+    The first of each cluster has 2, so that it always stays.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
         clusters: the partition.
-        keep: the row that precedes: the one farther from the centroid, or the nearer; the lower row number at a tie.
+        keep: the row that precedes: the one farther from its centroid, or the nearer; the lower row number at a tie.
 
     Similarities are rounded to 6 decimals.
     """
-    novelty = np.empty(len(vectors), dtype=np.float32)
-    for members in clusters.members():
-        typical = clusters.similarity[members].round(DECIMALS)
-        ordered = members[np.argsort(typical if keep == "farthest" else -typical, kind="stable")]
+    typical = clusters.similarity.round(DECIMALS) * (1 if keep == "farthest" else -1)
+    # A row opposite to all before it would tie with the first one, which must come before.
+    novelty = np.full(len(vectors), np.nextafter(np.float32(2), np.float32(0)))
+    for rows in clusters.neighbourhoods():
+        ordered = rows[np.argsort(typical[rows], kind="stable")]
         radius = 1 - earlier_similarity(unit(np.asarray(vectors[ordered])))
-        # A row opposite to all before it would tie with the first one, which must come before.
-        novelty[ordered] = np.minimum(radius.round(DECIMALS), np.nextafter(np.float32(2), np.float32(0)))
-        novelty[ordered[:1]] = 2.0
+        novelty[ordered] = np.minimum(novelty[ordered], radius.round(DECIMALS))
+    by_cluster = np.lexsort((typical, clusters.labels))
+    novelty[by_cluster[np.unique(clusters.labels[by_cluster], return_index=True)[1]]] = 2.0
     return novelty

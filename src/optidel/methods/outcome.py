@@ -43,7 +43,7 @@ def outcome(
 def cluster_twins(
     vectors: Vectors, clusters: Clusters, chosen: Int64[np.ndarray, "m"]
 ) -> tuple[Int64[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """For every row that is not chosen, the most similar chosen row of its cluster, the first chosen at a tie.
+    """For every row that is not chosen, the most similar chosen row of its cluster and those it is a guest of, the first chosen at a tie.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -51,17 +51,18 @@ def cluster_twins(
         chosen: int64 (m,), best first.
 
     Returns:
-        twin int64 (n,), −1 for chosen rows and for clusters without one; cosine similarity float64 (n,), NaN there.
+        twin int64 (n,), −1 for chosen rows and where no such row is chosen; cosine similarity float64 (n,), NaN there.
     """
     n = len(vectors)
     place = np.full(n, n, dtype=np.int64)
     place[chosen] = np.arange(len(chosen))
     twin, similarity = np.full(n, -1, dtype=np.int64), np.full(n, np.nan)
-    for members in clusters.members():
-        kept = members[place[members] < n]
-        gone = members[place[members] == n]
+    for rows in clusters.neighbourhoods():
+        kept = rows[place[rows] < n]
+        gone = rows[place[rows] == n]
         if len(kept) and len(gone):
             kept = kept[np.argsort(place[kept])]
             best, cosine = nearest_rows(unit(np.asarray(vectors[gone])), unit(np.asarray(vectors[kept])))
-            twin[gone], similarity[gone] = kept[best], cosine
+            closer = ~(cosine <= similarity[gone])
+            twin[gone[closer]], similarity[gone[closer]] = kept[best[closer]], cosine[closer]
     return twin, similarity

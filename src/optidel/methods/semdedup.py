@@ -23,6 +23,8 @@ def semdedup(
 ) -> Selection:
     """De-duplicate; with a ``radius``, draw ``count`` of the rows that survive it, without, search the radius as :func:`meddel` does.
 
+    Rows are compared in their own cluster alone.
+
     Args:
         vectors: float (n, d), memory-mapped if large.
         count: rows to keep.
@@ -42,7 +44,7 @@ def semdedup(
     Source: Abbas et al. 2023, algorithm A7 (arXiv 2303.09540).
     """
     if radius is None:
-        return meddel(vectors, count, rng=rng, k=k, keep=keep)
+        return meddel(vectors, count, rng=rng, k=k, keep=keep, border=0)
     if not 0 <= radius < 2:
         raise RecipeError(f"radius must be a cosine distance in [0, 2), got {radius}; 0.05 is a good start")
     check_choice("keep", keep, ("farthest", "nearest"))
