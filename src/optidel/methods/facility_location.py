@@ -29,6 +29,8 @@ SAMPLED_FROM = 25
 """Rows for each one kept, at most, where ``auto`` samples: then the choices judged on the sample are at most one in twelve."""
 BLOCK = 1 << 20
 """Similarities looked at together: 4 MB, which stays in the cache."""
+HIGH = 512
+"""Rows of a tile of similarities, a block in all; wider than high is quickest."""
 LISTED = 100
 """Candidates that a row is to have, about, when they are written down; after a sample, which so decides less, 300."""
 
@@ -203,16 +205,19 @@ def _above(rows: Float32[np.ndarray, "c d"], served: Float32[np.ndarray, "c"]) -
 
     Only this is written down of the similarities: a tile of their upper half is read both ways, and then overwritten by the next.
     """
-    c, side = len(rows), int(BLOCK**0.5)
-    tile = np.empty(side * side, dtype=np.float32)
+    c, tile = len(rows), np.empty(BLOCK, dtype=np.float32)
     found: list[tuple[Int32[np.ndarray, e], Int32[np.ndarray, e], Float32[np.ndarray, e]]] = []
-    for own in spans(c, 1, side):
-        for other in (span for span in spans(c, 1, side) if span.start >= own.start):
+    for own in spans(c, 1, HIGH):
+        for part in spans(c - own.start, 1, BLOCK // HIGH):
+            other = slice(own.start + part.start, own.start + part.stop)
             shape = own.stop - own.start, other.stop - other.start
             cosine = np.matmul(rows[own], rows[other].T, out=tile[: shape[0] * shape[1]].reshape(shape))
-            for mirrored in (False,) if own == other else (False, True):
-                entries = np.flatnonzero(cosine > (served[None, other] if mirrored else served[own, None]))
-                left, right = (start + place for start, place in zip((own.start, other.start), divmod(entries, shape[1]), strict=True))
+            for mirrored in (False, True):
+                above = cosine > (served[None, other] if mirrored else served[own, None])
+                if mirrored:  # of a pair of these rows, both ways are there
+                    above[:, : max(0, own.stop - other.start)] = False
+                entries = np.flatnonzero(above)
+                left, right = (start + place for start, place in zip((own.start, other.start), np.divmod(entries, shape[1]), strict=True))
                 row, candidate = (right, left) if mirrored else (left, right)
                 found.append((row.astype(np.int32), candidate.astype(np.int32), cosine.take(entries) - served[row]))
     row, candidate, gap = (np.concatenate(parts) for parts in zip(*found, strict=True))
