@@ -19,13 +19,13 @@ def slow_meddel(vectors, radius, clusters, keep, border):
     """SemDeDup as its paper's algorithm reads, with borders: sort, full similarity matrix, drop rows above 1 − radius to an earlier one."""
     typical = clusters.similarity.round(6) * (1 if keep == "farthest" else -1)
     order = sorted(range(len(vectors)), key=lambda row: (typical[row], row))
-    shared, cosine, stay, seen = neighbourhoods(vectors, clusters, border), unit(vectors) @ unit(vectors).T, set(), set()
+    shared, cosine, novelty = neighbourhoods(vectors, clusters, border), unit(vectors) @ unit(vectors).T, {}
     for place, row in enumerate(order):
         before = [cosine[row, other] for other in order[:place] if shared[row] & shared[other]]
-        if clusters.labels[row] not in seen or max(before) <= 1 - radius:
-            stay.add(row)
-        seen.add(clusters.labels[row])
-    return stay
+        novelty[row] = round(float(1 - max(before, default=-1)), 6)
+    stay = {row for row in order if novelty[row] >= radius}
+    # Of every cluster at least the most novel row stays, the earlier at a tie.
+    return stay | {max((row for row in order if clusters.labels[row] == label), key=novelty.get) for label in set(clusters.labels.tolist())}
 
 
 def copies(n, share, seed, d=6):

@@ -50,7 +50,7 @@ def meddel(
             rule, every row in its own cluster alone.
 
     Returns:
-        The selection, most novel first. Gain: 1 − threshold, the radius below which the row stays; 2 for the first of a cluster. So the
+        The selection, most novel first. Gain: 1 − threshold, the radius below which the row stays; 2 for one of each cluster. So the
         last gain is the radius that meets the budget. Each dropped row names the most similar row that stays of those it is compared with.
 
     Raises:
@@ -74,7 +74,7 @@ def meddel(
 def novelties(vectors: Vectors, clusters: Clusters, keep: Keep) -> Float32[np.ndarray, "n"]:
     """1 − cosine similarity of each row to the closest row that precedes it in its cluster or in one it is a guest of.
 
-    The first of each cluster has 2, so that it always stays.
+    The most novel row of each cluster has 2, so that it always stays: the first, unless that has a row before it across a border.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -84,12 +84,13 @@ def novelties(vectors: Vectors, clusters: Clusters, keep: Keep) -> Float32[np.nd
     Similarities are rounded to 6 decimals.
     """
     typical = clusters.similarity.round(DECIMALS) * (1 if keep == "farthest" else -1)
-    # A row opposite to all before it would tie with the first one, which must come before.
-    novelty = np.full(len(vectors), np.nextafter(np.float32(2), np.float32(0)))
+    novelty = np.full(len(vectors), 2.0, dtype=np.float32)
     for rows in clusters.neighbourhoods():
         ordered = rows[np.argsort(typical[rows], kind="stable")]
         radius = 1 - earlier_similarity(unit(np.asarray(vectors[ordered])))
         novelty[ordered] = np.minimum(novelty[ordered], radius.round(DECIMALS))
-    by_cluster = np.lexsort((typical, clusters.labels))
+    # A row opposite to all before it ties with the first one, which must come before.
+    by_cluster = np.lexsort((typical, -novelty, clusters.labels))
+    novelty = np.minimum(novelty, np.nextafter(np.float32(2), np.float32(0)))
     novelty[by_cluster[np.unique(clusters.labels[by_cluster], return_index=True)[1]]] = 2.0
     return novelty
