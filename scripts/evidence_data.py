@@ -10,7 +10,7 @@ import shutil
 import sys
 from pathlib import Path
 
-TRAIN, TUNING, TEST = 100, 150, 250
+TRAIN, TUNING, TEST = 200, 150, 150
 """Labelled images to train on, to choose variants on, and to report on, once. The rest of Kvasir-SEG is unlabelled corpus."""
 
 

@@ -28,12 +28,12 @@ def names(folder: Path) -> set[str]:
 def test_no_labelled_image_is_in_the_corpus_and_the_two_test_splits_are_apart(script: Any, tmp_path: Path) -> None:
     kvasir, polypgen, out = a_set(tmp_path / "kvasir", 520), a_set(tmp_path / "polypgen", 7), tmp_path / "out"
     made = script.lay_out(kvasir, polypgen, out)
-    assert made == {"corpus": 27, "train": 100, "tuning": 150, "test": 250}
+    assert made == {"corpus": 27, "train": 200, "tuning": 150, "test": 150}
     tuning, test = names(out / "polyps-tuning" / "test"), names(out / "polyps-test" / "test")
     train = names(out / "polyps-tuning" / "train")
     assert train == names(out / "polyps-test" / "train")
     parts = [names(out / "corpus"), tuning, test, train]
-    assert [len(part) for part in parts] == [27, 150, 250, 100]
+    assert [len(part) for part in parts] == [27, 150, 150, 200]
     assert len(set().union(*parts)) == 527
     assert names(out / "polyps-test" / "test" / "images") == names(out / "polyps-test" / "test" / "masks")
     some = next((out / "polyps-test" / "test" / "masks").iterdir())

@@ -54,6 +54,16 @@ def test_resumes_to_the_same_weights(objective: str, nano: object, tmp_path: Pat
     assert log.equals(again)
 
 
+def test_it_says_when_it_has_saved(nano: object, tmp_path: Path) -> None:
+    """So that the seconds before a kill are counted."""
+    options, found = PretrainOptions(steps=6, batch=4, checkpoint_every=2), []
+    target = tmp_path / "c.pt"
+    pretrain(
+        images(), None, PRESETS["tiny"], options, seed=0, checkpoint=target, saved=lambda: found.append(len(torch.load(target)["losses"]))
+    )
+    assert found == [2, 4]
+
+
 def test_seed_and_rows_matter(nano: object, tmp_path: Path) -> None:
     options = PretrainOptions(steps=3, batch=8)
     rows = np.arange(10)

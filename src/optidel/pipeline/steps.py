@@ -75,7 +75,8 @@ def pretrain_step(
 
     def make(work: Workspace) -> None:
         if not work.has("log.parquet"):
-            model, log = pretrain(images, rows, PRESETS[preset], options, seed=seed, checkpoint=work.part("checkpoint.pt"))
+            checkpoint = work.part("checkpoint.pt")
+            model, log = pretrain(images, rows, PRESETS[preset], options, seed=seed, checkpoint=checkpoint, saved=work.clock)
             save_encoder(model, work.path / "encoder", PRESETS[preset].size)
             work.write_table("log.parquet", log)
 

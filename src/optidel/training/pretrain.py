@@ -1,5 +1,6 @@
 """Pre-training: one visible loop for MAE and SimCLR, resumable to the same weights."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -72,7 +73,14 @@ def batch_rows(step: int, batch: int, count: int, seed: int) -> Indices:
 
 
 def pretrain(
-    images: Images, rows: Indices | None, preset: Preset, options: PretrainOptions, *, seed: int, checkpoint: Path
+    images: Images,
+    rows: Indices | None,
+    preset: Preset,
+    options: PretrainOptions,
+    *,
+    seed: int,
+    checkpoint: Path,
+    saved: Callable[[], object] | None = None,
 ) -> tuple[PreTrainedModel, pl.DataFrame]:
     """Train from scratch, or go on from ``checkpoint``.
 
@@ -81,6 +89,7 @@ def pretrain(
         rows: int64 (m,), the images to train on; None for all.
         seed: initial weights, order, views and masks all follow from it.
         checkpoint: file that holds weights, optimizer, step and random state; read where it exists.
+        saved: called after each checkpoint.
 
     Returns:
         The trained model, and its log: step, loss, lr.
@@ -116,6 +125,8 @@ def pretrain(
             advance(note=f"loss {losses[-1]:.3f}")
             if (step + 1) % options.checkpoint_every == 0 and step + 1 < options.steps:
                 _save(checkpoint, wrapped, optimizer, generator, losses)
+                if saved:
+                    saved()
     rates = [cosine(step, options.steps, options.lr, options.warmup) for step in range(options.steps)]
     log = pl.DataFrame({"step": list(range(options.steps)), "loss": losses, "lr": rates})
     return module.kept.eval().cpu(), log
