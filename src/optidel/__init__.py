@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from optidel.errors import OptidelError
     from optidel.evaluation.metrics import normdel
     from optidel.methods import METHODS, select
-    from optidel.pipeline import Result, run
+    from optidel.pipeline.run import Result, run
     from optidel.recipe import Recipe
     from optidel.records import Selection
 
@@ -23,11 +23,11 @@ _HOMES = {
     "METHODS": "optidel.methods",
     "OptidelError": "optidel.errors",
     "Recipe": "optidel.recipe",
-    "Result": "optidel.pipeline",
+    "Result": "optidel.pipeline.run",
     "Selection": "optidel.records",
     "index": "optidel.corpus.index",
     "normdel": "optidel.evaluation.metrics",
-    "run": "optidel.pipeline",
+    "run": "optidel.pipeline.run",
     "select": "optidel.methods",
 }
 

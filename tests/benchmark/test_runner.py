@@ -21,7 +21,7 @@ from optidel.benchmark.shards import part_of
 from optidel.benchmark.stopping import decided
 from optidel.benchmark.tables import open_bench
 from optidel.methods import METHODS
-from optidel.pipeline import run
+from optidel.pipeline.run import run
 from optidel.store import Store
 
 Make = Callable[..., Path]

@@ -23,7 +23,7 @@ def recipe(images: Path, labelled: Path, out: Path, /, **changes: Any) -> dict[s
 def attempt(images: Path, labelled: Path, out: Path, fatal: str) -> str:
     """Run in a child process that SIGKILLs itself at the second write of step ``fatal`` (its first, where it has one); how it ended."""
     from optidel import store
-    from optidel.pipeline import run
+    from optidel.pipeline.run import run
 
     child = os.fork()
     if child:

@@ -24,8 +24,8 @@ from optidel.corpus.index import Corpus
 from optidel.corpus.readers import RASTER
 from optidel.errors import InputError, OptidelError, RecipeError, StoreError
 from optidel.models.presets import PRESETS
-from optidel.pipeline import Pipeline
 from optidel.pipeline.export import FORMATS, export, find_choice, manifest
+from optidel.pipeline.run import Pipeline
 from optidel.recipe import make_recipe
 from optidel.store import Store
 

@@ -10,7 +10,7 @@ from conftest import fill
 from nano import recipe
 
 from optidel.errors import RecipeError
-from optidel.pipeline import Pipeline
+from optidel.pipeline.run import Pipeline
 from optidel.recipe import make_recipe
 from optidel.store import Store
 

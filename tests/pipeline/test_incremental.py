@@ -10,7 +10,7 @@ from conftest import fill
 from nano import recipe
 
 from optidel.features import embedding
-from optidel.pipeline import Pipeline
+from optidel.pipeline.run import Pipeline
 from optidel.recipe import make_recipe
 from optidel.report import write_report
 from optidel.store import MANIFEST

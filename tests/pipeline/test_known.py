@@ -9,7 +9,7 @@ from nano import recipe
 from PIL import Image
 
 from optidel.errors import InputError, RecipeError
-from optidel.pipeline import Pipeline
+from optidel.pipeline.run import Pipeline
 from optidel.recipe import make_recipe
 
 NAMES = [f"cju0qkwl35piu0993l0dewe{number:02d}" for number in range(14)]

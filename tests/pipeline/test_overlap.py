@@ -14,7 +14,7 @@ import optidel
 from optidel.corpus.index import Corpus
 from optidel.errors import InputError
 from optidel.features.copies import UNCALIBRATED
-from optidel.pipeline import Pipeline
+from optidel.pipeline.run import Pipeline
 from optidel.recipe import make_recipe
 from optidel.report import write_report
 from optidel.report.collect import read_run

@@ -20,7 +20,7 @@ from optidel.corpus.decode import fit
 from optidel.corpus.index import Corpus
 from optidel.errors import BudgetError, InputError, OptidelError, RecipeError
 from optidel.features.composites import render
-from optidel.pipeline import Pipeline
+from optidel.pipeline.run import Pipeline
 from optidel.recipe import make_recipe
 from optidel.records import Composite, from_table
 from optidel.store import Store

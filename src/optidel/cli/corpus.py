@@ -24,7 +24,7 @@ def index(
     """List the frames of a folder; quarantine what cannot be read, with the reason."""
     from optidel.corpus.index import Corpus
     from optidel.corpus.walk import printable
-    from optidel.pipeline import Pipeline
+    from optidel.pipeline.run import Pipeline
 
     recipe = recipe_of(images, out, None, None, None, None, None, config)
     given = {"pattern": pattern, "manifest": manifest and str(manifest)}

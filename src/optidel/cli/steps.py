@@ -14,7 +14,7 @@ from optidel.cli.options import Budget, Config, Images, Json, Labelled, Methods,
 
 
 def _steps(step: str, recipe: Any, as_json: bool) -> None:
-    from optidel.pipeline import Pipeline
+    from optidel.pipeline.run import Pipeline
 
     artifacts = Pipeline(recipe).until(step)
     if as_json:
@@ -109,7 +109,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Everything: from images to a table and a report."""
-    from optidel.pipeline import run as run_recipe
+    from optidel.pipeline.run import run as run_recipe
 
     _show(run_recipe(recipe_of(images, out, labelled, methods, budget, seeds, preset, config)), as_json)
 
@@ -124,7 +124,7 @@ def demo(
 ) -> None:
     """The whole path on a brain volume that comes with nilearn: nothing to download, a few minutes."""
     from optidel.demo import demo_recipe
-    from optidel.pipeline import run as run_recipe
+    from optidel.pipeline.run import run as run_recipe
 
     _show(run_recipe(demo_recipe(out, quick=quick)), as_json)
 
