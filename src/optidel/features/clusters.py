@@ -30,7 +30,7 @@ class Clusters:
         centroids: float32 (k, d), unit length.
         labels: int64 (n,), the most similar centroid of each row; the lower number at a tie. A cluster may be empty.
         similarity: float32 (n,), cosine similarity of each row to its own centroid.
-        guests: int64 (2, g), rows and clusters across a border that they lie at; none unless asked for.
+        guests: int64 (2, g), rows and the next cluster, at whose border they lie; none unless asked for.
     """
 
     centroids: Float32[np.ndarray, "k d"]
@@ -85,7 +85,8 @@ def assign(vectors: Vectors, centroids: Float32[np.ndarray, "k d"], border: floa
     Args:
         vectors: float (n, d), memory-mapped if large.
         centroids: float32 (k, d), unit length.
-        border: a row is also a guest of the clusters whose centroids are less similar to it than its own by at most this; 0: no guests.
+        border: a row is also a guest of the cluster of its second centroid, if that is farther in cosine distance than its own by at most
+            this share; 0: no guests.
     """
     n, d = vectors.shape
     labels, similarity, guests = np.empty(n, dtype=np.int64), np.empty(n, dtype=np.float32), [np.empty((2, 0), dtype=np.int64)]
@@ -93,10 +94,10 @@ def assign(vectors: Vectors, centroids: Float32[np.ndarray, "k d"], border: floa
         cosine = unit(vectors[span]) @ centroids.T
         labels[span], similarity[span] = own = _nearest(cosine)
         if border:
-            near = cosine >= own[1][:, None] - np.float32(border)
-            near[np.arange(len(near)), own[0]] = False
-            rows, visited = np.divmod(np.flatnonzero(near), len(centroids))
-            guests.append(np.stack([rows + span.start, visited]))
+            cosine[np.arange(len(cosine)), own[0]] = -np.inf
+            second, other = _nearest(cosine)
+            rows = np.flatnonzero(1 - other <= np.float32(1 + border) * (1 - own[1]))
+            guests.append(np.stack([rows + span.start, second[rows]]))
     return Clusters(centroids=centroids, labels=labels, similarity=similarity, guests=np.concatenate(guests, axis=1))
 
 

@@ -17,9 +17,8 @@ from optidel.records import Selection
 DECIMALS = 6
 """Cosines of float32 rows are right to about 1e-6; rounding makes exact copies tie, so that row order decides and not the noise."""
 
-BORDER = 0.02
-"""A row whose similarities to two centroids differ by no more lies at their border. A near copy is a step in a random direction: of its
-length, which is 0.1 at a cosine distance of 0.005, little is across any one border."""
+BORDER = 0.1
+"""A row whose distances to two centroids differ by no more than this share lies at their border."""
 
 Keep = Literal["farthest", "nearest"]
 
@@ -46,8 +45,8 @@ def meddel(
         rng: the clustering.
         k: clusters, at most ``count`` (each keeps at least one row); default √n, at most ``count``.
         keep: which of two near-duplicates stays: the one farther from the centroid (SemDeDup's rule) or the nearer, more typical one.
-        border: how much less similar than its own another centroid may be to a row that is compared with that cluster too; 0: the papers'
-            rule, every row in its own cluster alone.
+        border: a row is compared in the cluster of its second centroid too, if that is farther than its own by at most this share; 0: the
+            papers' rule, every row in its own cluster alone.
 
     Returns:
         The selection, most novel first. Gain: 1 − threshold, the radius below which the row stays; 2 for one of each cluster. So the
@@ -59,8 +58,8 @@ def meddel(
     Source: MedDEL (arXiv 2401.17542, section 3), after SemDeDup (Abbas et al. 2023, arXiv 2303.09540, algorithm A7); borders are ours.
     """
     check_choice("keep", keep, ("farthest", "nearest"))
-    if not 0 <= border <= 2:
-        raise RecipeError(f"border must be a difference of cosines in [0, 2], got {border}; the default is {BORDER}")
+    if not 0 <= border < np.inf:
+        raise RecipeError(f"border must be a share, 0 or more, got {border}; the default is {BORDER}")
     if k is not None and k > count:
         raise RecipeError(f"k must be at most the {count} items the budget keeps, since each cluster keeps one, got {k}")
     check_k(k, len(vectors))

@@ -146,7 +146,7 @@ def select_step(
 
     config = {"method": method, "budget": budget, "seed": seed} | group_config(frames, groups)
     inputs = {"index": indexed} | ({"embed": embedded} if embedded else {})
-    return store.build("select", make, version=1, config=config, inputs=inputs)
+    return store.build("select", make, version=2, config=config, inputs=inputs)
 
 
 def _hash_vectors(frames: Sequence[Frame]) -> np.ndarray[Any, Any]:
