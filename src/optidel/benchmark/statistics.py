@@ -14,6 +14,7 @@ from optidel.evaluation.metrics import normdel
 from optidel.evaluation.variance import Spread, detectable, spread_of
 from optidel.methods import METHODS
 from optidel.pipeline.run import SCRATCH
+from optidel.report.numbers import trainings_to_break_even
 
 RANDOM, FULL, RIVALS = "random", "full", "rivals"
 REFERENCES = (RANDOM, FULL, RIVALS)
@@ -76,7 +77,7 @@ def settings(tables: Tables) -> list[Setting]:
 def method_rows(tables: Tables, setting: Setting) -> pl.DataFrame:
     """One row a method and budget: means over seeds and images with intervals, NormDEL, images, seconds, and when they are earned back."""
     own = tables.results.filter(pl.all_horizontal(pl.col(name) == getattr(setting, name) for name in SETTING))
-    all_of_it = own.filter(pl.col("method") == FULL)["seconds_train"].mean()
+    full = own.filter(pl.col("method") == FULL)["seconds_train"].to_numpy()
     rows = []
     for method, budget in setting.iou:
         cell = own.filter((pl.col("method") == method) & (pl.col("budget") == budget))
@@ -92,18 +93,16 @@ def method_rows(tables: Tables, setting: Setting) -> pl.DataFrame:
                 "normdel": normdel(overlap.mean, cell["kept"][0]) if cell["n_images"][0] else None,
                 "seconds_select": cell["seconds_select"].mean(),
                 "seconds_train": cell["seconds_train"].mean(),
-                "break_even": _break_even(cell, all_of_it) if 0 < budget < 1 else None,
+                "break_even": _break_even(cell, full) if 0 < budget < 1 and len(full) else None,
             }
         )
     return pl.DataFrame(rows, schema_overrides={"normdel": pl.Float64, "break_even": pl.Float64})
 
 
-def _break_even(cell: pl.DataFrame, full: object) -> float | None:
+def _break_even(cell: pl.DataFrame, full: Vector) -> float:
     """Trainings on all images, ``full`` seconds each, until selecting has cost what it saves at equal epochs: S / (T · (1 − n/N))."""
-    if not isinstance(full, float):
-        return None
-    selecting, kept = (float(np.mean(cell[name].to_numpy())) for name in ("seconds_select", "kept"))
-    return selecting / (full * (1 - kept)) if kept < 1 else float("inf")
+    selecting, kept = (cell[name].to_numpy().mean() for name in ("seconds_select", "kept"))
+    return trainings_to_break_even(float(selecting), float(full.mean() * (1 - kept)))
 
 
 def comparison_rows(bench: Bench, setting: Setting) -> pl.DataFrame:

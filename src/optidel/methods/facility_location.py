@@ -92,11 +92,7 @@ def greedy(rows: Float32[np.ndarray, "c d"], depth: int) -> tuple[Int64[np.ndarr
     similarity = _similarities(rows)
     served = np.zeros(c, dtype=np.float32)
     first, gains = _lazy(similarity, c, served, min(depth, max(1, c // LISTED)))
-    if depth > len(first):
-        rest, rest_gains = _updated(_above(rows, served), first, depth - len(first))
-        first, gains = np.concatenate([first, rest]), np.concatenate([gains, rest_gains])
-    # Rounding may raise a gain by its last digit; a ranking has to fall to be merged.
-    return first, np.minimum.accumulate(gains)
+    return _continued(rows, served, first, gains, depth)
 
 
 def sampled_greedy(
@@ -121,11 +117,21 @@ def sampled_greedy(
     proposed, _ = _lazy(_held(cosine), c, np.zeros(len(sample), dtype=np.float32), PROPOSALS * many)
     served = np.zeros(c, dtype=np.float32)
     among, gains = _lazy(_held(_positive(rows[proposed] @ rows.T)), len(proposed), served, many)
-    first = proposed[among]
-    if depth > many:
-        rest, rest_gains = _updated(_above(rows, served), first, depth - many)
+    return _continued(rows, served, proposed[among], gains, depth)
+
+
+def _continued(
+    rows: Float32[np.ndarray, "c d"],
+    served: Float32[np.ndarray, "c"],
+    first: Int64[np.ndarray, "t"],
+    gains: Float64[np.ndarray, "t"],
+    depth: int,
+) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
+    """The first choices, which serve the rows as ``served`` says, and the exact ones after them: ``depth`` in all."""
+    if depth > len(first):
+        rest, rest_gains = _updated(_above(rows, served), first, depth - len(first))
         first, gains = np.concatenate([first, rest]), np.concatenate([gains, rest_gains])
-    # A later choice may add more than an early one; a ranking has to fall to be merged.
+    # A later choice may add more than an early one of a sample, or by its last digit; a ranking has to fall to be merged.
     return first[:depth], np.minimum.accumulate(gains)[:depth]
 
 

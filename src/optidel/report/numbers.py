@@ -161,9 +161,14 @@ def break_even(run: Run) -> tuple[BreakEven, ...]:
         saved = float(np.mean(full)) * (1 - kept)
         preparing = _preparing(run, cells[0])
         selecting = float(np.mean([_seconds(cell.select) + _seconds(cell.compose) for cell in cells]))
-        multiple = (preparing + selecting) / saved if saved > 0 else float("inf")
+        multiple = trainings_to_break_even(preparing + selecting, saved)
         found.append(BreakEven(method=method, budget=budget, preparing=preparing, selecting=selecting, saved=saved, multiple=multiple))
     return tuple(found)
+
+
+def trainings_to_break_even(spent: float, saved: float) -> float:
+    """How many trainings, each of which saves ``saved`` seconds, earn back the ``spent`` seconds; infinite where nothing is saved."""
+    return spent / saved if saved > 0 else float("inf")
 
 
 def _preparing(run: Run, cell: Cell) -> float:
