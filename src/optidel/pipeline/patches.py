@@ -65,7 +65,7 @@ def patches_step(
         "mae": None if isinstance(mae, Artifact) else mae,
     }
     inputs = {"index": indexed, "embed": embedded} | ({"mae": mae} if isinstance(mae, Artifact) else {})
-    return store.build("patches", make, version=2, config=config, inputs=inputs)
+    return store.build("patches", make, version=3, config=config, inputs=inputs)
 
 
 def candidate_rows(frames: Sequence[Frame], embedded: Artifact, fraction: float, seed: int) -> Int64[np.ndarray, "m"]:
