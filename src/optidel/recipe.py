@@ -66,12 +66,13 @@ class PatchesSection(_Section):
 
 class OptidelSection(_Section):
     """OptiDEL: scorer of difficulty, patches per composite, whether diversity constrains the choice, and whether the patches become new
-    images: without ``composition`` the whole frames that hold them are trained on."""
+    images: without ``composition`` the whole frames that hold them are trained on, with ``originals`` that share of the images is."""
 
     scorer: Literal["error", "pvi"] = "error"
     grid: Literal[1, 4, 9, 16] = 4
     diversity: bool = True
     composition: bool = True
+    originals: float = Field(0.0, ge=0, lt=1)
 
 
 class SelectionSection(_Section):

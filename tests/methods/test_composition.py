@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from optidel.errors import BudgetError, RecipeError
 from optidel.methods import composition
-from optidel.methods.composition import compose_plan
+from optidel.methods.composition import compose_plan, originals
 from optidel.records import Composite, KeyPatch
 
 
@@ -81,3 +81,14 @@ def test_it_is_ordered_by_the_best_patch_and_repeats_with_the_seed():
 def test_it_refuses(frames, grid, side, error, says):
     with pytest.raises(error, match=says):
         compose_plan(key_patches(frames), grid=grid, side=side, rng=np.random.default_rng(0))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=20), st.integers(0, 7))
+def test_the_best_patch_of_each_of_the_first_frames_stands_for_it(frames, count):
+    distinct = list(dict.fromkeys(frames))
+    if count > len(distinct):
+        with pytest.raises(BudgetError, match=f"come from {len(distinct)}; lower optidel.originals"):
+            originals(key_patches(frames), count)
+    else:
+        assert originals(key_patches(frames), count).tolist() == [frames.index(frame) for frame in distinct[:count]]

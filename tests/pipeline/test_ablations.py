@@ -93,6 +93,25 @@ def test_without_composition_the_frames_around_the_hardest_patches_are_trained_o
         ablate(composition=False, budget=1.0).select("optidel", 0)
 
 
+def test_a_share_of_the_new_images_are_the_whole_frames_of_the_hardest_patches(ablate: Callable[..., Pipeline]) -> None:
+    run = ablate(originals=0.5, budget=0.21)
+    composed, chosen = run.compose("optidel", 0), kept(run.select("optidel", 0))
+    assert composed is not None
+    made = from_table(Composite, composed.table("composites.parquet"))
+    assert [len(image.sources) for image in made] == [4, 4, 4, 1, 1]
+    assert len(chosen) == 3 * 4 + 2
+    frames = [name.rpartition("@")[0] for name in chosen["id"]]
+    assert [image.sources[0] for image in made[3:]] == list(dict.fromkeys(frames))[:2]
+    rest = [chosen["id"][place] for place in range(14) if place not in [frames.index(image.sources[0]) for image in made[3:]]]
+    dealt = [f"{source}@{','.join(map(str, box))}" for image in made[:3] for source, box in zip(image.sources, image.boxes, strict=True)]
+    assert sorted(dealt) == sorted(rest)
+    pixels = run.pixels.array("pixels.npy")
+    for image, drawn in zip(made[3:], composed.array("pixels.npy")[3:], strict=True):
+        whole = pixels[[frame.id for frame in run.corpus.frames].index(image.sources[0])]
+        assert np.abs(drawn.astype(float) - whole).mean() < 4  # enlarged on the way
+    assert len(run.pretrain("optidel", 0).table("log.parquet")) == 4
+
+
 def test_random_squares_take_the_place_of_the_regions(ablate: Callable[..., Pipeline]) -> None:
     regions, squares = ablate(), ablate({"backend": "random"})
     first, second = (run.patches.table("patches.parquet") for run in (regions, squares))

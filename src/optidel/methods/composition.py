@@ -62,6 +62,25 @@ def compose_plan(
     return composites
 
 
+def originals(patches: Sequence[KeyPatch], count: int) -> Int64[np.ndarray, "o"]:
+    """Which patches stand for their whole frame: the best of each of the first ``count`` frames.
+
+    Args:
+        patches: chosen, best first.
+        count: whole frames wanted.
+
+    Returns:
+        int64 (count,), places in ``patches``, ascending.
+
+    Raises:
+        BudgetError: the patches come from fewer frames.
+    """
+    first = list({patch.frame: place for place, patch in reversed(list(enumerate(patches)))}.values())
+    if count > len(first):
+        raise BudgetError(f"{count} whole frames are wanted, the chosen key patches come from {len(first)}; lower optidel.originals")
+    return np.sort(np.array(first, dtype=np.int64))[:count]
+
+
 def _deal(frames: Sequence[str], labels: Shaped[np.ndarray, "m"], grid: int) -> Int64[np.ndarray, "c grid"]:
     """Patch numbers of each composite.
 

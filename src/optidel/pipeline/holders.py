@@ -48,7 +48,7 @@ def select_holders_step(
         summary |= {"index": indexed.content}
         work.write_json("summary.json", summary | since_earlier(store, indexed, summary, table.filter("kept")["id"].to_list()))
 
-    choice = options.model_dump(mode="json", exclude={"grid"})  # no grid without composites
+    choice = options.model_dump(mode="json", exclude={"grid", "originals"})  # both are of composites
     config = {"method": "optidel", "options": choice, "budget": budget, "seed": seed} | group_config(frames, groups)
     return store.build("select", make, version=1, config=config, inputs={"index": indexed, "patches": patched})
 

@@ -24,7 +24,7 @@ from optidel.features.clusters import cluster
 from optidel.features.composites import paste
 from optidel.features.embedding import mean_image, write_scores
 from optidel.methods import METHODS, count_for, select
-from optidel.methods.composition import compose_plan
+from optidel.methods.composition import compose_plan, originals
 from optidel.models.encoders import build_encoder, load_encoder, save_encoder
 from optidel.models.presets import PRESETS
 from optidel.models.segmenter import Protocol
@@ -205,12 +205,15 @@ def kept_rows(selected: Artifact) -> Rows:
 def select_patches_step(
     store: Store, indexed: Artifact, patched: Artifact, options: OptidelSection, budget: float, seed: int, groups: Groups = "none"
 ) -> Artifact:
-    """Choose key patches: as many as fill the composites that the budget buys; a patch belongs to its frame's group."""
+    """Choose key patches: as many as fill the composites that the budget buys, and one for every image that stays a whole frame; a patch
+    belongs to its frame's group."""
     corpus = from_table(Frame, indexed.table("frames.parquet"))
     patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
     frames = len(corpus)
-    composites = count_for(budget, frames)
-    count = composites * options.grid
+    images = count_for(budget, frames)
+    whole = int(options.originals * images)  # less than all: at least one is a composite
+    composites = images - whole
+    count = composites * options.grid + whole
 
     def make(work: Workspace) -> None:
         if count > len(patches):
@@ -227,7 +230,7 @@ def select_patches_step(
         ids = [f"{patch.frame}@{','.join(map(str, patch.box))}" for patch in patches]
         work.write_table("selection.parquet", selection_table(ids, np.arange(len(ids)), selection))
         summary = {"method": "optidel", "budget": budget, "seed": seed, "unit": METHODS["optidel"].unit, "items": len(ids), "kept": count}
-        summary |= {"index": indexed.content}
+        summary |= {"index": indexed.content, "originals": whole}
         work.write_json("summary.json", summary | since_earlier(store, indexed, summary, [ids[row] for row in selection.indices]))
 
     config = {"method": "optidel", "options": options.model_dump(mode="json"), "budget": budget, "frames": frames, "seed": seed}
@@ -236,16 +239,24 @@ def select_patches_step(
 
 
 def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: Artifact, grid: int, size: int, seed: int) -> Artifact:
-    """Deal the chosen key patches into new images; each can be rebuilt from its row in ``composites.parquet``."""
+    """Deal the chosen key patches into new images; each can be rebuilt from its row in ``composites.parquet``. Those that stay whole
+    frames follow the composites."""
     corpus = Corpus.load(indexed)
     patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
+    whole = int(selected.json("summary.json")["originals"])
 
     def make(work: Workspace) -> None:
         rng = np.random.default_rng(seed)
         rows = kept_rows(selected)
         labels = cluster(np.asarray(patched.array("vectors.npy")[rows]), rng=rng).labels
         side = composite_side(corpus.frames, grid)
-        plan = compose_plan([patches[row] for row in rows], grid=grid, side=side, rng=rng, labels=labels)
+        chosen = [patches[row] for row in rows]
+        kept = originals(chosen, whole)
+        parts = np.setdiff1d(np.arange(len(rows)), kept)
+        plan = compose_plan([chosen[part] for part in parts], grid=grid, side=side, rng=rng, labels=labels[parts])
+        size_of = {frame.id: (frame.width, frame.height) for frame in corpus.frames}
+        for number, frame in enumerate((chosen[place].frame for place in kept), start=1):
+            plan.append(Composite(id=f"original-{number:05d}", sources=(frame,), boxes=((0, 0, *size_of[frame]),), side=side))
         work.write_table("composites.parquet", to_table(Composite, plan))
         pixels = work.open_array("pixels.npy", (len(plan), size, size, 3), np.uint8)
         row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
@@ -261,7 +272,7 @@ def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: A
                     Picture.fromarray(image).save(path, format="PNG")
                 pixels[number] = fit(image, size)
 
-    config = {"grid": grid, "size": size, "seed": seed}
+    config = {"grid": grid, "size": size, "seed": seed} | ({"originals": whole} if whole else {})
     inputs = {"index": indexed, "patches": patched, "select": selected}
     return store.build("compose", make, version=1, config=config, inputs=inputs)
 
