@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64
-from scipy.sparse import csr_array
+from scipy.sparse import coo_array, csr_array
 
 from optidel.arrays import Vectors
 from optidel.features.rows import random_order, spans
@@ -27,8 +27,10 @@ PROPOSALS = 4
 """Candidates that the sample proposes for each of these choices."""
 SAMPLED_FROM = 25
 """Rows for each one kept, at most, where ``auto`` samples: then the choices judged on the sample are at most one in twelve."""
-BLOCK = 1 << 20
-"""Similarities looked at together: 4 MB, which stays in the cache."""
+BLOCK = 1 << 21
+"""Similarities looked at together: 8 MB, which stays in the cache."""
+BATCH = 1 << 15
+"""Similarities that a batch of candidates reads at first: fewer would cost as much time, more might not be needed."""
 HIGH = 512
 """Rows of a tile of similarities, a block in all; wider than high is quickest."""
 LISTED = 100
@@ -129,7 +131,10 @@ def _continued(
 ) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
     """The first choices, which serve the rows as ``served`` says, and the exact ones after them: ``depth`` in all."""
     if depth > len(first):
-        rest, rest_gains = _updated(_above(rows, served), first, depth - len(first))
+        order = np.argsort(served, kind="stable")
+        taken = np.argsort(order)[first]
+        rest, rest_gains = _updated(_above(rows[order], served[order]), taken, depth - len(first))
+        rest = order[rest]
         first, gains = np.concatenate([first, rest]), np.concatenate([gains, rest_gains])
     # A later choice may add more than an early one of a sample, or by its last digit; a ranking has to fall to be merged.
     return first[:depth], np.minimum.accumulate(gains)[:depth]
@@ -148,7 +153,7 @@ def _lazy(
     places, gains = np.empty(depth, dtype=np.int64), np.empty(depth)
     most = min(c, max(1, BLOCK // s), 64)
     for step in range(depth):
-        fresh, asked = np.zeros(c, dtype=bool), min(8, most)
+        fresh, asked = np.zeros(c, dtype=bool), min(most, max(8, BATCH // s))
         while not fresh[place := int(bound.argmax())]:
             top = np.argpartition(-bound, asked - 1)[:asked]
             if place not in top:  # of many that tie, others came first
@@ -178,7 +183,7 @@ def _updated(above: csr_array, taken: Int64[np.ndarray, "t"], depth: int) -> tup
     places, gains = np.empty(depth, dtype=np.int64), np.empty(depth)
     gain = np.bincount(above.indices, above.data, minlength=c).astype(np.float64)
     gain[taken] = -np.inf
-    level, by_candidate, trim = np.zeros(c, dtype=np.float32), above.tocsc(), 2 * len(taken)
+    level, by_candidate, trim = np.zeros(c, dtype=np.float32), above.tocsc(), 3 * len(taken)
     for step in range(depth):
         places[step] = place = int(gain.argmax())
         column = slice(*by_candidate.indptr[place : place + 2])
@@ -194,40 +199,43 @@ def _updated(above: csr_array, taken: Int64[np.ndarray, "t"], depth: int) -> tup
         gain[place] = -np.inf
         level[better] = own
         if step + len(taken) == trim:
-            above = _above_level(above, level)
-            by_candidate, trim = above.tocsc(), 2 * trim
+            above, trim = _trimmed(above, level), 3 * trim
     return places, gains
 
 
-def _above_level(above: csr_array, level: Float32[np.ndarray, "c"]) -> csr_array:
+def _trimmed(above: csr_array, level: Float32[np.ndarray, "c"]) -> csr_array:
     """Without the entries that are no longer above the rows' levels."""
-    keep = above.data > np.repeat(level, np.diff(above.indptr))
-    starts = np.concatenate([[0], np.cumsum(keep)])[above.indptr]
-    return csr_array((above.data[keep], above.indices[keep], starts), shape=above.shape)
+    kept = np.flatnonzero(above.data > np.repeat(level, np.diff(above.indptr)))
+    starts = np.searchsorted(kept, above.indptr)
+    return csr_array((above.data.take(kept), above.indices.take(kept), starts), shape=above.shape)
 
 
 def _above(rows: Float32[np.ndarray, "c d"], served: Float32[np.ndarray, "c"]) -> csr_array:
     """By how much a candidate (second) is more similar to a row (first) than that is served, float32 (c, c), where it is.
 
-    Only this is written down of the similarities: a tile of their upper half is read both ways, and then overwritten by the next.
+    Only this is written down of the similarities: a tile of their upper half is read, and then overwritten by the next. Rows are in
+    ascending order of ``served``: what is not above the first row's level is not above the second's either, so a tile is compared once.
     """
-    c, tile = len(rows), np.empty(BLOCK, dtype=np.float32)
+    c, tile, mask = len(rows), np.empty(BLOCK, dtype=np.float32), np.empty(BLOCK, dtype=bool)
     found: list[tuple[Int32[np.ndarray, e], Int32[np.ndarray, e], Float32[np.ndarray, e]]] = []
     for own in spans(c, 1, HIGH):
         for part in spans(c - own.start, 1, BLOCK // HIGH):
             other = slice(own.start + part.start, own.start + part.stop)
             shape = own.stop - own.start, other.stop - other.start
             cosine = np.matmul(rows[own], rows[other].T, out=tile[: shape[0] * shape[1]].reshape(shape))
-            for mirrored in (False, True):
-                above = cosine > (served[None, other] if mirrored else served[own, None])
-                if mirrored:  # of a pair of these rows, both ways are there
-                    above[:, : max(0, own.stop - other.start)] = False
-                entries = np.flatnonzero(above)
-                left, right = (start + place for start, place in zip((own.start, other.start), np.divmod(entries, shape[1]), strict=True))
-                row, candidate = (right, left) if mirrored else (left, right)
-                found.append((row.astype(np.int32), candidate.astype(np.int32), cosine.take(entries) - served[row]))
+            entries = np.flatnonzero(np.greater(cosine, served[own, None], out=mask[: cosine.size].reshape(shape)))
+            value, entries = cosine.take(entries), entries.astype(np.int32)
+            high = entries // np.int32(shape[1])
+            wide = entries - high * np.int32(shape[1]) + np.int32(other.start)
+            high += np.int32(own.start)
+            found.append((high, wide, value - served[high]))
+            both = np.flatnonzero((value > served[wide]) & (wide >= own.stop))  # a pair within ``own`` is there both ways
+            high, wide = high[both], wide[both]
+            found.append((wide, high, value[both] - served[wide]))
     row, candidate, gap = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return csr_array((gap, (row, candidate)), shape=(c, c))
+    listed = coo_array((gap, (row, candidate)), shape=(c, c))
+    listed.has_canonical_format = True  # no pair is there twice: nothing to sort or sum
+    return listed.tocsr()
 
 
 def _similarities(rows: Float32[np.ndarray, "c d"]) -> Similarities:
