@@ -1,6 +1,5 @@
 """Tables (Markdown, LaTeX), figures (SVG) and one self-contained page of a bench."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from optidel.benchmark.statistics import (
 from optidel.benchmark.tables import Tables, open_bench
 from optidel.errors import InputError
 from optidel.pipeline.run import SCRATCH
-from optidel.report.numbers import OURS, percent, signed
+from optidel.report.numbers import OURS, percent, signed, times
 from optidel.report.output import environment, replacing
 
 FOLDER = "report"
@@ -184,15 +183,11 @@ def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
     chance, p = against(RANDOM)
     normdel = "–" if row["normdel"] is None else f"{row['normdel']:.3f}"
     cost = [f"{row[name]:.0f}" for name in ("seconds_select", "seconds_train")]
-    cost.append("–" if row["break_even"] is None else _times(float(str(row["break_even"]))))
+    cost.append("–" if row["break_even"] is None else times(float(str(row["break_even"]))))
     trained = bool(row["n_images"])
     budget = percent(float(str(row["budget"]))) if trained else "–"
     head = (str(row["method"]), budget, str(row["seeds"]), str(row["n_images"]) if trained else "–")
     return *head, ends("miou"), ends("dice"), normdel, chance, p, against(FULL)[0], against(RIVALS)[0], *cost
-
-
-def _times(multiple: float) -> str:
-    return "never" if math.isinf(multiple) else f"{multiple:.1f} ×" if multiple >= 0.05 else "at once"
 
 
 def _signed_range(row: Mapping[str, float]) -> str:

@@ -1,5 +1,6 @@
 """Statements made from a run's numbers: the verdict, what each step cost, and when selection pays for itself."""
 
+import math
 from collections import Counter
 from dataclasses import dataclass
 from functools import reduce
@@ -169,6 +170,11 @@ def break_even(run: Run) -> tuple[BreakEven, ...]:
 def trainings_to_break_even(spent: float, saved: float) -> float:
     """How many trainings, each of which saves ``saved`` seconds, earn back the ``spent`` seconds; infinite where nothing is saved."""
     return spent / saved if saved > 0 else float("inf")
+
+
+def times(multiple: float) -> str:
+    """``3.4 ×``, ``at once`` under a twentieth, or ``never``."""
+    return "never" if math.isinf(multiple) else f"{multiple:.1f} ×" if multiple >= 0.05 else "at once"
 
 
 def _preparing(run: Run, cell: Cell) -> float:

@@ -98,7 +98,7 @@ def render(run: Run) -> str:
     costs = numbers.step_costs(run)
     templates = environment()
     templates.filters["plot"] = _plot
-    templates.filters.update(signed=numbers.signed, percent=numbers.percent, duration=duration, plural=numbers.plural)
+    templates.filters.update(signed=numbers.signed, percent=numbers.percent, duration=duration, plural=numbers.plural, times=numbers.times)
     return templates.get_template("template.html.j2").render(
         run=run,
         title=_title(run),
