@@ -75,10 +75,10 @@ def originals(patches: Sequence[KeyPatch], count: int) -> Int64[np.ndarray, "o"]
     Raises:
         BudgetError: the patches come from fewer frames.
     """
-    first = list({patch.frame: place for place, patch in reversed(list(enumerate(patches)))}.values())
+    first = np.sort(np.unique([patch.frame for patch in patches], return_index=True)[1])
     if count > len(first):
         raise BudgetError(f"{count} whole frames are wanted, the chosen key patches come from {len(first)}; lower optidel.originals")
-    return np.sort(np.array(first, dtype=np.int64))[:count]
+    return first[:count]
 
 
 def _deal(frames: Sequence[str], labels: Shaped[np.ndarray, "m"], grid: int) -> Int64[np.ndarray, "c grid"]:

@@ -254,12 +254,12 @@ def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: A
         kept = originals(chosen, whole)
         parts = np.setdiff1d(np.arange(len(rows)), kept)
         plan = compose_plan([chosen[part] for part in parts], grid=grid, side=side, rng=rng, labels=labels[parts])
-        size_of = {frame.id: (frame.width, frame.height) for frame in corpus.frames}
-        for number, frame in enumerate((chosen[place].frame for place in kept), start=1):
-            plan.append(Composite(id=f"original-{number:05d}", sources=(frame,), boxes=((0, 0, *size_of[frame]),), side=side))
+        row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
+        for number, frame in enumerate((corpus.frames[row_of[chosen[place].frame]] for place in kept), start=1):
+            box = (0, 0, frame.width, frame.height)
+            plan.append(Composite(id=f"original-{number:05d}", sources=(frame.id,), boxes=(box,), side=side))
         work.write_table("composites.parquet", to_table(Composite, plan))
         pixels = work.open_array("pixels.npy", (len(plan), size, size, 3), np.uint8)
-        row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
         for start, stop in work.blocks(len(plan), COMPOSED, "compose"):
             made = np.empty((stop - start, side, side, 3), np.uint8)
             wanted = sorted({row_of[source] for composite in plan[start:stop] for source in composite.sources})
@@ -272,7 +272,7 @@ def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: A
                     Picture.fromarray(image).save(path, format="PNG")
                 pixels[number] = fit(image, size)
 
-    config = {"grid": grid, "size": size, "seed": seed} | ({"originals": whole} if whole else {})
+    config = {"grid": grid, "size": size, "seed": seed}
     inputs = {"index": indexed, "patches": patched, "select": selected}
     return store.build("compose", make, version=1, config=config, inputs=inputs)
 
