@@ -188,9 +188,15 @@ class Store:
         StoreError: the folder holds something else, or a run of another format.
     """
 
-    def __init__(self, root: Path | str) -> None:
-        """Open or create the run folder ``root``."""
+    def __init__(self, root: Path | str, *, look: bool = False) -> None:
+        """Open or create the run folder ``root``.
+
+        Args:
+            root: the folder.
+            look: make nothing; ``build`` only names what it would return.
+        """
         self.root = Path(root)
+        self.look = look
         marker = self.root / "run.json"
         with disk_errors(self.root):
             if self.root.exists() and not self.root.is_dir():
@@ -232,6 +238,8 @@ class Store:
     ) -> Artifact:
         """Return the finished artifact of ``step``, making it only where it does not exist.
 
+        Where the store only looks, an artifact that does not exist is named with the content it would have, were it not to declare its own.
+
         Args:
             step: name, first part of the folder name.
             make: writes the files into the workspace; on a second call after a kill it finds what it had written.
@@ -246,6 +254,8 @@ class Store:
         fingerprint = digest(step.encode(), str(version).encode(), canonical(dict(config)), canonical(origin))
         final = self.root / f"{step}-{fingerprint}"
         partial = final.with_name(final.name + ".partial")
+        if self.look:
+            return _read(final) if final.exists() else Artifact(path=final, step=step, fingerprint=fingerprint, content=fingerprint)
         with disk_errors(self.root), self._locked(final.name):
             if final.exists():
                 return _read(final)

@@ -36,6 +36,6 @@ def fake_bench(root: Path, effects: dict[str, float] = EFFECTS, noise: float = 0
         row = asdict(cell) | {"n_images": round(1000 * cell.budget), "kept": cell.budget, "miou": iou.mean(), "dice": iou.mean()}
         row |= {"normdel": 0.6 if trained else None, "seconds_select": 10.0, "seconds_train": 100.0 * cell.budget, "device": "cpu"}
         artifacts = {"evaluate": f"evaluate-{number:016x}"}
-        record = Record(cell=cell, state="done", reason="", row=row, artifacts=artifacts, contents={})
+        record = Record(cell=cell, state="done", reason="", row=row, artifacts=artifacts)
         (root / "cells" / f"{key_of(bench, cell)}.json").write_text(json.dumps(asdict(record)))
     return bench

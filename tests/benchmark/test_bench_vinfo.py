@@ -36,3 +36,8 @@ def test_every_training_set_of_a_bench_is_measured(nano: object, make_corpus: Ca
     assert sum(len(names.split(" = ")) for names, _ in found) == len(results) == 9
     shown = CliRunner().invoke(app, ["vinfo", str(tmp_path / "out")])
     assert "k-center" in shown.stdout
+    for path in (tmp_path / "out" / "cells").glob("seed0-k-center-*"):
+        path.unlink()
+    shown = CliRunner().invoke(app, ["vinfo", str(tmp_path / "out")])
+    assert "random" in shown.stdout
+    assert "k-center" not in shown.stdout  # its encoders are there, but no cell is theirs

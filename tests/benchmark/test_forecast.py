@@ -40,6 +40,19 @@ def test_after_a_part_it_knows_what_is_done_and_what_it_cost(nano: object, make_
     assert sum(len(half.cells) for half in halves) == 6
 
 
+def test_key_patches_of_other_options_are_still_to_be_cut(nano: object, make_corpus: object, labelled: Path, tmp_path: Path) -> None:
+    images = make_corpus(16)  # type: ignore[operator]
+    only = {"methods": ["optidel"], "budgets": [0.25], "seeds": [0], "optidel": {"grid": 1}}
+    run_bench(make_bench(values(images, labelled, **only)), tmp_path / "out")
+    variants = {
+        "unfiltered": {"method": "optidel", "patches": {"filter": False}},
+        "by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}},
+    }
+    other = values(images, labelled, **only | {"methods": ["optidel", *variants]}, variants=variants)
+    [patches] = [item for item in forecast(make_bench(other), tmp_path / "out").items if item.what == "patches"]
+    assert (patches.total, patches.done) == (2, 1)
+
+
 @pytest.mark.parametrize("seeds", [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]])
 def test_a_pilot_says_what_can_be_detected(tmp_path: Path, seeds: list[int]) -> None:
     fake_bench(tmp_path / "pilot", EFFECTS, seeds=[0, 1, 2])

@@ -21,8 +21,9 @@ from optidel.benchmark.shards import part_of
 from optidel.benchmark.stopping import decided
 from optidel.benchmark.tables import open_bench
 from optidel.methods import METHODS
+from optidel.pipeline import steps
 from optidel.pipeline.run import run
-from optidel.store import Store
+from optidel.store import Store, Workspace
 
 Make = Callable[..., Path]
 SECONDS = ("seconds_select", "seconds_train")
@@ -119,6 +120,42 @@ def test_killed_it_resumes_to_the_same_table(nano: object, make_corpus: Make, la
     kept = pl.read_parquet(tmp_path / "killed" / "results.parquet")
     run_bench(make_bench(values(images, labelled)), tmp_path / "killed")
     assert pl.read_parquet(tmp_path / "killed" / "results.parquet").equals(kept)  # even the seconds: nothing was done again
+
+
+def test_cells_of_an_earlier_state_of_the_code_are_made_anew(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = make_corpus(16)
+    bench = make_bench(values(images, labelled, seeds=[0], budgets=[0.25]))
+    run_bench(bench, tmp_path / "out")
+
+    def folders(root: Path, step: str) -> set[str]:
+        return {path.name for path in root.glob(f"{step}-*")}
+
+    before = folders(tmp_path / "out", "pretrain")
+    monkeypatch.setattr(steps, "EMBED", steps.EMBED + 1)  # as whoever changes the step must do
+    scored = steps.write_scores
+
+    def other_vectors(work: Workspace, *given: Any) -> None:
+        scored(work, *given)
+        work.write_array("vectors.npy", np.load(work.path / "vectors.npy")[::-1].copy())
+
+    monkeypatch.setattr(steps, "write_scores", other_vectors)
+    run_bench(bench, tmp_path / "out")
+    run_bench(bench, tmp_path / "fresh")
+    assert table(tmp_path / "out").equals(table(tmp_path / "fresh"))
+    assert len(folders(tmp_path / "out", "pretrain") - before) == 1  # k-center's: full and random look at no vector
+    assert folders(tmp_path / "fresh", "pretrain") <= folders(tmp_path / "out", "pretrain")
+
+
+def test_deleted_encoders_of_finished_cells_are_not_missed(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+    bench = make_bench(values(make_corpus(16), labelled, seeds=[0], methods=["random", "optidel"]))
+    run_bench(bench, tmp_path / "out")
+    for step in ("pretrain", "compose"):
+        for folder in (tmp_path / "out").glob(f"{step}-*"):
+            shutil.rmtree(folder)
+    run_bench(bench, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("pretrain-*"))
 
 
 def test_shards_merged_by_copying_equal_the_single_run(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:

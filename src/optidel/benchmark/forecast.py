@@ -1,6 +1,5 @@
 """What a bench will run and about how long, before it runs: costs measured in the store, else a stated rule of thumb."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from optidel.methods import METHODS
 from optidel.models.presets import PRESETS
 from optidel.pipeline.run import SCRATCH
 from optidel.pipeline.steps import WHOLE
-from optidel.recipe import Recipe
+from optidel.recipe import PatchesSection, Recipe
 from optidel.report.numbers import percent
 from optidel.store import MANIFEST, Artifact, Store
 from optidel.training.precision import device
@@ -113,7 +112,7 @@ def _measured(artifacts: Sequence[Artifact]) -> Mapping[tuple[Any, ...], float]:
     """Median seconds by kind: a training step by preset, batch and objective; an evaluation step by protocol; others by step."""
     found: dict[tuple[Any, ...], list[float]] = {}
     for artifact in artifacts:
-        config = json.loads((artifact.path / MANIFEST).read_text())["config"]
+        config = artifact.json(MANIFEST)["config"]
         if artifact.step in ("pretrain", "warmup"):
             options = config["options"]
             found.setdefault(("train", config["preset"], options["batch"], options["objective"]), []).append(
@@ -143,9 +142,10 @@ def _shared(
     there = Counter(artifact.step for artifact in artifacts)
     frames = _frames(bench, artifacts)
     methods = {method_of(bench, cell.method) for cell in mine if cell.method != SCRATCH}
-    variants = {cell.method for cell in mine if cell.method != SCRATCH}
+    variants = {cell.method: cell for cell in mine if cell.method != SCRATCH}
     looking = any(method not in WHOLE for method in methods)
-    sections = {json.dumps(bench.variants.get(name, {}).get("patches"), sort_keys=True) for name in variants if _cuts(bench, name)}
+    sections = {recipe_of(bench, cell, "").patches for name, cell in variants.items() if _cuts(bench, name)}
+    cut = sum(any(_cut_so(artifact, section) for artifact in artifacts) for section in sections)
     train = (
         costs.get(("train", recipe.preset, recipe.pretrain.batch, "mae"))
         or step_seconds(recipe.preset, recipe.pretrain.batch) * OBJECTIVE["mae"]
@@ -155,10 +155,18 @@ def _shared(
     for step, total in {**wanted, "patches": len(sections)}.items():
         share = recipe.patches.candidates if step == "patches" else 1.0
         rule = recipe.encoder.steps * train if step == "warmup" else FRAME_SECONDS.get(step, 0.01) * frames * share
-        items.append(
-            Item(what=step, total=total, done=min(there[step], total), seconds=costs.get((step,), rule), measured=(step,) in costs)
-        )
+        done = cut if step == "patches" else min(there[step], total)
+        items.append(Item(what=step, total=total, done=done, seconds=costs.get((step,), rule), measured=(step,) in costs))
     return items
+
+
+def _cut_so(artifact: Artifact, section: PatchesSection) -> bool:
+    """Whether an artifact holds key patches of these options; weights are not compared, for they would have to be read."""
+    if artifact.step != "patches":
+        return False
+    config = artifact.json(MANIFEST)["config"]
+    same = config["options"] == section.model_dump(mode="json", exclude={"weights", "backend"})
+    return same and section.backend in ("auto", config["backend"])
 
 
 def _cuts(bench: Bench, name: str) -> bool:

@@ -71,7 +71,7 @@ class Runner:
         """Open or create the run folder; nothing is computed yet."""
         self.bench = bench
         self.root = Store(out).root
-        self._pipelines: dict[str, Pipeline] = {}
+        self._pipelines: dict[tuple[str, bool], Pipeline] = {}
         self._broken: dict[tuple[Any, ...], str] = {}
         (self.root / RECORDS).mkdir(exist_ok=True)
         write_atomically(self.root / "bench.json", json.dumps(bench.model_dump(mode="json"), indent=1) + "\n")  # tasks keep their order
@@ -87,12 +87,12 @@ class Runner:
         """The largest budget below all: what nested methods rank for."""
         return max((cell.budget for cell in cells(self.bench) if cell.budget < 1), default=1.0)
 
-    def pipeline(self, cell: Cell) -> Pipeline:
-        """The pipeline of a cell's recipe; cells that differ in method, seed or protocol alone share it."""
+    def pipeline(self, cell: Cell, *, look: bool = False) -> Pipeline:
+        """The pipeline of a cell's recipe, or one that only looks; cells that differ in method or seed alone share it."""
         recipe = recipe_of(self.bench, cell, str(self.root))
-        key = recipe.model_copy(update={"methods": ("full",), "seeds": (0,)}).model_dump_json()
+        key = recipe.model_copy(update={"methods": ("full",), "seeds": (0,)}).model_dump_json(), look
         if key not in self._pipelines:
-            self._pipelines[key] = Pipeline(recipe, base=self.base, ranking=self.ranking)
+            self._pipelines[key] = Pipeline(recipe, base=self.base, ranking=self.ranking, look=look)
         return self._pipelines[key]
 
     def prepare(self, mine: Iterable[Cell]) -> None:
@@ -130,19 +130,25 @@ class Runner:
         return read_record(self.root, key_of(self.bench, cell))
 
     def is_done(self, cell: Cell) -> bool:
-        """Whether the cell's number is there, of the same corpus and labelled set; left-out cells are judged again."""
-        record = self.recorded(cell)
-        if record is None or record.state != "done" or record.artifacts["evaluate"] is None:
-            return False
-        same = record.contents == self._contents(cell)
-        return same and (self.root / record.artifacts["evaluate"]).is_dir()
+        """Whether the cell's number is there and is what today's code makes of today's images; left-out cells are judged again.
 
-    def _contents(self, cell: Cell) -> dict[str, str]:
-        return {"index": self.base.index.content, "task": self.pipeline(cell).task.content}
+        What cannot be named without making it is taken as not done: the cell is gone through again, and costs only what is missing.
+        """
+        record = self.recorded(cell)
+        if record is None or record.state != "done":
+            return False
+        try:
+            made = self.pipeline(cell, look=True).evaluate(self._method(cell), cell.seed, cell.protocol)
+        except (OptidelError, FileNotFoundError):
+            return False
+        return made.path.name == record.artifacts["evaluate"] and made.path.is_dir()
+
+    def _method(self, cell: Cell) -> str:
+        return SCRATCH if cell.method == SCRATCH else method_of(self.bench, cell.method)
 
     def _attempt(self, cell: Cell) -> None:
         """Compute and record one cell."""
-        blank = Record(cell=cell, state="failed", reason="", row=None, artifacts={}, contents=self._contents(cell))
+        blank = Record(cell=cell, state="failed", reason="", row=None, artifacts={})
         try:
             if reason := decided(self.bench, cell, self.scores):
                 self._write(replace(blank, state="stopped", reason=reason))
@@ -159,7 +165,7 @@ class Runner:
             self._write(replace(blank, reason=reason))
 
     def _compute(self, cell: Cell, blank: Record) -> Record:
-        pipeline, method = self.pipeline(cell), SCRATCH if cell.method == SCRATCH else method_of(self.bench, cell.method)
+        pipeline, method = self.pipeline(cell), self._method(cell)
         say(f"cell      {name_of(cell)}")
         try:
             if method != SCRATCH:

@@ -31,15 +31,13 @@ SCHEMA: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """How a cell ended: ``row`` of the results where done, else the ``reason``; ``artifacts`` are folder names by role, ``contents`` the
-    hashes of corpus and labelled set that it is true of."""
+    """How a cell ended: ``row`` of the results where done, else the ``reason``; ``artifacts`` are folder names by role."""
 
     cell: Cell
     state: Literal["done", "failed", "stopped"]
     reason: str
     row: dict[str, Any] | None
     artifacts: dict[str, str | None]
-    contents: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

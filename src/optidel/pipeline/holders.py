@@ -24,11 +24,11 @@ def select_holders_step(
     What differs from composing is only what is trained on: the frame around a hard, diverse patch instead of four such patches. A frame
     without an accepted key patch cannot be chosen.
     """
-    frames = from_table(Frame, indexed.table("frames.parquet"))
-    patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
-    count = count_for(budget, len(frames))
 
     def make(work: Workspace) -> None:
+        frames = from_table(Frame, indexed.table("frames.parquet"))
+        patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
+        count = count_for(budget, len(frames))
         difficulty = hardness(patched, options.scorer)
         best = hardest_of_each(patches, difficulty)
         if count > len(best):
@@ -49,7 +49,7 @@ def select_holders_step(
         work.write_json("summary.json", summary | since_earlier(store, indexed, summary, table.filter("kept")["id"].to_list()))
 
     choice = options.model_dump(mode="json", exclude={"grid", "originals"})  # both are of composites
-    config = {"method": "optidel", "options": choice, "budget": budget, "seed": seed} | group_config(frames, groups)
+    config = {"method": "optidel", "options": choice, "budget": budget, "seed": seed} | group_config(indexed, groups)
     return store.build("select", make, version=1, config=config, inputs={"index": indexed, "patches": patched})
 
 

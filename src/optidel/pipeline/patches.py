@@ -41,10 +41,10 @@ def patches_step(
     store: Store, indexed: Artifact, embedded: Artifact, mae: Artifact | str, size: int, options: PatchesSection, seed: int
 ) -> Artifact:
     """Key patches of the corpus: accepted and refused ones with their reason; pixels, embedding and difficulty of the accepted ones."""
-    corpus = Corpus.load(indexed)
     generator = load_mask_generator(options.backend, options.weights)
 
     def make(work: Workspace) -> None:
+        corpus = Corpus.load(indexed)
         rows = candidate_rows(corpus.frames, embedded, options.candidates, seed)
         _propose(work, corpus, rows, embedded, generator, options, seed)
         patches = from_table(KeyPatch, work.table("patches.parquet"))

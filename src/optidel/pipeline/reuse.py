@@ -10,7 +10,7 @@ from optidel.corpus.reuse import Rows, known_rows
 from optidel.errors import RecipeError
 from optidel.features.embedding import Earlier
 from optidel.progress import say
-from optidel.records import Frame
+from optidel.records import Frame, from_table
 from optidel.report.collect import inputs_of
 from optidel.store import MANIFEST, Artifact, Store, canonical, digest, newest
 
@@ -157,7 +157,7 @@ def group_labels(frames: Sequence[Frame]) -> list[str]:
     return [frame.group if frame.group is not None else f"\0{frame.id}" for frame in frames]
 
 
-def group_config(frames: Sequence[Frame], groups: str) -> dict[str, str]:
+def group_config(indexed: Artifact, groups: str) -> dict[str, str]:
     """What a step's config says of groups: nothing without a rule, else the rule and a hash of who belongs to whom.
 
     Raises:
@@ -165,6 +165,7 @@ def group_config(frames: Sequence[Frame], groups: str) -> dict[str, str]:
     """
     if groups == "none":
         return {}
+    frames = from_table(Frame, indexed.table("frames.parquet"))
     if all(frame.group is None for frame in frames):
         raise RecipeError(
             f"selection.groups is {groups!r}, but no frame has a known group; say which with corpus.pattern or corpus.manifest, "

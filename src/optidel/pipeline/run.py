@@ -75,7 +75,7 @@ def run(recipe: Recipe | dict[str, Any] | str | Path) -> Result:
 class Pipeline:
     """The artifacts of a recipe, each made when first asked for."""
 
-    def __init__(self, recipe: Recipe, *, base: "Pipeline | None" = None, ranking: float | None = None) -> None:
+    def __init__(self, recipe: Recipe, *, base: "Pipeline | None" = None, ranking: float | None = None, look: bool = False) -> None:
         """Check the recipe's names and open the run folder; nothing is computed yet.
 
         Args:
@@ -83,13 +83,14 @@ class Pipeline:
             base: a pipeline over the same corpus, whose index is taken over, so that files that change meanwhile change nothing.
             ranking: a budget, at least the recipe's. Nested methods (a smaller budget keeps the first of a larger one) rank the frames
                 once, for this budget, and smaller ones are cut from it.
+            look: make nothing: artifacts are named, not all exist.
         """
         for method in recipe.methods:
             if method not in METHODS:
                 raise RecipeError(f"unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}")
         self.recipe = recipe
         self.preset = PRESETS[recipe.preset]
-        self.store: Store = base.store if base else Store(recipe.out)
+        self.store: Store = base.store if base and not look else Store(recipe.out, look=look)
         self.ranking = ranking
         self._base = base
         self._seen: set[Path] = base._seen if base else set()
@@ -195,9 +196,9 @@ class Pipeline:
         """The encoder pre-trained on what a method keeps or makes."""
         composed, selected = self.compose(method, seed), self.select(method, seed)
         pixels, rows = (composed, None) if composed else (self.pixels, kept_rows(selected))
-        count = len(pixels.array("pixels.npy")) if rows is None else len(rows)
-        section = self.recipe.pretrain
-        steps = section.steps if section.compute == "steps" else max(1, round(section.steps * count / len(self.corpus)))
+        section, frames = self.recipe.pretrain, len(self.corpus)
+        share = count_for(self.budget(method), frames) / frames
+        steps = section.steps if section.compute == "steps" else max(1, round(section.steps * share))
         options = PretrainOptions(objective=section.objective, steps=steps, batch=section.batch, lr=section.lr)
         return self._told(pretrain_step(self.store, "pretrain", pixels, rows, self.recipe.preset, options, seed, {"select": selected}))
 
@@ -260,7 +261,7 @@ class Pipeline:
         return Result(table=result.table("table.parquet"), cells=result.table("cells.parquet"), report=report)
 
     def _told(self, artifact: Artifact) -> Artifact:
-        if artifact.path not in self._seen:
+        if artifact.path not in self._seen and not self.store.look:
             self._seen.add(artifact.path)
             say(f"{artifact.step:<9} {artifact.path.name}  {artifact.seconds:.1f} s")
         return artifact

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -55,8 +54,10 @@ WHOLE = ("full", "random")
 
 def pixels_step(store: Store, indexed: Artifact, size: int) -> Artifact:
     """Decode every frame once, at the model's size; everything that trains or embeds reads from here."""
-    corpus = Corpus.load(indexed)
-    make = partial(write_pixels, corpus=corpus, size=size, store=store)
+
+    def make(work: Workspace) -> None:
+        write_pixels(work, corpus=Corpus.load(indexed), size=size, store=store)
+
     return store.build("pixels", make, version=2, config={"size": size}, inputs={"index": indexed})
 
 
@@ -71,9 +72,9 @@ def pretrain_step(
     extra: dict[str, Artifact],
 ) -> Artifact:
     """Pre-train on ``rows`` of ``pixels`` (all where None); ``extra`` are artifacts that ``rows`` came from."""
-    images: Images = pixels.array("pixels.npy")
 
     def make(work: Workspace) -> None:
+        images: Images = pixels.array("pixels.npy")
         if not work.has("log.parquet"):
             checkpoint = work.part("checkpoint.pt")
             model, log = pretrain(images, rows, PRESETS[preset], options, seed=seed, checkpoint=checkpoint, saved=work.clock)
@@ -94,10 +95,10 @@ def embed_step(store: Store, pixels: Artifact, mae: Artifact | str, weights: str
 
     Rows of frames that an earlier state of the corpus held are copied from there.
     """
-    images: Images = pixels.array("pixels.npy")
     own = isinstance(mae, Artifact)
 
     def make(work: Workspace) -> None:
+        images: Images = pixels.array("pixels.npy")
         earlier = earlier_scores(store, pixels, inputs, config, EMBED)
         mean = mean_image(images, np.random.default_rng(seed))
         write_scores(work, images, mae_folder(mae), weights, mean, seed, device(), earlier)
@@ -122,9 +123,9 @@ def select_step(
 ) -> Artifact:
     """Choose whole frames; ``embedded`` is None for the methods that look at no image, ``groups`` is the rule for frames that belong
     together."""
-    frames = from_table(Frame, indexed.table("frames.parquet"))
 
     def make(work: Workspace) -> None:
+        frames = from_table(Frame, indexed.table("frames.parquet"))
         sound = np.array([method in WHOLE or not frame.flaw for frame in frames])
         rows = np.flatnonzero(sound)
         count = count_for(budget, len(frames))
@@ -144,7 +145,7 @@ def select_step(
         summary |= {"index": indexed.content}
         work.write_json("summary.json", summary | since_earlier(store, indexed, summary, table.filter("kept")["id"].to_list()))
 
-    config = {"method": method, "budget": budget, "seed": seed} | group_config(frames, groups)
+    config = {"method": method, "budget": budget, "seed": seed} | group_config(indexed, groups)
     inputs = {"index": indexed} | ({"embed": embedded} if embedded else {})
     return store.build("select", make, version=2, config=config, inputs=inputs)
 
@@ -207,15 +208,14 @@ def select_patches_step(
 ) -> Artifact:
     """Choose key patches: as many as fill the composites that the budget buys, and one for every image that stays a whole frame; a patch
     belongs to its frame's group."""
-    corpus = from_table(Frame, indexed.table("frames.parquet"))
-    patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
-    frames = len(corpus)
+    frames = int(indexed.json("index.json")["frames"])
     images = count_for(budget, frames)
     whole = int(options.originals * images)  # less than all: at least one is a composite
     composites = images - whole
     count = composites * options.grid + whole
 
     def make(work: Workspace) -> None:
+        patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
         if count > len(patches):
             raise BudgetError(
                 f"optidel: budget {budget:g} of {frames} frames is {composites} composites of {options.grid} key patches, {count} in all, "
@@ -224,28 +224,31 @@ def select_patches_step(
         hard, vectors = hardness(patched, options.scorer), patched.array("vectors.npy")
         rule: dict[str, Any] = {}
         if groups != "none":
+            corpus = from_table(Frame, indexed.table("frames.parquet"))
             group_of = dict(zip((frame.id for frame in corpus), group_labels(corpus), strict=True))
             rule = {"groups": [group_of[patch.frame] for patch in patches], "group_rule": groups}
         selection = select(vectors, "optidel", count, difficulty=hard, seed=seed, diversity=options.diversity, **rule)
         ids = [f"{patch.frame}@{','.join(map(str, patch.box))}" for patch in patches]
-        work.write_table("selection.parquet", selection_table(ids, np.arange(len(ids)), selection))
+        table = selection_table(ids, np.arange(len(ids)), selection)
+        work.content = kept_content(table)
+        work.write_table("selection.parquet", table)
         summary = {"method": "optidel", "budget": budget, "seed": seed, "unit": METHODS["optidel"].unit, "items": len(ids), "kept": count}
         summary |= {"index": indexed.content, "originals": whole}
         work.write_json("summary.json", summary | since_earlier(store, indexed, summary, [ids[row] for row in selection.indices]))
 
     config = {"method": "optidel", "options": options.model_dump(mode="json"), "budget": budget, "frames": frames, "seed": seed}
-    config |= group_config(corpus, groups)
+    config |= group_config(indexed, groups)
     return store.build("select", make, version=2, config=config, inputs={"patches": patched})
 
 
 def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: Artifact, grid: int, size: int, seed: int) -> Artifact:
     """Deal the chosen key patches into new images; each can be rebuilt from its row in ``composites.parquet``. Those that stay whole
     frames follow the composites."""
-    corpus = Corpus.load(indexed)
-    patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
     whole = int(selected.json("summary.json")["originals"])
 
     def make(work: Workspace) -> None:
+        corpus = Corpus.load(indexed)
+        patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
         rng = np.random.default_rng(seed)
         rows = kept_rows(selected)
         labels = cluster(np.asarray(patched.array("vectors.npy")[rows]), rng=rng).labels
@@ -272,7 +275,7 @@ def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: A
                     Picture.fromarray(image).save(path, format="PNG")
                 pixels[number] = fit(image, size)
 
-    config = {"grid": grid, "size": size, "seed": seed}
+    config = {"grid": grid, "size": size, "seed": seed} | ({"originals": whole} if whole else {})
     inputs = {"index": indexed, "patches": patched, "select": selected}
     return store.build("compose", make, version=1, config=config, inputs=inputs)
 

@@ -60,7 +60,7 @@ class Measured:
 
 
 def trained_sets(root: Path) -> list[TrainedSet]:
-    """Every training set that an encoder was trained on: those of the newest result, or all where there is none (yet).
+    """Every training set that an encoder was trained on: those of the newest result or of a bench's cells, or all where there is neither.
 
     Args:
         root: a run or bench folder. In a bench, sets have the names of its variants.
@@ -72,13 +72,12 @@ def trained_sets(root: Path) -> list[TrainedSet]:
     by_step: dict[str, list[Artifact]] = defaultdict(list)
     for artifact in artifacts:
         by_step[artifact.step].append(artifact)
-    trained = by_step["pretrain"]
-    if by_step["result"]:
-        wanted = {cell.pretrain.path.name for cell in read_run(root).cells if cell.pretrain}
+    trained, names = by_step["pretrain"], _bench_names(root)
+    wanted = {cell.pretrain.path.name for cell in read_run(root).cells if cell.pretrain} if by_step["result"] else set(names)
+    if wanted:
         trained = [artifact for artifact in trained if artifact.path.name in wanted]
     configs = {artifact.path.name: json.loads((artifact.path / MANIFEST).read_text())["config"] for artifact in trained}
     longest = max((config["options"]["steps"] for config in configs.values()), default=0)
-    names = _bench_names(root)
     found = (_trained(artifact, configs[artifact.path.name], longest, by_step, names) for artifact in trained)
     return sorted((one for one in found if one is not None), key=lambda one: (one.seed, -one.budget, one.method))
 
