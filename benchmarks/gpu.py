@@ -15,7 +15,7 @@ from typing import Any
 from optidel.benchmark import make_bench, write_bench_report
 from optidel.benchmark.plan import cells
 from optidel.benchmark.runner import Runner
-from optidel.benchmark.tables import collect
+from optidel.benchmark.tables import collect, write_tables
 
 MINUTES = 9.0
 RESERVE = 40.0
@@ -73,6 +73,7 @@ def main() -> None:
         ended = "out of time"
     signal.setitimer(signal.ITIMER_REAL, 0)
     tables = collect(bench, runner.root)
+    write_tables(tables, runner.root)
     report = str(write_bench_report(runner.root)) if tables.results.height else None
     summary = {"ended": ended, "cells": tables.results.height, "planned": tables.planned, "failed": len(tables.failed), "report": report}
     print(json.dumps(summary | {"seconds": round(time.monotonic() - started, 1)}))

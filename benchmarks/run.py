@@ -1,4 +1,4 @@
-"""Speed as ratios within one run: ``make bench`` writes benchmarks/results.json and prints a table.
+"""Speed as ratios within one run: ``make bench`` writes benchmarks/run.json and prints a table.
 
 1. Embedding: the embed step against the bare forward pass over the same images, batches and threads; also with decoding included.
 2. Key patches: error-guided prompts against the 32 x 32 grid, same backend, same images.
@@ -31,7 +31,7 @@ from optidel.store import Store
 
 IMAGES = 1024
 ROUNDS = 3
-OUT = Path(__file__).with_name("results.json")
+OUT = Path(__file__).with_name("run.json")
 
 
 def seconds(work: Callable[[], object]) -> float:

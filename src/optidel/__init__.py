@@ -1,4 +1,4 @@
-"""OptiDEL finds, or makes, the few per cent of a medical image corpus worth pre-training on, and proves it.
+"""OptiDEL finds, or makes, the few per cent of a medical image corpus worth pre-training on, and measures it.
 
 Method: OptiDEL (arXiv 2408.07107) and MedDEL, NormDEL, DataDEL (arXiv 2401.17542).
 """

@@ -341,6 +341,24 @@ def disk_errors(root: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Write a file beside the artifacts at the yielded path; when the block ends without an error it becomes ``target``.
+
+    Two processes may do so at once.
+
+    Raises:
+        StoreError: the disk is full or the folder cannot be written to.
+    """
+    scratch = target.with_name(f".tmp-{os.getpid()}-{digest(target.name.encode())}{target.suffix}")
+    with disk_errors(target.parent):
+        try:
+            yield scratch
+            scratch.replace(target)
+        finally:
+            scratch.unlink(missing_ok=True)
+
+
 def newest(artifacts: Sequence[Artifact], content: str) -> Artifact | None:
     """Of artifacts, oldest first, the last one of that content."""
     return next((artifact for artifact in reversed(artifacts) if artifact.content == content), None)

@@ -62,6 +62,10 @@ def test_advice_is_refused_where_the_data_cannot_say(tmp_path: Path) -> None:
     assert all(item.budget is None and "at least 3 and full" in item.reason for item in advise(tmp_path / "few"))
     fake_bench(tmp_path / "gate", EFFECTS | {"scratch": 0.0})
     assert all("nothing to lose" in item.reason for item in advise(tmp_path / "gate"))
+    fake_bench(tmp_path / "unknown")
+    for path in (tmp_path / "unknown" / "cells").glob("*-scratch-*"):
+        path.unlink()
+    assert all("not both run" in item.reason for item in advise(tmp_path / "unknown"))
     fake_bench(tmp_path / "noise", EFFECTS | {"scratch": -0.5}, noise=0.05)
     assert any("no budget below full is sure" in item.sentence for item in advise(tmp_path / "noise"))
     with pytest.raises(InputError, match="tolerance"):

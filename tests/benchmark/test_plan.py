@@ -105,6 +105,8 @@ def test_the_key_of_a_cell_knows_options_but_no_paths() -> None:
         ({"variants": {"mine": {"method": "optidal"}}}, "did you mean 'optidel'"),
         ({"images": ""}, "images is missing"),
         ({"labelled": ""}, "a labelled set is missing"),
+        ({"labelled": None, "tasks": {"few": {"labelled": "DIR", "held_out": True}}}, "nothing to run"),
+        ({"labelled": None, "protocols": ["fine-tune"], "tasks": {"few": {"labelled": "DIR", "protocols": ["probe"]}}}, "nothing to run"),
     ],
 )
 def test_refusals_name_the_remedy(changes: dict[str, Any], message: str) -> None:

@@ -98,7 +98,29 @@ def test_where_full_does_not_help_nothing_is_ranked(tmp_path: Path) -> None:
     assert found.low <= 0
     assert "**This setting cannot rank methods**" in gate_sentence(setting)
     assert "<strong>This setting cannot rank methods</strong>" in write_bench_report(tmp_path / "out").read_text()
-    assert re.search(r"With 3 seeds, 40 test images and 3 methods .* \d+\.\d mIoU points", detectable_sentence(bench, setting))
+    told = r"with 3 seeds and 3 methods compared to random \(at 5 %, 10 %, 25 %, 50 %\), of \d+\.\d mIoU points \(pilot"
+    assert re.search(told, detectable_sentence(bench, setting))
+
+
+def test_what_can_be_detected_is_that_of_the_cells_that_are_planned(tmp_path: Path) -> None:
+    variants = {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}}}
+    also = [{"methods": ["random", "k-center", "by-pvi"], "budgets": [0.05], "seeds": [0, 1]}]
+    bench = fake_bench(
+        tmp_path / "out", EFFECTS | {"by-pvi": 0.0}, methods=[*EFFECTS][1:], variants=variants, also=also, budgets=[0.05, 0.1]
+    )
+    [setting] = settings(open_bench(tmp_path / "out"))
+    sentence = detectable_sentence(bench, setting)
+    assert "with 2 seeds and 4 methods compared to random (at 5 %)" in sentence
+    assert "with 3 seeds and 3 methods compared to random (at 10 %)" in sentence
+
+
+def test_cells_tested_on_other_images_are_not_compared(tmp_path: Path) -> None:
+    fake_bench(tmp_path / "out")
+    path = next((tmp_path / "out").glob("evaluate-*7/images.parquet"))
+    table = pl.read_parquet(path)
+    table.with_columns(id=pl.lit("other-") + pl.col("id")).write_parquet(path)
+    with pytest.raises(InputError, match="was tested on other images than the cells before it"):
+        write_bench_report(tmp_path / "out")
 
 
 def test_one_seed_says_how_little_it_knows(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The whole bench on generated images: what is shared, resumed, sharded, merged, stopped, and what a failure does."""
 
+import json
 import os
 import shutil
 import signal
@@ -14,14 +15,16 @@ import numpy as np
 import polars as pl
 import pytest
 from nano_bench import values
+from PIL import Image
 
 from optidel.benchmark import make_bench, run_bench, runner
 from optidel.benchmark.plan import Cell, cells
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.stopping import decided
 from optidel.benchmark.tables import open_bench
+from optidel.errors import WeightsError
 from optidel.methods import METHODS
-from optidel.pipeline import steps
+from optidel.pipeline import patches, steps
 from optidel.pipeline.run import run
 from optidel.store import Store, Workspace
 
@@ -146,6 +149,42 @@ def test_cells_of_an_earlier_state_of_the_code_are_made_anew(
     assert table(tmp_path / "out").equals(table(tmp_path / "fresh"))
     assert len(folders(tmp_path / "out", "pretrain") - before) == 1  # k-center's: full and random look at no vector
     assert folders(tmp_path / "fresh", "pretrain") <= folders(tmp_path / "out", "pretrain")
+
+
+def test_a_number_that_cannot_be_checked_is_kept(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    few = {"seeds": [0], "budgets": [0.25], "methods": ["random", "optidel"], "optidel": {"grid": 1}}
+    bench = make_bench(values(make_corpus(16), labelled, **few))
+    run_bench(bench, tmp_path / "out")
+    before = pl.read_parquet(tmp_path / "out" / "results.parquet")
+
+    def gone(*_: Any) -> Any:
+        raise WeightsError("the weights are on another machine")
+
+    monkeypatch.setattr(patches, "load_mask_generator", gone)
+    outcome = run_bench(bench, tmp_path / "out")
+    assert (outcome.done, outcome.failed) == (3, ())
+    assert pl.read_parquet(tmp_path / "out" / "results.parquet").equals(before)
+    assert "the weights are on another machine; its earlier number is kept" in " ".join(capfd.readouterr().err.split())
+
+
+def test_records_of_other_versions_are_read(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+    bench = make_bench(values(make_corpus(16), labelled, seeds=[0], budgets=[0.25], methods=["random"]))
+    run_bench(bench, tmp_path / "out")
+    for path in (tmp_path / "out" / "cells").iterdir():
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"contents": {"index": "0123456789abcdef"}}))
+    assert run_bench(bench, tmp_path / "out").done == len(open_bench(tmp_path / "out").results) == 2
+
+
+def test_a_budget_beyond_the_sound_frames_stops_no_smaller_one(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+    folder = make_corpus(16)
+    for number in range(4):
+        Image.new("RGB", (64, 64)).save(folder / f"blank-{number}.png")
+    methods = ["random", "k-center"]
+    outcome = run_bench(make_bench(values(folder, labelled, seeds=[0], budgets=[0.25, 0.9], methods=methods)), tmp_path / "out")
+    assert [(item.cell.method, item.cell.budget) for item in outcome.failed] == [("k-center", 0.9)]
+    assert outcome.done == 4
 
 
 def test_deleted_encoders_of_finished_cells_are_not_missed(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:

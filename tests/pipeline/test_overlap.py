@@ -14,6 +14,7 @@ import optidel
 from optidel.corpus.index import Corpus
 from optidel.errors import InputError
 from optidel.features.copies import UNCALIBRATED
+from optidel.pipeline.overlap import clean_step
 from optidel.pipeline.run import Pipeline
 from optidel.recipe import make_recipe
 from optidel.report import write_report
@@ -94,6 +95,16 @@ def test_dropped_from_every_training_set(
     for name in leaking:
         (tmp_path / "clean" / name).unlink()
     assert clean.index.content == run.index.content  # as if the files had never been there
+
+
+def test_leaks_of_several_tasks_are_counted_once(leaking: dict[str, str], nano: object, labelled: Path, tmp_path: Path) -> None:
+    run = pipeline(tmp_path / "corpus", labelled, tmp_path / "run", leaks="drop")
+    found = run.leaks
+    assert found is not None
+    again = clean_step(run.store, run.index, found)
+    assert again.content == run.index.content
+    assert again.json("index.json") == run.index.json("index.json")
+    assert again.table("rejected.parquet").equals(run.index.table("rejected.parquet"))
 
 
 def test_nothing_found_nothing_dropped_and_off(

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from optidel.benchmark.coverage import coverage_of_run, predicted_errors
 from optidel.benchmark.curve import fit, left_out_errors
-from optidel.benchmark.statistics import FULL, Setting, gate, settings
+from optidel.benchmark.statistics import FULL, Setting, gate, gate_sentence, settings
 from optidel.benchmark.tables import open_bench
 from optidel.errors import InputError
 from optidel.evaluation.intervals import Interval
@@ -110,7 +110,7 @@ def _advice(setting: Setting, method: str, tolerance: float, covered: dict[float
     if set(budgets) <= covered.keys():
         errors["coverage"] = _rms(predicted_errors(np.array([*(covered[budget] for budget in budgets), 1.0]), y))
     if passed is None or passed.low <= 0:
-        reason = "full does not beat from scratch here, so there is nothing to lose"
+        reason = "full does not beat from scratch here, so there is nothing to lose" if passed else gate_sentence(setting)
         return Advice(setting=setting.name, method=method, budget=None, loss=None, reason=reason, errors=errors)
     grid = np.geomspace(budgets[0], 1.0, 200)
     mean, spread = _losses(x, stack, grid)

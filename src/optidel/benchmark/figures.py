@@ -10,6 +10,9 @@ from optidel.pipeline.run import SCRATCH
 from optidel.report.figures import COLOURS, colour_of
 from optidel.report.numbers import percent
 
+POINTS = 100.0
+"""Per cent, as in the tables: a difference is in points."""
+
 APART = 1.025
 """Methods share their budgets; on the logarithmic axis each is set this factor beside the next, so that none hides another."""
 
@@ -25,7 +28,7 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
     colours = colour_of(list(dict.fromkeys(table["method"])))
     found = {}
     if setting.budgets:
-        found["miou"] = _against_budget(table, colours, "miou", "mIoU")
+        found["miou"] = _against_budget(table, colours, "miou", "mIoU, %", POINTS)
         found["normdel"] = _against_budget(table, colours, "normdel", "NormDEL")
         found["pareto-images"] = _pareto(table, colours, "n_images", "pre-training images")
         found["pareto-seconds"] = _pareto(table, colours, "seconds", "seconds of selection and pre-training")
@@ -35,17 +38,17 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
             Bar(
                 name=f"{row['method']} {percent(row['budget'])}",
                 colour=colours[row["method"]],
-                mean=row["difference"],
-                low=row["difference_low"],
-                high=row["difference_high"],
-                outer_low=row["joint_low"],
-                outer_high=row["joint_high"],
+                mean=POINTS * row["difference"],
+                low=POINTS * row["difference_low"],
+                high=POINTS * row["difference_high"],
+                outer_low=_scaled(row["joint_low"], POINTS),
+                outer_high=_scaled(row["joint_high"], POINTS),
                 group=percent(row["budget"]),
             )
             for row in rows.iter_rows(named=True)
         ]
         found[f"difference-{reference}"] = whiskers(
-            bars, f"mIoU minus {reference}: thick its own 95 % interval, thin all of a budget at once"
+            bars, f"points of mIoU above {reference}: thick its own 95 % interval, thin all of a budget at once"
         )
     for budget in setting.budgets:
         ranks = rank_rows(setting, budget)
@@ -54,15 +57,24 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
     return found
 
 
-def _against_budget(table: pl.DataFrame, colours: dict[str, str], column: str, label: str) -> str:
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else factor * value
+
+
+def _against_budget(table: pl.DataFrame, colours: dict[str, str], column: str, label: str, factor: float = 1.0) -> str:
     """A line for each method over its budgets; from scratch and full across."""
     methods = [method for method in dict.fromkeys(table["method"]) if method not in (SCRATCH, FULL)]
-    series = [_across(table, name, column) for name in (SCRATCH, FULL) if name in table["method"] and column == "miou"]
+    series = [_across(table, name, column, factor) for name in (SCRATCH, FULL) if name in table["method"] and column == "miou"]
     for number, method in enumerate(methods):
         rows = table.filter(pl.col("method") == method).sort("budget")
         shift = APART ** (number - (len(methods) - 1) / 2)
         points = [
-            Point(x=row["budget"] * shift, y=row[column], low=row.get(f"{column}_low"), high=row.get(f"{column}_high"))
+            Point(
+                x=row["budget"] * shift,
+                y=factor * row[column],
+                low=_scaled(row.get(f"{column}_low"), factor),
+                high=_scaled(row.get(f"{column}_high"), factor),
+            )
             for row in rows.iter_rows(named=True)
         ]
         series.append(Series(name=method, colour=colours[method], points=points))
@@ -70,15 +82,15 @@ def _against_budget(table: pl.DataFrame, colours: dict[str, str], column: str, l
     return chart(series, "budget", label, log=True, ticks=ticks)
 
 
-def _across(table: pl.DataFrame, method: str, column: str) -> Series:
-    value = table.filter(pl.col("method") == method)[column][0]
+def _across(table: pl.DataFrame, method: str, column: str, factor: float) -> Series:
+    value = factor * table.filter(pl.col("method") == method)[column][0]
     return Series(name=method, colour=COLOURS[method], points=[Point(x=1.0, y=value)], across=True, dashed=True)
 
 
 def _pareto(table: pl.DataFrame, colours: dict[str, str], column: str, label: str) -> str:
     """Every method and budget, and the front, the only one in words: what no other beats with as little."""
     rows = table.filter(pl.col("method") != SCRATCH).with_columns(seconds=pl.col("seconds_select") + pl.col("seconds_train"))
-    places = {(max(row[column], 1e-3), row["miou"]): row for row in rows.iter_rows(named=True)}
+    places = {(max(row[column], 1e-3), POINTS * row["miou"]): row for row in rows.iter_rows(named=True)}
     series = [
         Series(
             name=method,
@@ -91,7 +103,7 @@ def _pareto(table: pl.DataFrame, colours: dict[str, str], column: str, label: st
     front = pareto_front(list(places))
     labels = [f"{places[place]['method']} {percent(places[place]['budget'])}" for place in front]
     line = Series(name="front", colour=COLOURS[SCRATCH], points=[Point(x=x, y=y) for x, y in front], dashed=True, labels=labels, bare=True)
-    return chart([line, *series], label, "mIoU", log=True)
+    return chart([line, *series], label, "mIoU, %", log=True)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

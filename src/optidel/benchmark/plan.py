@@ -264,5 +264,8 @@ def _check(bench: Bench) -> None:
             for item in getattr(lists, name) or ():
                 if item not in names:
                     raise RecipeError(f"bench file: {place}{name}: unknown {name[:-1]} {item!r}{nearest(item, names)}")
-    for cell in cells(bench):
+    planned = cells(bench)
+    if not planned:
+        raise RecipeError("bench file: there is nothing to run: every task is held out, or has none of the grid's protocols")
+    for cell in planned:
         recipe_of(bench, cell, "")

@@ -24,11 +24,13 @@ from optidel.benchmark.statistics import (
     rank_rows,
     settings,
 )
-from optidel.benchmark.tables import Tables, open_bench
+from optidel.benchmark.svg import standalone
+from optidel.benchmark.tables import Tables, open_bench, write_tables
 from optidel.errors import InputError
 from optidel.pipeline.run import SCRATCH
 from optidel.report.numbers import OURS, percent, signed, times
-from optidel.report.output import environment, replacing
+from optidel.report.templates import environment
+from optidel.store import replacing
 
 FOLDER = "report"
 HEADS = (
@@ -86,6 +88,7 @@ def write_bench_report(root: Path) -> Path:
         StoreError: the report cannot be written.
     """
     tables = open_bench(Path(root))
+    write_tables(tables, Path(root))  # shards may have been copied together
     sections = [section_of(tables, setting) for setting in settings(tables)]
     if not sections:
         reason = f"; the first failure: {tables.failed[0].reason}" if tables.failed else ""
@@ -94,7 +97,7 @@ def write_bench_report(root: Path) -> Path:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for section in sections:
         for name, picture in section.pictures.items():
-            _write(folder / "figures" / f"{section.slug}-{name}.svg", picture)
+            _write(folder / "figures" / f"{section.slug}-{name}.svg", standalone(picture))
     _write(folder / "tables.md", "\n".join(markdown(section) for section in sections))
     _write(folder / "tables.tex", "\n".join(latex(section) for section in sections))
     for name in ("methods", "compared"):

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from filelock import FileLock, Timeout
 
 from optidel.benchmark.plan import Bench, Cell, cells, key_of, method_of, recipe_of
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.stopping import decided
-from optidel.benchmark.tables import RECORDS, Record, collect, image_scores_of, read_record, write_atomically
+from optidel.benchmark.tables import RECORDS, Record, collect, image_scores_of, read_record, write_atomically, write_tables
 from optidel.errors import OptidelError, StoreError
 from optidel.pipeline.overlap import clean_step
 from optidel.pipeline.results import cell_table
@@ -22,6 +22,8 @@ from optidel.pipeline.run import SCRATCH, Pipeline
 from optidel.progress import say
 from optidel.store import Store
 from optidel.training.precision import device
+
+PACKAGE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +55,7 @@ def run_bench(bench: Bench, out: Path | str, *, shard: tuple[int, int] | None = 
     mine = planned if shard is None else part_of(bench, planned, *shard)
     runner.prepare(mine)
     runner.run(mine)
-    collect(bench, runner.root)
+    write_tables(collect(bench, runner.root), runner.root)
     records = [record for cell in mine if (record := runner.recorded(cell))]
     states = [record.state for record in records]
     return Outcome(
@@ -82,10 +84,15 @@ class Runner:
         first = cells(self.bench)[0]
         return Pipeline(recipe_of(self.bench, first, str(self.root)))
 
-    @property
-    def ranking(self) -> float:
-        """The largest budget below all: what nested methods rank for."""
-        return max((cell.budget for cell in cells(self.bench) if cell.budget < 1), default=1.0)
+    @cached_property
+    def ranking(self) -> dict[str, float]:
+        """The largest budget below all of each method: what it ranks for, if it is nested."""
+        found: dict[str, float] = {}
+        for cell in cells(self.bench):
+            if cell.budget < 1 and cell.method != SCRATCH:
+                method = method_of(self.bench, cell.method)
+                found[method] = max(cell.budget, found.get(method, 0.0))
+        return found
 
     def pipeline(self, cell: Cell, *, look: bool = False) -> Pipeline:
         """The pipeline of a cell's recipe, or one that only looks; cells that differ in method or seed alone share it."""
@@ -120,8 +127,8 @@ class Runner:
             lock = FileLock(self.root / ".locks" / f"cell-{key_of(self.bench, cell)}.lock")
             try:
                 with lock.acquire(timeout=patience):
-                    if not self.is_done(cell):
-                        self._attempt(cell)
+                    if (state := self.state(cell)) != "done":
+                        self._attempt(cell, keep=state == "unknown")
             except Timeout:
                 waiting.append((cell, -1))
 
@@ -129,40 +136,41 @@ class Runner:
         """How the cell ended, if it did."""
         return read_record(self.root, key_of(self.bench, cell))
 
-    def is_done(self, cell: Cell) -> bool:
+    def state(self, cell: Cell) -> Literal["done", "unknown", "missing"]:
         """Whether the cell's number is there and is what today's code makes of today's images; left-out cells are judged again.
 
-        What cannot be named without making it is taken as not done: the cell is gone through again, and costs only what is missing.
+        ``unknown``: a number is there, but what today's would come from cannot be named without making it.
         """
         record = self.recorded(cell)
-        if record is None or record.state != "done":
-            return False
+        name = record.artifacts["evaluate"] if record and record.state == "done" else None
+        if name is None or not (self.root / name).is_dir():
+            return "missing"
         try:
             made = self.pipeline(cell, look=True).evaluate(self._method(cell), cell.seed, cell.protocol)
         except (OptidelError, FileNotFoundError):
-            return False
-        return made.path.name == record.artifacts["evaluate"] and made.path.is_dir()
+            return "unknown"
+        return "done" if made.path.name == name else "missing"
 
     def _method(self, cell: Cell) -> str:
         return SCRATCH if cell.method == SCRATCH else method_of(self.bench, cell.method)
 
-    def _attempt(self, cell: Cell) -> None:
-        """Compute and record one cell."""
+    def _attempt(self, cell: Cell, *, keep: bool) -> None:
+        """Compute and record one cell, at the cost of what is missing; where it fails, the number that is there may be kept."""
         blank = Record(cell=cell, state="failed", reason="", row=None, artifacts={})
         try:
-            if reason := decided(self.bench, cell, self.scores):
+            if not keep and (reason := decided(self.bench, cell, self.scores)):
                 self._write(replace(blank, state="stopped", reason=reason))
             elif cell.training in self._broken:
-                self._write(replace(blank, reason=self._broken[cell.training]))
+                if not keep:
+                    self._write(replace(blank, reason=self._broken[cell.training]))
             else:
                 self._write(self._compute(cell, blank))
         except StoreError:
             raise  # a full disk fails every cell alike
         except Exception as error:
-            own = isinstance(error, OptidelError)
-            reason = str(error) if own else f"{type(error).__name__}: {error}; {_place(error)}"
-            say(f"failed: {name_of(cell)}: {reason}")
-            self._write(replace(blank, reason=reason))
+            say(f"failed: {name_of(cell)}: {_reason(error)}" + ("; its earlier number is kept" if keep else ""))
+            if not keep:
+                self._write(replace(blank, reason=_reason(error)))
 
     def _compute(self, cell: Cell, blank: Record) -> Record:
         pipeline, method = self.pipeline(cell), self._method(cell)
@@ -172,7 +180,7 @@ class Runner:
                 pipeline.pretrain(method, cell.seed)
         except Exception as error:
             # The other tasks and protocols of this encoder would fail in the same way, after the same time.
-            self._broken[cell.training] = str(error)
+            self._broken[cell.training] = _reason(error)
             raise
         made = pipeline.cell(method, cell.seed)
         [row] = cell_table(pipeline.recipe, pipeline.shared([method]), [made]).to_dicts()
@@ -196,7 +204,10 @@ def name_of(cell: Cell) -> str:
     return f"{cell.method}{budget}, seed {cell.seed}, {cell.objective}, equal {cell.compute} → {cell.task}, {cell.protocol}"
 
 
-def _place(error: Exception) -> str:
-    """Where in our code it happened: a failed cell is looked into long after."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(last.filename).name}, line {last.lineno}"
+def _reason(error: Exception) -> str:
+    """What happened and, unless we said it ourselves, the last place in our code: a failed cell is looked into long after."""
+    if isinstance(error, OptidelError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)] or frames
+    return f"{type(error).__name__}: {error}; {Path(ours[-1].filename).name}, line {ours[-1].lineno}"

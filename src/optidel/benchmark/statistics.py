@@ -6,15 +6,16 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from optidel.benchmark.plan import Bench, method_of
+from optidel.benchmark.plan import Bench, cells, method_of
 from optidel.benchmark.tables import Tables
+from optidel.errors import InputError
 from optidel.evaluation.comparisons import compare
 from optidel.evaluation.intervals import Interval, difference_interval, mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.evaluation.variance import Spread, detectable, spread_of
 from optidel.methods import METHODS
 from optidel.pipeline.run import SCRATCH
-from optidel.report.numbers import trainings_to_break_even
+from optidel.report.numbers import percent, trainings_to_break_even
 
 RANDOM, FULL, RIVALS = "random", "full", "rivals"
 REFERENCES = (RANDOM, FULL, RIVALS)
@@ -63,11 +64,22 @@ class Setting:
 
 
 def settings(tables: Tables) -> list[Setting]:
-    """Every combination of task, protocol, objective and rule of compute that has a finished cell."""
+    """Every combination of task, protocol, objective and rule of compute that has a finished cell.
+
+    Raises:
+        InputError: cells of one setting were tested on different images, before and after its labelled set changed.
+    """
     found = []
     for names, rows in tables.scores.group_by(SETTING, maintain_order=True):
         values: dict[str, dict[Choice, dict[int, Vector]]] = {"iou": {}, "dice": {}}
+        images: pl.Series | None = None
         for (method, budget, seed), part in rows.group_by("method", "budget", "seed", maintain_order=True):
+            images = part["id"] if images is None else images
+            if not images.equals(part["id"]):
+                raise InputError(
+                    f"{', '.join(map(str, names))}: {method}, seed {seed}, was tested on other images than the cells before it, so they "
+                    "cannot be compared; run `optidel bench` again, which makes anew what is of an earlier state of the labelled set"
+                )
             for column in values:
                 values[column].setdefault((method, budget), {})[seed] = part[column].to_numpy().astype(np.float64)
         found.append(Setting(**dict(zip(SETTING, map(str, names), strict=True)), iou=values["iou"], dice=values["dice"]))
@@ -215,16 +227,38 @@ def pilot_spread(setting: Setting) -> Spread | None:
 def detectable_sentence(bench: Bench, setting: Setting) -> str:
     """The minimum detectable difference of the plan, from the seeds that are there."""
     spread = pilot_spread(setting)
-    if spread is None or len(bench.seeds) < 2:
+    plans = _planned(bench, setting)
+    if spread is None or not plans:
         return "No pilot yet: once a method and random have two seeds, the smallest difference that the plan can detect stands here."
     images = next(iter(next(iter(setting.iou.values())).values())).size
-    others = max(1, len([method for method in bench.methods if method not in (FULL, RANDOM, SCRATCH)]))
-    least = detectable(spread, len(bench.seeds), images, comparisons=others)
+    said = [
+        f"with {seeds} seeds and {compared} method{'s' * (compared > 1)} compared to random (at {', '.join(map(percent, budgets))}), of "
+        f"{100 * detectable(spread, seeds, images, comparisons=compared):.1f} mIoU points"
+        for (seeds, compared), budgets in plans.items()
+    ]
     return (
-        f"With {len(bench.seeds)} seeds, {images} test images and {others} methods compared to random, a true difference of "
-        f"{100 * least:.1f} mIoU points is detected with 80 % power (pilot: √variance of seeds {spread.seed**0.5:.4f}, "
-        f"of images {spread.image**0.5:.4f}, of the rest {spread.rest**0.5:.4f})."
+        f"On {images} test images a true difference is detected with 80 % power: {'; '.join(said)} (pilot: √variance of seeds "
+        f"{spread.seed**0.5:.4f}, of images {spread.image**0.5:.4f}, of the rest {spread.rest**0.5:.4f})."
     )
+
+
+def _planned(bench: Bench, setting: Setting) -> dict[tuple[int, int], list[float]]:
+    """Seeds and number of methods compared to random, to the budgets planned so; of all cells where the pilot was of another setting.
+
+    Seeds are the fewest of any method at the budget; a plan of one seed says nothing of others and is left out.
+    """
+    planned = cells(bench)
+    own = [cell for cell in planned if all(getattr(cell, name) == getattr(setting, name) for name in SETTING)] or planned
+    found: dict[tuple[int, int], list[float]] = {}
+    for budget in sorted({cell.budget for cell in own if 0 < cell.budget < 1}):
+        seeds: dict[str, set[int]] = {}
+        for cell in own:
+            if cell.budget == budget and cell.method != RANDOM:
+                seeds.setdefault(cell.method, set()).add(cell.seed)
+        fewest = min(map(len, seeds.values()), default=0)
+        if fewest > 1:
+            found.setdefault((fewest, len(seeds)), []).append(budget)
+    return found
 
 
 def _ends(name: str, interval: Interval) -> dict[str, float]:

@@ -182,6 +182,11 @@ def _text(x: float, y: float, text: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="currentColor">{escape(text)}</text>'
 
 
+def standalone(picture: str) -> str:
+    """The picture as a file of its own: dark ink on white, whatever page shows it."""
+    return picture.replace("<svg ", '<svg style="color:#1f2328;background:#fff" ', 1)
+
+
 def _svg(height: float, parts: Sequence[str]) -> str:
     head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" role="img" {FONT}>'
     return head + "".join(parts) + "</svg>\n"

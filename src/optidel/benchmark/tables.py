@@ -1,8 +1,7 @@
 """The tables of a bench: one record a cell on disk, gathered into one tidy table and one of every test image."""
 
 import json
-import os
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +9,7 @@ import polars as pl
 
 from optidel.benchmark.plan import Bench, Cell, cells, key_of, make_bench
 from optidel.errors import InputError
-from optidel.store import Artifact
+from optidel.store import Artifact, replacing
 
 RECORDS = "cells"
 RESULTS, SCORES = "results.parquet", "scores.parquet"
@@ -53,19 +52,19 @@ class Tables:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Whole or not at all; two processes may write the same."""
-    scratch = path.with_name(f".tmp-{os.getpid()}-{path.name}"[-200:])
-    scratch.write_text(text)
-    scratch.replace(path)
+    """A text file: whole or not at all; two processes may write the same."""
+    with replacing(path) as scratch:
+        scratch.write_text(text)
 
 
 def read_record(root: Path, key: str) -> Record | None:
-    """The record of a cell, or None."""
+    """The record of a cell, or None; what other versions wrote beside it is passed over."""
     path = root / RECORDS / f"{key}.json"
     if not path.exists():
         return None
     values = json.loads(path.read_text())
-    return Record(**values | {"cell": Cell(**values["cell"])})
+    known = {field.name: values[field.name] for field in fields(Record)}
+    return Record(**known | {"cell": Cell(**values["cell"])})
 
 
 def image_scores_of(root: Path, record: Record) -> pl.DataFrame:
@@ -81,12 +80,12 @@ def image_scores_of(root: Path, record: Record) -> pl.DataFrame:
 
 
 def collect(bench: Bench, root: Path) -> Tables:
-    """Gather the records of the bench's cells and write ``results.parquet``, ``scores.parquet`` and ``results.json``."""
+    """Gather the records of the bench's cells; nothing is written."""
     planned = cells(bench)
     records = [record for cell in planned if (record := read_record(root, key_of(bench, cell)))]
     done = [record for record in records if record.state == "done"]
     results = pl.DataFrame([record.row for record in done if record.row], schema=SCHEMA)
-    tables = Tables(
+    return Tables(
         bench=bench,
         results=results,
         scores=_scores(root, done),
@@ -94,14 +93,16 @@ def collect(bench: Bench, root: Path) -> Tables:
         stopped=tuple(record for record in records if record.state == "stopped"),
         planned=len(planned),
     )
+
+
+def write_tables(tables: Tables, root: Path) -> None:
+    """Write ``results.parquet``, ``scores.parquet`` and ``results.json`` into the bench's folder."""
     for name, table in ((RESULTS, tables.results), (SCORES, tables.scores)):
-        scratch = root / f".tmp-{os.getpid()}-{name}"
-        table.write_parquet(scratch)
-        scratch.replace(root / name)
+        with replacing(root / name) as scratch:
+            table.write_parquet(scratch)
     states = {state: [asdict(item.cell) | {"reason": item.reason} for item in getattr(tables, state)] for state in ("failed", "stopped")}
-    summary = {"planned": len(planned), "rows": results.to_dicts(), **states, "bench": bench.model_dump(mode="json")}
+    summary = {"planned": tables.planned, "rows": tables.results.to_dicts(), **states, "bench": tables.bench.model_dump(mode="json")}
     write_atomically(root / "results.json", json.dumps(summary, indent=1) + "\n")
-    return tables
 
 
 def _scores(root: Path, done: list[Record]) -> pl.DataFrame:

@@ -10,7 +10,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
-    help="Find, or make, the few per cent of a medical image corpus worth pre-training on, and prove it.",
+    help="Find, or make, the few per cent of a medical image corpus worth pre-training on, and measure whether that was enough.",
     epilog="Start with `optidel demo`. Every command resumes where a killed one stopped.",
 )
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from optidel.cli.app import app
-from optidel.cli.options import Json, Seeds, comma_separated
+from optidel.cli.options import Json, comma_separated
 
 
 @app.command(epilog="Examples: `optidel bench bench.toml --images IMAGES --labelled DIR --out BENCH`, then `optidel bench report BENCH`")
@@ -21,7 +21,9 @@ def bench(
         list[str] | None,
         typer.Option("--labelled", help="Labelled set, instead of the file's; NAME=DIR for one of several.", show_default=False),
     ] = None,
-    seeds: Seeds = None,
+    seeds: Annotated[
+        str | None, typer.Option("--seeds", help="Comma-separated whole numbers.  [default: the file's, else 0 to 4]", show_default=False)
+    ] = None,
     shard: Annotated[str | None, typer.Option("--shard", help="i/n: the i-th of n parts, from 0.", show_default=False)] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells, what they share and the time; compute nothing.")] = False,
     pilot: Annotated[

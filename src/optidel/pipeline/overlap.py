@@ -79,8 +79,9 @@ def clean_step(store: Store, indexed: Artifact, leaks: Artifact) -> Artifact:
     """The index without the frames that are test images: they are quarantined like files that cannot be read, with the reason."""
 
     def make(work: Workspace) -> None:
-        found = leaks.table("leaks.parquet").unique("train", keep="first", maintain_order=True)
         frames = indexed.table("frames.parquet")
+        found = leaks.table("leaks.parquet").unique("train", keep="first", maintain_order=True)
+        found = found.filter(pl.col("train").is_in(frames["id"].to_list()))  # another task's leaks may have left before
         staying = frames.join(found, left_on="id", right_on="train", how="anti", maintain_order="left")
         if staying.is_empty():
             raise InputError(f"all {len(frames)} frames of the corpus are test images; pass other images or another --labelled")
@@ -91,7 +92,7 @@ def clean_step(store: Store, indexed: Artifact, leaks: Artifact) -> Artifact:
         measured = indexed.table("quality.parquet")
         work.write_table("quality.parquet", measured.join(staying.select("id"), on="id", how="semi", maintain_order="left"))
         told = indexed.json("index.json") | {"frames": len(staying), "groups": digest(canonical(staying["group"].to_list()))}
-        work.write_json("index.json", told | {"rejected": told["rejected"] + len(gone), "leaks": len(gone)})
+        work.write_json("index.json", told | {"rejected": told["rejected"] + len(gone), "leaks": told.get("leaks", 0) + len(gone)})
         work.content = digest(canonical(staying.select("id", "sha256").rows()))
 
-    return store.build("clean", make, version=1, config={}, inputs={"index": indexed, "leaks": leaks})
+    return store.build("clean", make, version=2, config={}, inputs={"index": indexed, "leaks": leaks})

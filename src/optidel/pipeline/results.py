@@ -102,7 +102,7 @@ def image_scores(artifact: Artifact, column: str) -> Float[np.ndarray, "n"]:
 
 
 def method_table(tidy: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
-    """One row a method and protocol: means over seeds and test images, hierarchical bootstrap intervals, paired difference to random."""
+    """One row a method and protocol: means over seeds and test images, their intervals, paired difference to random."""
     rows = []
     for protocol in tidy["protocol"].unique(maintain_order=True):
         iou = {name: _matrix(cells, name, protocol, "iou") for name in dict.fromkeys(cell.method for cell in cells)}

@@ -1,6 +1,7 @@
 """The run: which steps follow which, for every method and seed."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from optidel.corpus.index import Corpus, IndexOptions, index_step, listing
-from optidel.errors import RecipeError, nearest
+from optidel.errors import BudgetError, RecipeError, nearest
 from optidel.methods import METHODS, count_for
 from optidel.models.encoders import load_encoder
 from optidel.models.presets import PRESETS
@@ -75,14 +76,16 @@ def run(recipe: Recipe | dict[str, Any] | str | Path) -> Result:
 class Pipeline:
     """The artifacts of a recipe, each made when first asked for."""
 
-    def __init__(self, recipe: Recipe, *, base: "Pipeline | None" = None, ranking: float | None = None, look: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, *, base: "Pipeline | None" = None, ranking: Mapping[str, float] | None = None, look: bool = False
+    ) -> None:
         """Check the recipe's names and open the run folder; nothing is computed yet.
 
         Args:
             recipe: every option of the run.
             base: a pipeline over the same corpus, whose index is taken over, so that files that change meanwhile change nothing.
-            ranking: a budget, at least the recipe's. Nested methods (a smaller budget keeps the first of a larger one) rank the frames
-                once, for this budget, and smaller ones are cut from it.
+            ranking: method to a budget. Nested methods (a smaller budget keeps the first of a larger one) rank the frames once, for this
+                budget, and smaller ones are cut from it.
             look: make nothing: artifacts are named, not all exist.
         """
         for method in recipe.methods:
@@ -91,7 +94,7 @@ class Pipeline:
         self.recipe = recipe
         self.preset = PRESETS[recipe.preset]
         self.store: Store = base.store if base and not look else Store(recipe.out, look=look)
-        self.ranking = ranking
+        self.ranking = ranking or {}
         self._base = base
         self._seen: set[Path] = base._seen if base else set()
 
@@ -178,12 +181,13 @@ class Pipeline:
             choose = select_patches_step if self.recipe.optidel.composition else select_holders_step
             return self._told(choose(self.store, self.index, self.patches, self.recipe.optidel, budget, seed, groups))
         embedded = None if method in WHOLE else self.embed
+        largest = self.ranking.get(method, budget)
         # Shares of groups depend on the count, so under a group rule no method is nested.
-        ranked = METHODS[method].nested and groups == "none" and self.ranking is not None and budget < self.ranking
-        selected = self._told(
-            select_step(self.store, self.index, embedded, method, self.ranking if ranked and self.ranking else budget, seed, groups)
-        )
-        return self._told(cut_step(self.store, selected, budget)) if ranked else selected
+        if METHODS[method].nested and groups == "none" and budget < largest:
+            with suppress(BudgetError):  # more than there are sound frames, which is no fault of the smaller budget
+                ranked = self._told(select_step(self.store, self.index, embedded, method, largest, seed, groups))
+                return self._told(cut_step(self.store, ranked, budget))
+        return self._told(select_step(self.store, self.index, embedded, method, budget, seed, groups))
 
     def compose(self, method: str, seed: int) -> Artifact | None:
         """The new images of a method that makes some."""

@@ -238,7 +238,7 @@ def select_patches_step(
 
     config = {"method": "optidel", "options": options.model_dump(mode="json"), "budget": budget, "frames": frames, "seed": seed}
     config |= group_config(indexed, groups)
-    return store.build("select", make, version=2, config=config, inputs={"patches": patched})
+    return store.build("select", make, version=3, config=config, inputs={"patches": patched})
 
 
 def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: Artifact, grid: int, size: int, seed: int) -> Artifact:

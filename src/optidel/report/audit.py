@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from optidel.report.output import environment, replacing
 from optidel.report.pictures import Tile
-from optidel.store import make_folder
+from optidel.report.templates import environment
+from optidel.store import make_folder, replacing
 
 BINS = 48
 """Bars of a histogram."""

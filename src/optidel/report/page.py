@@ -16,9 +16,9 @@ from plotly.offline import get_plotlyjs
 from optidel.recipe import Recipe
 from optidel.report import figures, gallery, leaks, numbers, vinformation
 from optidel.report.collect import PROTOCOLS, Run, Score, read_run
-from optidel.report.output import environment, replacing
 from optidel.report.pictures import Pictures
-from optidel.store import Artifact
+from optidel.report.templates import environment
+from optidel.store import Artifact, replacing
 
 PACKAGES = (
     "optidel",

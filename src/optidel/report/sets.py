@@ -13,6 +13,9 @@ from optidel.store import MANIFEST, Artifact, newest
 Scored = tuple[str, str]
 """Name of the labelled set, protocol."""
 
+BenchSet = tuple[str, float]
+"""Methods or variants of a bench that share a training set, joined by ``=``, and the budget."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainedSet:
@@ -72,18 +75,18 @@ def trained_sets(root: Path) -> list[TrainedSet]:
     by_step: dict[str, list[Artifact]] = defaultdict(list)
     for artifact in artifacts:
         by_step[artifact.step].append(artifact)
-    trained, names = by_step["pretrain"], _bench_names(root)
-    wanted = {cell.pretrain.path.name for cell in read_run(root).cells if cell.pretrain} if by_step["result"] else set(names)
+    trained, cells = by_step["pretrain"], _bench_cells(root)
+    wanted = {cell.pretrain.path.name for cell in read_run(root).cells if cell.pretrain} if by_step["result"] else set(cells)
     if wanted:
         trained = [artifact for artifact in trained if artifact.path.name in wanted]
     configs = {artifact.path.name: json.loads((artifact.path / MANIFEST).read_text())["config"] for artifact in trained}
     longest = max((config["options"]["steps"] for config in configs.values()), default=0)
-    found = (_trained(artifact, configs[artifact.path.name], longest, by_step, names) for artifact in trained)
+    found = (_trained(artifact, configs[artifact.path.name], longest, by_step, cells) for artifact in trained)
     return sorted((one for one in found if one is not None), key=lambda one: (one.seed, -one.budget, one.method))
 
 
 def _trained(
-    pretrain: Artifact, config: Mapping[str, Any], longest: int, by_step: Mapping[str, Sequence[Artifact]], names: Mapping[str, str]
+    pretrain: Artifact, config: Mapping[str, Any], longest: int, by_step: Mapping[str, Sequence[Artifact]], cells: Mapping[str, BenchSet]
 ) -> TrainedSet | None:
     inputs, options = inputs_of(pretrain), config["options"]
     images = newest([*by_step["pixels"], *by_step["compose"]], inputs["pixels"])
@@ -101,9 +104,11 @@ def _trained(
             name = str(task.json("summary.json")["name"])
             protocol = json.loads((one.path / MANIFEST).read_text())["config"]["protocol"]
             tasks[name], miou[name, protocol] = task, float(one.json("summary.json")["miou"])
+    named = " = ".join(dict.fromkeys(summary["method"] for summary in summaries))
+    method, budget = cells.get(pretrain.path.name, (named, summaries[0]["budget"]))
     return TrainedSet(
-        method=names.get(pretrain.path.name) or " = ".join(dict.fromkeys(summary["method"] for summary in summaries)),
-        budget=float(summaries[0]["budget"]),
+        method=method,
+        budget=float(budget),
         seed=int(config["seed"]),
         objective=options["objective"],
         rule="steps" if options["steps"] == longest else "epochs",
@@ -116,14 +121,14 @@ def _trained(
     )
 
 
-def _bench_names(root: Path) -> dict[str, str]:
-    """Folder of a pre-training to the methods or variants that a bench trained it for; empty for a run."""
-    names: dict[str, dict[str, None]] = defaultdict(dict)
-    for path in sorted((root / "cells").glob("*.json")):
+def _bench_cells(root: Path) -> dict[str, BenchSet]:
+    """Folder of a pre-training to what a bench trained it for; empty for a run."""
+    found: dict[str, dict[str, float]] = defaultdict(dict)
+    for path in sorted((root / "cells").glob("[!.]*.json")):
         record = json.loads(path.read_text())
         if record["artifacts"].get("pretrain"):
-            names[record["artifacts"]["pretrain"]][record["cell"]["method"]] = None
-    return {folder: " = ".join(methods) for folder, methods in names.items()}
+            found[record["artifacts"]["pretrain"]].setdefault(record["cell"]["method"], record["cell"]["budget"])
+    return {folder: (" = ".join(budgets), next(iter(budgets.values()))) for folder, budgets in found.items()}
 
 
 def _embed_of(images: Artifact, by_step: Mapping[str, Sequence[Artifact]]) -> Artifact | None:

@@ -12,8 +12,8 @@ from optidel.records import Composite, from_table
 from optidel.report.collect import read_run
 from optidel.report.gallery import accepted, composite_image, spaced
 from optidel.report.numbers import FULL, percent, plural
-from optidel.report.output import replacing
 from optidel.report.pictures import Pictures
+from optidel.store import replacing
 
 CELL = 176
 """Side of a picture on a sheet, px."""
