@@ -110,8 +110,9 @@ def test_what_can_be_detected_is_that_of_the_cells_that_are_planned(tmp_path: Pa
     )
     [setting] = settings(open_bench(tmp_path / "out"))
     sentence = detectable_sentence(bench, setting)
-    assert "with 2 seeds and 4 methods compared to random (at 5 %)" in sentence
-    assert "with 3 seeds and 3 methods compared to random (at 10 %)" in sentence
+    found = re.findall(r"with (\d) seeds and (\d) methods compared to random \(at (\S+ %)\), of (\d+\.\d)", sentence)
+    assert [plan[:3] for plan in found] == [("3", "4", "5 %"), ("3", "3", "10 %"), ("2", "4", "5 %")]
+    assert float(found[2][3]) > float(found[0][3]) > float(found[1][3])  # fewer seeds and more methods see less
 
 
 def test_cells_tested_on_other_images_are_not_compared(tmp_path: Path) -> None:

@@ -243,9 +243,9 @@ def detectable_sentence(bench: Bench, setting: Setting) -> str:
 
 
 def _planned(bench: Bench, setting: Setting) -> dict[tuple[int, int], list[float]]:
-    """Seeds and number of methods compared to random, to the budgets planned so; of all cells where the pilot was of another setting.
+    """Seeds of a method and number of methods compared to random with it, to the budgets planned so, most seeds first.
 
-    Seeds are the fewest of any method at the budget; a plan of one seed says nothing of others and is left out.
+    Of all cells, where the pilot was of another setting. A plan of one seed says nothing of others and is left out.
     """
     planned = cells(bench)
     own = [cell for cell in planned if all(getattr(cell, name) == getattr(setting, name) for name in SETTING)] or planned
@@ -255,10 +255,9 @@ def _planned(bench: Bench, setting: Setting) -> dict[tuple[int, int], list[float
         for cell in own:
             if cell.budget == budget and cell.method != RANDOM:
                 seeds.setdefault(cell.method, set()).add(cell.seed)
-        fewest = min(map(len, seeds.values()), default=0)
-        if fewest > 1:
-            found.setdefault((fewest, len(seeds)), []).append(budget)
-    return found
+        for count in {len(some) for some in seeds.values()} - {1}:
+            found.setdefault((count, len(seeds)), []).append(budget)
+    return dict(sorted(found.items(), reverse=True))
 
 
 def _ends(name: str, interval: Interval) -> dict[str, float]:
