@@ -87,7 +87,10 @@ def test_optidel_and_its_variants_are_set_against_the_mean_of_the_others(tmp_pat
     assert {name: float(value) for name, value in found.items()} == pytest.approx(
         {name: mean[name] - others for name in ("optidel", "by-pvi")}, abs=6e-4
     )
-    assert bench.variants
+    rows = comparison_rows(bench, setting).filter(pl.col("reference") == "base")
+    assert rows["method"].to_list() == ["by-pvi"]
+    assert rows["difference"][0] == pytest.approx(mean["by-pvi"] - mean["optidel"], abs=1e-6)
+    assert "At 5 %, against the method that it varies: by-pvi −0.0" in (tmp_path / "out" / "report" / "tables.md").read_text()
 
 
 def test_where_full_does_not_help_nothing_is_ranked(tmp_path: Path) -> None:

@@ -238,7 +238,7 @@ def test_a_page_that_cannot_be_written_is_one_sentence(run: Path, monkeypatch: p
 
     before = write_report(run).read_bytes()
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(StoreError, match="no space left on the disk of .*; free some and run the same command again"):
+    with pytest.raises(StoreError, match=r"no space left on the disk of .*; free some and run the same command again"):
         write_report(run)
     assert (run / "report.html").read_bytes() == before
     assert not list(run.glob(".tmp-*"))

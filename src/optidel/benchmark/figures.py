@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from optidel.benchmark.statistics import FULL, RANDOM, Setting, rank_rows
+from optidel.benchmark.statistics import FULL, RANDOM, REFERENCES, Setting, rank_rows
 from optidel.benchmark.svg import Bar, Point, Series, chart, whiskers
 from optidel.pipeline.run import SCRATCH
 from optidel.report.figures import COLOURS, colour_of
@@ -48,7 +48,7 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
             for row in rows.iter_rows(named=True)
         ]
         found[f"difference-{reference}"] = whiskers(
-            bars, f"points of mIoU above {reference}: thick its own 95 % interval, thin all of a budget at once"
+            bars, f"points of mIoU above {REFERENCES[reference]}: thick its own 95 % interval, thin all of a budget at once"
         )
     for budget in setting.budgets:
         ranks = rank_rows(setting, budget)

@@ -11,8 +11,10 @@ from markupsafe import Markup
 from optidel.benchmark.figures import figures
 from optidel.benchmark.plan import Bench, cells, method_of
 from optidel.benchmark.statistics import (
+    BASE,
     FULL,
     RANDOM,
+    REFERENCES,
     RIVALS,
     Setting,
     comparison_rows,
@@ -54,9 +56,7 @@ TITLES = {
     "normdel": "NormDEL against budget",
     "pareto-images": "mIoU against images",
     "pareto-seconds": "mIoU against time",
-    "difference-random": "Paired differences to random",
-    "difference-full": "Paired differences to full",
-    "difference-rivals": "Paired differences to the mean of the other selection methods",
+    **{f"difference-{reference}": f"Paired differences to {words}" for reference, words in REFERENCES.items()},
 }
 
 
@@ -120,7 +120,8 @@ def section_of(tables: Tables, setting: Setting) -> Section:
             gate_sentence(setting),
             *_one_seed(setting),
             *_findings(setting, compared),
-            *_against_rivals(tables.bench, compared),
+            *_against(compared.filter(pl.col("method").is_in(_ours(tables.bench, compared))), RIVALS),
+            *_against(compared, BASE),
             *_steadiness(setting),
             detectable_sentence(tables.bench, setting),
         ),
@@ -152,15 +153,17 @@ def _findings(setting: Setting, compared: pl.DataFrame) -> list[str]:
     return said
 
 
-def _against_rivals(bench: Bench, compared: pl.DataFrame) -> list[str]:
-    """For each budget, OptiDEL and its variants against the mean of the other selection methods."""
-    rows = compared.filter(
-        (pl.col("reference") == RIVALS) & pl.col("method").is_in([n for n in compared["method"] if method_of(bench, n) == OURS])
-    )
+def _ours(bench: Bench, compared: pl.DataFrame) -> list[str]:
+    """OptiDEL and its variants."""
+    return [name for name in compared["method"].unique() if method_of(bench, name) == OURS]
+
+
+def _against(compared: pl.DataFrame, reference: str) -> list[str]:
+    """For each budget, every method against one reference."""
     said = []
-    for (budget,), part in rows.group_by("budget", maintain_order=True):
+    for (budget,), part in compared.filter(pl.col("reference") == reference).group_by("budget", maintain_order=True):
         texts = [f"{row['method']} {_signed_range(row)}" for row in part.iter_rows(named=True)]
-        said.append(f"At {percent(budget)}, against the mean of the other selection methods: {', '.join(texts)}.")
+        said.append(f"At {percent(budget)}, against {REFERENCES[reference]}: {', '.join(texts)}.")
     return said
 
 

@@ -17,8 +17,15 @@ from optidel.methods import METHODS
 from optidel.pipeline.run import SCRATCH
 from optidel.report.numbers import percent, trainings_to_break_even
 
-RANDOM, FULL, RIVALS = "random", "full", "rivals"
-REFERENCES = (RANDOM, FULL, RIVALS)
+RANDOM, FULL, RIVALS, BASE = "random", "full", "rivals", "base"
+REFERENCES = {
+    RANDOM: "random",
+    FULL: "full",
+    RIVALS: "the mean of the other selection methods",
+    BASE: "the method that it varies",
+}
+"""What methods are compared to, in words."""
+
 SETTING = ("task", "protocol", "objective", "compute")
 
 Vector = Float[np.ndarray, "n"]
@@ -121,7 +128,7 @@ def comparison_rows(bench: Bench, setting: Setting) -> pl.DataFrame:
     """One row a method, budget and reference: paired difference, its interval, the joint one, and Holm's p over the methods.
 
     Families, over which corrections count: the methods compared to one reference at one budget. ``rivals`` is the mean of every other
-    selection method at that budget, ``random`` and variants left out.
+    selection method at that budget, ``random`` and variants left out; ``base`` is the method that a variant changes.
     """
     rows = []
     for budget in setting.budgets:
@@ -156,13 +163,16 @@ COMPARED = {
 
 
 def _to(bench: Bench, setting: Setting, method: str, budget: float, reference: str) -> Matrix | None:
-    if method == reference:
+    base = method_of(bench, method)
+    if method == (base if reference == BASE else reference):
         return None
+    if reference == BASE:
+        return setting.difference((method, budget), (base, budget))
     if reference == FULL:
         return setting.difference((method, budget), (FULL, 1.0))
     if reference == RANDOM:
         return setting.difference((method, budget), (RANDOM, budget))
-    rivals = [(name, budget) for name in _rivals(setting, budget) if name != method_of(bench, method)]
+    rivals = [(name, budget) for name in _rivals(setting, budget) if name != base]
     # Only seeds that all have: a mean of differences over unequal seeds would mix the seeds into the methods.
     seeds = sorted(set.intersection(*(set(setting.iou[choice]) for choice in [(method, budget), *rivals])))
     if len(rivals) < 2 or not seeds:
