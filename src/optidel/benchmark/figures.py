@@ -26,9 +26,11 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
         compared: of :func:`~optidel.benchmark.statistics.comparison_rows`.
     """
     colours = colour_of(list(dict.fromkeys(table["method"])))
+    table = table.with_columns(pl.col("miou", "miou_low", "miou_high") * POINTS)
+    compared = compared.with_columns(pl.col("difference", "difference_low", "difference_high", "joint_low", "joint_high") * POINTS)
     found = {}
     if setting.budgets:
-        found["miou"] = _against_budget(table, colours, "miou", "mIoU, %", POINTS)
+        found["miou"] = _against_budget(table, colours, "miou", "mIoU, %")
         found["normdel"] = _against_budget(table, colours, "normdel", "NormDEL")
         found["pareto-images"] = _pareto(table, colours, "n_images", "pre-training images")
         found["pareto-seconds"] = _pareto(table, colours, "seconds", "seconds of selection and pre-training")
@@ -38,11 +40,11 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
             Bar(
                 name=f"{row['method']} {percent(row['budget'])}",
                 colour=colours[row["method"]],
-                mean=POINTS * row["difference"],
-                low=POINTS * row["difference_low"],
-                high=POINTS * row["difference_high"],
-                outer_low=_scaled(row["joint_low"], POINTS),
-                outer_high=_scaled(row["joint_high"], POINTS),
+                mean=row["difference"],
+                low=row["difference_low"],
+                high=row["difference_high"],
+                outer_low=row["joint_low"],
+                outer_high=row["joint_high"],
                 group=percent(row["budget"]),
             )
             for row in rows.iter_rows(named=True)
@@ -57,24 +59,15 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
     return found
 
 
-def _scaled(value: float | None, factor: float) -> float | None:
-    return None if value is None else factor * value
-
-
-def _against_budget(table: pl.DataFrame, colours: dict[str, str], column: str, label: str, factor: float = 1.0) -> str:
+def _against_budget(table: pl.DataFrame, colours: dict[str, str], column: str, label: str) -> str:
     """A line for each method over its budgets; from scratch and full across."""
     methods = [method for method in dict.fromkeys(table["method"]) if method not in (SCRATCH, FULL)]
-    series = [_across(table, name, column, factor) for name in (SCRATCH, FULL) if name in table["method"] and column == "miou"]
+    series = [_across(table, name, column) for name in (SCRATCH, FULL) if name in table["method"] and column == "miou"]
     for number, method in enumerate(methods):
         rows = table.filter(pl.col("method") == method).sort("budget")
         shift = APART ** (number - (len(methods) - 1) / 2)
         points = [
-            Point(
-                x=row["budget"] * shift,
-                y=factor * row[column],
-                low=_scaled(row.get(f"{column}_low"), factor),
-                high=_scaled(row.get(f"{column}_high"), factor),
-            )
+            Point(x=row["budget"] * shift, y=row[column], low=row.get(f"{column}_low"), high=row.get(f"{column}_high"))
             for row in rows.iter_rows(named=True)
         ]
         series.append(Series(name=method, colour=colours[method], points=points))
@@ -82,15 +75,15 @@ def _against_budget(table: pl.DataFrame, colours: dict[str, str], column: str, l
     return chart(series, "budget", label, log=True, ticks=ticks)
 
 
-def _across(table: pl.DataFrame, method: str, column: str, factor: float) -> Series:
-    value = factor * table.filter(pl.col("method") == method)[column][0]
+def _across(table: pl.DataFrame, method: str, column: str) -> Series:
+    value = table.filter(pl.col("method") == method)[column][0]
     return Series(name=method, colour=COLOURS[method], points=[Point(x=1.0, y=value)], across=True, dashed=True)
 
 
 def _pareto(table: pl.DataFrame, colours: dict[str, str], column: str, label: str) -> str:
     """Every method and budget, and the front, the only one in words: what no other beats with as little."""
     rows = table.filter(pl.col("method") != SCRATCH).with_columns(seconds=pl.col("seconds_select") + pl.col("seconds_train"))
-    places = {(max(row[column], 1e-3), POINTS * row["miou"]): row for row in rows.iter_rows(named=True)}
+    places = {(max(row[column], 1e-3), row["miou"]): row for row in rows.iter_rows(named=True)}
     series = [
         Series(
             name=method,
@@ -117,7 +110,7 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 def _ranks(ranks: pl.DataFrame, colours: dict[str, str], budget: float) -> str:
     """Rank of each method for each seed; steady methods are level lines."""
-    order = ranks.group_by("method").agg(pl.col("rank").mean()).sort("rank")["method"].to_list()
+    order = ranks.group_by("method", maintain_order=True).agg(pl.col("rank").mean()).sort("rank", maintain_order=True)["method"].to_list()
     series = [
         Series(
             name=method,

@@ -27,7 +27,7 @@ from optidel.benchmark.statistics import (
     settings,
 )
 from optidel.benchmark.svg import standalone
-from optidel.benchmark.tables import Tables, open_bench, write_tables
+from optidel.benchmark.tables import Tables, open_bench, write_atomically, write_tables
 from optidel.errors import InputError
 from optidel.pipeline.run import SCRATCH
 from optidel.report.numbers import OURS, percent, signed, times
@@ -97,14 +97,14 @@ def write_bench_report(root: Path) -> Path:
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for section in sections:
         for name, picture in section.pictures.items():
-            _write(folder / "figures" / f"{section.slug}-{name}.svg", standalone(picture))
-    _write(folder / "tables.md", "\n".join(markdown(section) for section in sections))
-    _write(folder / "tables.tex", "\n".join(latex(section) for section in sections))
+            write_atomically(folder / "figures" / f"{section.slug}-{name}.svg", standalone(picture))
+    write_atomically(folder / "tables.md", "\n".join(markdown(section) for section in sections))
+    write_atomically(folder / "tables.tex", "\n".join(latex(section) for section in sections))
     for name in ("methods", "compared"):
         rows = [getattr(section, name).with_columns(**_names(section.setting)) for section in sections]
         with replacing(folder / f"{name}.parquet") as scratch:
             pl.concat(rows).write_parquet(scratch)
-    _write(folder / "report.html", page(tables, sections))
+    write_atomically(folder / "report.html", page(tables, sections))
     return folder / "report.html"
 
 
@@ -262,8 +262,3 @@ def _title(bench: Bench) -> str:
 
 def _names(setting: Setting) -> dict[str, pl.Expr]:
     return {name: pl.lit(getattr(setting, name)) for name in ("task", "protocol", "objective", "compute")}
-
-
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as scratch:
-        scratch.write_text(text, encoding="utf-8")

@@ -159,18 +159,18 @@ class Runner:
         blank = Record(cell=cell, state="failed", reason="", row=None, artifacts={})
         try:
             if not keep and (reason := decided(self.bench, cell, self.scores)):
-                self._write(replace(blank, state="stopped", reason=reason))
+                record = replace(blank, state="stopped", reason=reason)
             elif cell.training in self._broken:
-                if not keep:
-                    self._write(replace(blank, reason=self._broken[cell.training]))
+                record = replace(blank, reason=self._broken[cell.training])
             else:
-                self._write(self._compute(cell, blank))
+                record = self._compute(cell, blank)
         except StoreError:
             raise  # a full disk fails every cell alike
         except Exception as error:
-            say(f"failed: {name_of(cell)}: {_reason(error)}" + ("; its earlier number is kept" if keep else ""))
-            if not keep:
-                self._write(replace(blank, reason=_reason(error)))
+            record = replace(blank, reason=_reason(error))
+            say(f"failed: {name_of(cell)}: {record.reason}" + ("; its earlier number is kept" if keep else ""))
+        if not keep or record.state == "done":
+            self._write(record)
 
     def _compute(self, cell: Cell, blank: Record) -> Record:
         pipeline, method = self.pipeline(cell), self._method(cell)

@@ -54,7 +54,7 @@ class Tables:
 def write_atomically(path: Path, text: str) -> None:
     """A text file: whole or not at all; two processes may write the same."""
     with replacing(path) as scratch:
-        scratch.write_text(text)
+        scratch.write_text(text, encoding="utf-8")
 
 
 def read_record(root: Path, key: str) -> Record | None:

@@ -10,7 +10,7 @@ from optidel.arrays import Scores
 from optidel.errors import BudgetError
 from optidel.methods import count_for, select
 from optidel.pipeline.reuse import group_config, group_labels, since_earlier
-from optidel.pipeline.steps import Groups, Rows, hardness, kept_content, selection_table
+from optidel.pipeline.steps import Groups, Rows, accepted_patches, hardness, kept_content, selection_table
 from optidel.recipe import OptidelSection
 from optidel.records import Frame, KeyPatch, Selection, from_table
 from optidel.store import Artifact, Store, Workspace
@@ -27,7 +27,7 @@ def select_holders_step(
 
     def make(work: Workspace) -> None:
         frames = from_table(Frame, indexed.table("frames.parquet"))
-        patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
+        patches = accepted_patches(patched)
         count = count_for(budget, len(frames))
         difficulty = hardness(patched, options.scorer)
         best = hardest_of_each(patches, difficulty)

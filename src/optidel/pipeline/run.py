@@ -200,9 +200,11 @@ class Pipeline:
         """The encoder pre-trained on what a method keeps or makes."""
         composed, selected = self.compose(method, seed), self.select(method, seed)
         pixels, rows = (composed, None) if composed else (self.pixels, kept_rows(selected))
-        section, frames = self.recipe.pretrain, len(self.corpus)
-        share = count_for(self.budget(method), frames) / frames
-        steps = section.steps if section.compute == "steps" else max(1, round(section.steps * share))
+        section = self.recipe.pretrain
+        steps = section.steps
+        if section.compute == "epochs":
+            frames = len(self.corpus)
+            steps = max(1, round(steps * count_for(self.budget(method), frames) / frames))
         options = PretrainOptions(objective=section.objective, steps=steps, batch=section.batch, lr=section.lr)
         return self._told(pretrain_step(self.store, "pretrain", pixels, rows, self.recipe.preset, options, seed, {"select": selected}))
 

@@ -203,6 +203,11 @@ def kept_rows(selected: Artifact) -> Rows:
     return table["item"].to_numpy().astype(np.int64)
 
 
+def accepted_patches(patched: Artifact) -> list[KeyPatch]:
+    """Key patches that may be used, in the order of their vectors."""
+    return [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
+
+
 def select_patches_step(
     store: Store, indexed: Artifact, patched: Artifact, options: OptidelSection, budget: float, seed: int, groups: Groups = "none"
 ) -> Artifact:
@@ -215,7 +220,7 @@ def select_patches_step(
     count = composites * options.grid + whole
 
     def make(work: Workspace) -> None:
-        patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
+        patches = accepted_patches(patched)
         if count > len(patches):
             raise BudgetError(
                 f"optidel: budget {budget:g} of {frames} frames is {composites} composites of {options.grid} key patches, {count} in all, "
@@ -248,7 +253,7 @@ def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: A
 
     def make(work: Workspace) -> None:
         corpus = Corpus.load(indexed)
-        patches = [patch for patch in from_table(KeyPatch, patched.table("patches.parquet")) if not patch.refused]
+        patches = accepted_patches(patched)
         rng = np.random.default_rng(seed)
         rows = kept_rows(selected)
         labels = cluster(np.asarray(patched.array("vectors.npy")[rows]), rng=rng).labels

@@ -1,6 +1,5 @@
 """V-information of the training sets of a run, measured after it: one artifact a set, resumable and reused."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,7 +50,7 @@ def vinfo_step(store: Store, one: TrainedSet) -> Artifact:
             f"the embedding that {one.select.path.name} was chosen with is no longer in {store.root}; run the same command again"
         )
     embed = one.embed
-    scoring = json.loads((embed.path / MANIFEST).read_text())["config"]
+    scoring = embed.json(MANIFEST)["config"]
 
     def make(work: Workspace) -> None:
         error, vectors = _scored(work, store, one, embed, scoring)

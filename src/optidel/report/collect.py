@@ -1,6 +1,5 @@
 """What a run folder holds, as typed records: the artifacts of its result, or the newest finished ones where there is none yet."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -234,7 +233,7 @@ def _built_from(sources: Iterable[Artifact | None], candidates: list[Artifact]) 
 
 def inputs_of(artifact: Artifact) -> dict[str, str]:
     """Name to content hash of what an artifact was built from."""
-    inputs: dict[str, str] = json.loads((artifact.path / MANIFEST).read_text())["inputs"]
+    inputs: dict[str, str] = artifact.json(MANIFEST)["inputs"]
     return inputs
 
 

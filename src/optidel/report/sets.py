@@ -79,7 +79,7 @@ def trained_sets(root: Path) -> list[TrainedSet]:
     wanted = {cell.pretrain.path.name for cell in read_run(root).cells if cell.pretrain} if by_step["result"] else set(cells)
     if wanted:
         trained = [artifact for artifact in trained if artifact.path.name in wanted]
-    configs = {artifact.path.name: json.loads((artifact.path / MANIFEST).read_text())["config"] for artifact in trained}
+    configs = {artifact.path.name: artifact.json(MANIFEST)["config"] for artifact in trained}
     longest = max((config["options"]["steps"] for config in configs.values()), default=0)
     found = (_trained(artifact, configs[artifact.path.name], longest, by_step, cells) for artifact in trained)
     return sorted((one for one in found if one is not None), key=lambda one: (one.seed, -one.budget, one.method))
@@ -102,7 +102,7 @@ def _trained(
         task = newest(by_step["task"], inputs_of(one)["task"])
         if task is not None:
             name = str(task.json("summary.json")["name"])
-            protocol = json.loads((one.path / MANIFEST).read_text())["config"]["protocol"]
+            protocol = one.json(MANIFEST)["config"]["protocol"]
             tasks[name], miou[name, protocol] = task, float(one.json("summary.json")["miou"])
     named = " = ".join(dict.fromkeys(summary["method"] for summary in summaries))
     method, budget = cells.get(pretrain.path.name, (named, summaries[0]["budget"]))
