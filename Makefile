@@ -30,7 +30,7 @@ demo: setup weights  ## the whole path on a brain volume, some five minutes: tab
 
 test: export HF_HUB_OFFLINE = 1
 test: setup weights  ## the tests, with coverage of src
-	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(TEST_ARGS)
+	$(BIN)/python -m pytest -n auto --cov --cov-report=term --cov-fail-under=90 $(TEST_ARGS)
 
 lint: setup  ## ruff, format and the floors
 	$(BIN)/ruff check .

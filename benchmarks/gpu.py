@@ -1,7 +1,9 @@
-"""The evidence grid on one GPU: ``python benchmarks/gpu.py IMAGES LABELLED --out BENCH`` runs for at most nine minutes and stops.
+"""The evidence grid on one GPU: ``python benchmarks/gpu.py IMAGES LABELLED --out BENCH`` runs for at most
+nine minutes and stops.
 
-Run it again, with ``--seed 1`` and so on, into the same folder to add seeds; each run goes on where the last one stopped. It writes
-BENCH/results.parquet, results.json, scores.parquet and BENCH/report. Cells are ordered so that every stop leaves a fair comparison.
+Run it again, with ``--seed 1`` and so on, into the same folder to add seeds; each run goes on where the last
+one stopped. It writes BENCH/results.parquet, results.json, scores.parquet and BENCH/report. Cells are ordered
+so that every stop leaves a fair comparison.
 """
 
 import argparse
@@ -21,7 +23,19 @@ MINUTES = 9.0
 RESERVE = 40.0
 """Seconds kept back for the tables and the report."""
 
-METHODS = ["full", "random", "optidel", "meddel", "k-center", "facility-location", "density", "moderate", "ssp", "d4", "ccs"]
+METHODS = [
+    "full",
+    "random",
+    "optidel",
+    "meddel",
+    "k-center",
+    "facility-location",
+    "density",
+    "moderate",
+    "ssp",
+    "d4",
+    "ccs",
+]
 
 
 def bench_values(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -48,7 +62,9 @@ def stop(signum: int, frame: object) -> None:
 
 def main() -> None:
     """Run until the grid or the time is over, then write tables and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("images", help="folder of unlabelled images")
     parser.add_argument("labelled", help="folder with images/ and masks/")
     parser.add_argument("--out", required=True, help="bench folder; made, or continued")
@@ -63,7 +79,9 @@ def main() -> None:
     started = time.monotonic()
     bench = make_bench(bench_values(arguments))
     signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, max(1.0, 60 * arguments.minutes - min(RESERVE, 30 * arguments.minutes)))
+    signal.setitimer(
+        signal.ITIMER_REAL, max(1.0, 60 * arguments.minutes - min(RESERVE, 30 * arguments.minutes))
+    )
     runner = Runner(bench, Path(arguments.out))
     ended = "done"
     try:
@@ -75,7 +93,13 @@ def main() -> None:
     tables = collect(bench, runner.root)
     write_tables(tables, runner.root)
     report = str(write_bench_report(runner.root)) if tables.results.height else None
-    summary = {"ended": ended, "cells": tables.results.height, "planned": tables.planned, "failed": len(tables.failed), "report": report}
+    summary = {
+        "ended": ended,
+        "cells": tables.results.height,
+        "planned": tables.planned,
+        "failed": len(tables.failed),
+        "report": report,
+    }
     print(json.dumps(summary | {"seconds": round(time.monotonic() - started, 1)}))
     if tables.failed:
         sys.exit(f"{len(tables.failed)} cells failed; the first: {tables.failed[0].reason}")

@@ -1,12 +1,13 @@
-"""Index and audit (quality, hashes, copies, the page) against a bare decode loop, memory, and resuming after a kill.
+"""Index and audit (quality, hashes, copies, the page) against a bare decode loop, memory, and resuming after
+a kill.
 
     python benchmarks/index.py --count 100000 --folder FOLDER
 
-Makes the files once in FOLDER: small pictures of distinct content, four JPEG to one PNG. Prints one JSON object.
-``loop_ratio`` is against a bare loop in one process, what a script would do; the others against as many processes as the index has.
-``ratio`` is of wall-clock times and holds the audit, ``index_ratio`` does not; ``cpu_ratio`` and ``index_cpu_ratio`` are of CPU times,
-which say nearly the same on a machine that does other work as well. The audit looks at 200 frames for text, some ten seconds whatever
-the corpus.
+Makes the files once in FOLDER: small pictures of distinct content, four JPEG to one PNG. Prints one JSON
+object. ``loop_ratio`` is against a bare loop in one process, what a script would do; the others against as
+many processes as the index has. ``ratio`` is of wall-clock times and holds the audit, ``index_ratio`` does
+not; ``cpu_ratio`` and ``index_cpu_ratio`` are of CPU times, which say nearly the same on a machine that does
+other work as well. The audit looks at 200 frames for text, some ten seconds whatever the corpus.
 """
 
 import argparse
@@ -33,7 +34,9 @@ def make(job: tuple[Path, int, int, int]) -> None:
     """Files ``start`` to ``stop``: a smooth texture, shifted, scaled and with noise of its own in every file."""
     folder, start, stop, side = job
     base = np.random.default_rng(0)
-    coarse = Image.fromarray(base.integers(40, 220, (24, 24, 3), np.uint8)).resize((2 * side, 2 * side), Image.Resampling.BICUBIC)
+    coarse = Image.fromarray(base.integers(40, 220, (24, 24, 3), np.uint8)).resize(
+        (2 * side, 2 * side), Image.Resampling.BICUBIC
+    )
     texture = np.asarray(coarse).astype(np.int16)
     noise = base.normal(0, 6, (2 * side, 2 * side, 1)).astype(np.int16)
     for number in range(start, stop):
@@ -55,9 +58,11 @@ def bare(paths: list[str]) -> int:
 
 
 def child(folder: Path, run: Path, workers: int) -> None:
-    """Index and audit in a process of its own, and print seconds, files read, seconds of CPU, and memory in MB."""
+    """Index and audit in a process of its own, and print seconds, files read, seconds of CPU, and memory in
+    MB.
+    """
     from optidel.corpus import index as room
-    from optidel.corpus.workers import close_idle
+    from optidel.corpus.sandbox.workers import close_idle
     from optidel.pipeline.audit import audit
     from optidel.recipe import make_recipe
     from optidel.store import Store
@@ -85,10 +90,18 @@ def child(folder: Path, run: Path, workers: int) -> None:
     audit(recipe)
     seconds = time.monotonic() - began
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    told = {"seconds": round(seconds, 2), "audit_seconds": round(seconds - (indexed - began), 2), "read": read}
+    told = {
+        "seconds": round(seconds, 2),
+        "audit_seconds": round(seconds - (indexed - began), 2),
+        "read": read,
+    }
     whole_cpu = cpu(resource.RUSAGE_CHILDREN) + cpu(resource.RUSAGE_SELF) - idle
     told |= {"cpu_seconds": round(whole_cpu, 2), "index_cpu_seconds": round(index_cpu, 2)}
-    print(json.dumps(told | {"memory_mb": memory, "peak_mb": round(peak), "largest_worker_mb": workers_memory[1:]}))
+    print(
+        json.dumps(
+            told | {"memory_mb": memory, "peak_mb": round(peak), "largest_worker_mb": workers_memory[1:]}
+        )
+    )
 
 
 def resident(process: str = "self") -> int:
@@ -98,7 +111,9 @@ def resident(process: str = "self") -> int:
 
 def children() -> list[str]:
     """The decoding processes."""
-    return [name for task in Path("/proc/self/task").iterdir() for name in (task / "children").read_text().split()]
+    return [
+        name for task in Path("/proc/self/task").iterdir() for name in (task / "children").read_text().split()
+    ]
 
 
 def cpu(who: int) -> float:
@@ -109,7 +124,17 @@ def cpu(who: int) -> float:
 
 def start(folder: Path, run: Path, workers: int) -> "subprocess.Popen[str]":
     """The index as a process group of its own, which can be killed as a whole."""
-    command = [sys.executable, __file__, "--child", "--folder", str(folder), "--run", str(run), "--workers", str(workers)]
+    command = [
+        sys.executable,
+        __file__,
+        "--child",
+        "--folder",
+        str(folder),
+        "--run",
+        str(run),
+        "--workers",
+        str(workers),
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -128,7 +153,9 @@ def finished(run: Path) -> int:
 
 
 def measure(folder: Path, scratch: Path, count: int, workers: int) -> dict[str, object]:
-    """Bare loop and index, alternately and twice each so that both find the files in the page cache; then a kill half-way."""
+    """Bare loop and index, alternately and twice each so that both find the files in the page cache; then a
+    kill half-way.
+    """
     paths = [str(path) for path in sorted(folder.rglob("*.*"))]
     assert len(paths) == count
     pieces = [paths[start : start + 64] for start in range(0, count, 64)]
@@ -160,7 +187,9 @@ def measure(folder: Path, scratch: Path, count: int, workers: int) -> dict[str, 
         "loop_files_per_second": round(count / loop),
         "loop_ratio": round(loop / seconds, 3),
         "ratio": round(min(loops) / seconds, 3),
-        "index_ratio": round(min(loops) / min(item["seconds"] - item["audit_seconds"] for item in indexes), 3),
+        "index_ratio": round(
+            min(loops) / min(item["seconds"] - item["audit_seconds"] for item in indexes), 3
+        ),
         "cpu_ratio": round(min(spent) / min(item["cpu_seconds"] for item in indexes), 3),
         "index_cpu_ratio": round(min(spent) / min(item["index_cpu_seconds"] for item in indexes), 3),
         "bare_seconds": [round(item, 2) for item in loops],
@@ -191,7 +220,9 @@ def main() -> None:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir()
     with multiprocessing.get_context("spawn").Pool(given.workers) as pool:
-        jobs = [(files, first, min(first + 500, given.count), given.side) for first in range(0, given.count, 500)]
+        jobs = [
+            (files, first, min(first + 500, given.count), given.side) for first in range(0, given.count, 500)
+        ]
         for _ in pool.imap_unordered(make, jobs):
             pass
     result = measure(files, scratch, given.count, given.workers)

@@ -2,9 +2,10 @@
 
     python benchmarks/leaks.py --apart A B --planted A B
 
-``--apart``: folders without a common patient; every match between two of them is a false one. A folder may be followed by a colon and a
-regular expression that its file names must contain, so that the centres of one folder can be compared. ``--planted``: of each folder,
-``--count`` frames are changed in every way, and looked for in that folder. Prints one JSON object.
+``--apart``: folders without a common patient; every match between two of them is a false one. A folder may be
+followed by a colon and a regular expression that its file names must contain, so that the centres of one
+folder can be compared. ``--planted``: of each folder, ``--count`` frames are changed in every way, and looked
+for in that folder. Prints one JSON object.
 """
 
 import argparse
@@ -41,7 +42,9 @@ def cut(image: Image.Image, side: float, rng: np.random.Generator) -> Image.Imag
 CHANGES: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = {
     "JPEG, quality 50": lambda image, rng: encoded(image, 50),
     "JPEG, quality 20": lambda image, rng: encoded(image, 20),
-    "half the size": lambda image, rng: image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS),
+    "half the size": lambda image, rng: image.resize(
+        (image.width // 2, image.height // 2), Image.Resampling.LANCZOS
+    ),
     "stretched to 224 × 224": lambda image, rng: image.resize((224, 224), Image.Resampling.BICUBIC),
     "brightness × 1.3": lambda image, rng: ImageEnhance.Brightness(image).enhance(1.3),
     "brightness × 0.7": lambda image, rng: ImageEnhance.Brightness(image).enhance(0.7),
@@ -53,7 +56,9 @@ CHANGES: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = 
     "crop, 80 % of the sides": lambda image, rng: cut(image, 0.8, rng),
     "mirrored, half the size, JPEG 50, × 1.3": lambda image, rng: encoded(
         ImageEnhance.Brightness(
-            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+            image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).resize(
+                (image.width // 2, image.height // 2), Image.Resampling.LANCZOS
+            )
         ).enhance(1.3),
         50,
     ),
@@ -64,8 +69,16 @@ CHANGES: dict[str, Callable[[Image.Image, np.random.Generator], Image.Image]] = 
 def part(prints: Prints, pattern: str) -> Prints:
     """The images whose name holds ``pattern``."""
     rows = [row for row, name in enumerate(prints.ids) if re.search(pattern, name)]
-    lists = {name: [getattr(prints, name)[row] for row in rows] for name in ("ids", "folders", "pixels", "groups")}
-    return replace(prints, **lists, sound=prints.sound[rows], hashes=prints.hashes[rows], descriptors=prints.descriptors[rows])
+    lists = {
+        name: [getattr(prints, name)[row] for row in rows] for name in ("ids", "folders", "pixels", "groups")
+    }
+    return replace(
+        prints,
+        **lists,
+        sound=prints.sound[rows],
+        hashes=prints.hashes[rows],
+        descriptors=prints.descriptors[rows],
+    )
 
 
 def false_ones(sides: dict[str, Prints]) -> list[dict[str, object]]:
@@ -73,8 +86,14 @@ def false_ones(sides: dict[str, Prints]) -> list[dict[str, object]]:
     rows = []
     for train, test in permutations(sides, 2):
         found = find_leaks(sides[train], sides[test])
-        counts = {kind: len({match.test for match in getattr(found, kind)}) for kind in ("exact", "perceptual", "embedding")}
-        pairs = [[match.test, match.train, round(match.value, 3)] for match in (*found.exact, *found.perceptual, *found.embedding)]
+        counts = {
+            kind: len({match.test for match in getattr(found, kind)})
+            for kind in ("exact", "perceptual", "embedding")
+        }
+        pairs = [
+            [match.test, match.train, round(match.value, 3)]
+            for match in (*found.exact, *found.perceptual, *found.embedding)
+        ]
         rows.append(
             {
                 "train": train,
@@ -97,27 +116,45 @@ def recall(folder: Path, prints: Prints, count: int) -> dict[str, object]:
     originals = {corpus.frames[row].id: Image.fromarray(image) for row, image in corpus.images(rows)}
     found = {}
     for name, change in CHANGES.items():
-        copies = describe_images([(key, np.asarray(change(image, rng))) for key, image in originals.items()], "copies")
+        copies = describe_images(
+            [(key, np.asarray(change(image, rng))) for key, image in originals.items()], "copies"
+        )
         leaks = find_leaks(prints, copies)
-        seen = [{m.test for m in matches if m.test == m.train} for matches in ((*leaks.exact, *leaks.perceptual), leaks.embedding)]
+        seen = [
+            {m.test for m in matches if m.test == m.train}
+            for matches in ((*leaks.exact, *leaks.perceptual), leaks.embedding)
+        ]
         found[name] = {"hash": len(seen[0]), "embedding": len(seen[1]), "any": len(seen[0] | seen[1])}
-    return {"folder": str(folder), "frames": len(corpus), "copies": len(rows), "threshold": leaks.threshold, "found": found}
+    return {
+        "folder": str(folder),
+        "frames": len(corpus),
+        "copies": len(rows),
+        "threshold": leaks.threshold,
+        "found": found,
+    }
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--apart", nargs="*", default=[], metavar="FOLDER[:PATTERN]")
     parser.add_argument("--planted", nargs="*", type=Path, default=[], metavar="FOLDER")
     parser.add_argument("--count", type=int, default=100)
     options = parser.parse_args()
     described, start = {}, time.perf_counter()
-    for folder in dict.fromkeys([*(name.partition(":")[0] for name in options.apart), *map(str, options.planted)]):
+    for folder in dict.fromkeys(
+        [*(name.partition(":")[0] for name in options.apart), *map(str, options.planted)]
+    ):
         described[folder] = describe_corpus(index(Path(folder)))
     images = sum(len(prints.ids) for prints in described.values())
     seconds = time.perf_counter() - start
     sides = {name: part(described[name.partition(":")[0]], name.partition(":")[2]) for name in options.apart}
-    told = {"false": false_ones(sides), "recall": [recall(folder, described[str(folder)], options.count) for folder in options.planted]}
+    told = {
+        "false": false_ones(sides),
+        "recall": [recall(folder, described[str(folder)], options.count) for folder in options.planted],
+    }
     print(json.dumps({"images": images, "seconds": round(seconds, 1), **told}, indent=1))
 
 

@@ -1,6 +1,7 @@
 """Speed as ratios within one run: ``make bench`` writes benchmarks/run.json and prints a table.
 
-1. Embedding: the embed step against the bare forward pass over the same images, batches and threads; also with decoding included.
+1. Embedding: the embed step against the bare forward pass over the same images, batches and threads; also
+    with decoding included.
 2. Key patches: error-guided prompts against the 32 x 32 grid, same backend, same images.
 """
 
@@ -42,7 +43,9 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def write_corpus(folder: Path, count: int) -> None:
-    """Crops of real histology and retina pictures as JPEG, 384 x 308 px, the size of a common endoscopy still."""
+    """Crops of real histology and retina pictures as JPEG, 384 x 308 px, the size of a common endoscopy
+    still.
+    """
     folder.mkdir()
     rng = np.random.default_rng(0)
     sources = [data.immunohistochemistry(), data.retina()]
@@ -50,7 +53,9 @@ def write_corpus(folder: Path, count: int) -> None:
         picture = sources[number % 2]
         side = int(rng.integers(200, 400))
         y, x = (int(rng.integers(0, length - side)) for length in picture.shape[:2])
-        crop = transform.resize(picture[y : y + side, x : x + side], (308, 384), preserve_range=True).astype(np.uint8)
+        crop = transform.resize(picture[y : y + side, x : x + side], (308, 384), preserve_range=True).astype(
+            np.uint8
+        )
         Image.fromarray(crop).save(folder / f"{number:05d}.jpg", quality=90)
 
 
@@ -66,7 +71,9 @@ def embedding(root: Path) -> dict[str, float]:
     pixels = pixels_step(store, indexed, preset.size)
     images = np.array(pixels.array("pixels.npy"))
     noise = complementary_noise(preset.grid**2, torch.Generator().manual_seed(0))
-    batches = [normalise(images[start : start + BLOCK], torch.device("cpu")) for start in range(0, IMAGES, BLOCK)]
+    batches = [
+        normalise(images[start : start + BLOCK], torch.device("cpu")) for start in range(0, IMAGES, BLOCK)
+    ]
 
     def bare() -> None:
         for batch in batches:
@@ -76,7 +83,9 @@ def embedding(root: Path) -> dict[str, float]:
     pairs = []
     for turn in range(ROUNDS):
         forward = seconds(bare)
-        pairs.append((forward, seconds(lambda turn=turn: embed_step(store, pixels, str(root / "mae"), None, turn))))  # type: ignore[misc]
+        pairs.append(
+            (forward, seconds(lambda turn=turn: embed_step(store, pixels, str(root / "mae"), None, turn)))
+        )  # type: ignore[misc]
     forward = statistics.median(pair[0] for pair in pairs)
     step = statistics.median(pair[1] for pair in pairs)
     return {
@@ -89,10 +98,15 @@ def embedding(root: Path) -> dict[str, float]:
 
 
 def key_patch_prompting(images: int = 3) -> dict[str, float | str]:
-    """Seconds an image with a handful of error-guided points (median), and of one image with 1,024 grid points."""
+    """Seconds an image with a handful of error-guided points (median), and of one image with 1,024 grid
+    points.
+    """
     generator = load_mask_generator("auto")
     rng = np.random.default_rng(0)
-    pictures = [transform.resize(data.retina(), (308, 384), preserve_range=True).astype(np.uint8) for _ in range(images)]
+    pictures = [
+        transform.resize(data.retina(), (308, 384), preserve_range=True).astype(np.uint8)
+        for _ in range(images)
+    ]
 
     def one(picture: np.ndarray, points: np.ndarray) -> None:
         key_patches("x", picture, generator(picture, points), forbidden(picture))

@@ -1,7 +1,9 @@
-"""Selection at 10,000 to a million rows against other libraries: ``make bench-selection`` writes selection.json and the table of the docs.
+"""Selection at 10,000 to a million rows against other libraries: ``make bench-selection`` writes
+selection.json and the table of the docs.
 
-Every run is a process of its own with two threads; runs of one size take turns, and of several rounds the fastest counts. Quality is
-measured afterwards, with the planted concepts and duplicates of ``selection_data``.
+Every run is a process of its own with two threads; runs of one size take turns, and of several rounds the
+fastest counts. Quality is measured afterwards, with the planted concepts and duplicates of
+``selection_data``.
 """
 
 import argparse
@@ -43,7 +45,17 @@ class Run:
     rounds: int = 1
 
 
-LIGHT = ("random", "ssp", "moderate", "ccs", "density", "hierarchical-kmeans", "k-center", "meddel", "facility-location")
+LIGHT = (
+    "random",
+    "ssp",
+    "moderate",
+    "ccs",
+    "density",
+    "hierarchical-kmeans",
+    "k-center",
+    "meddel",
+    "facility-location",
+)
 
 
 def runs(n: int) -> list[Run]:
@@ -52,11 +64,18 @@ def runs(n: int) -> list[Run]:
     ours = [Run(n=n, tool="optidel", method=method, rounds=turns) for method in ("k-means", *LIGHT)]
     if n == 20_000:
         parted = [Run(n=n, tool="optidel", method=method, params=given) for method, given in _strategies()]
-        return [*ours, *parted, *(Run(n=n, tool="optidel", method=method) for method in ("kmeans-medoids", "d4"))]
+        return [
+            *ours,
+            *parted,
+            *(Run(n=n, tool="optidel", method=method) for method in ("kmeans-medoids", "d4")),
+        ]
     if n == MILLION:
         return [*ours, Run(n=n, tool="optidel", method="meddel", budget=DISTINCT)]
     rivals = [Run(n=n, tool="faiss", method=method, rounds=turns) for method in ("k-means", "semdedup")]
-    copies = [Run(n=n, tool=tool, method=method, budget=DISTINCT) for tool, method in (("optidel", "meddel"), ("faiss", "semdedup"))]
+    copies = [
+        Run(n=n, tool=tool, method=method, budget=DISTINCT)
+        for tool, method in (("optidel", "meddel"), ("faiss", "semdedup"))
+    ]
     if n == 10_000:
         dense = [Run(n=n, tool=tool, method=method, rounds=2) for tool, method in RIVALS]
         ours += [Run(n=n, tool="optidel", method=method) for method in ("kmeans-medoids", "log-det", "d4")]
@@ -73,18 +92,26 @@ RIVALS = (
 
 def _strategies() -> list[tuple[str, dict[str, object]]]:
     choices = [("facility-location", {}), ("k-center", {}), ("log-det", {"bandwidth": 0.5})]
-    return [(method, {**params, "strategy": strategy}) for method, params in choices for strategy in ("exact", "partitioned")]
+    return [
+        (method, {**params, "strategy": strategy})
+        for method, params in choices
+        for strategy in ("exact", "partitioned")
+    ]
 
 
 def measure(run: Run, folder: Path, rivals: Path, out: Path) -> dict[str, object]:
     """Run once; seconds, processor seconds and the peak of memory, or why not."""
     python = str(rivals) if run.tool in ("apricot", "submodlib") else sys.executable
     script = [python, str(HERE / "selection_worker.py"), str(folder), run.tool, run.method]
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), THREADS)
+    threads = dict.fromkeys(
+        ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"), THREADS
+    )
     command = [*script, str(round(run.budget * run.n)), json.dumps(run.params), str(out)]
     load = os.getloadavg()[0]
     try:
-        done = subprocess.run(command, env={**os.environ, **threads}, capture_output=True, text=True, timeout=LIMIT, check=False)
+        done = subprocess.run(
+            command, env={**os.environ, **threads}, capture_output=True, text=True, timeout=LIMIT, check=False
+        )
     except subprocess.TimeoutExpired:
         return {"failed": f"stopped after {LIMIT} s", "load": load}
     if done.returncode:
@@ -95,8 +122,8 @@ def measure(run: Run, folder: Path, rivals: Path, out: Path) -> dict[str, object
 def quality(folder: Path, chosen: np.ndarray) -> dict[str, float]:
     """Coverage by the rows chosen, and what became of planted duplicates and concepts.
 
-    ``objective`` is the mean over rows of max(0, largest cosine to a chosen row), ``radius`` the largest cosine distance to the nearest;
-    both over all rows up to 20,000, else over so many drawn at random.
+    ``objective`` is the mean over rows of max(0, largest cosine to a chosen row), ``radius`` the largest
+    cosine distance to the nearest; both over all rows up to 20,000, else over so many drawn at random.
     """
     vectors = np.load(folder / "vectors.npy", mmap_mode="r")
     group, concept = (np.load(folder / f"{name}.npy") for name in ("group", "concept"))
@@ -108,7 +135,10 @@ def quality(folder: Path, chosen: np.ndarray) -> dict[str, float]:
             part = slice(first, first + 2048)
             closest[part] = np.maximum(closest[part], (queries[part] @ kept.T).max(axis=1))
     sizes, copies = np.bincount(concept), np.bincount(group)
-    drawn, kept_of = np.bincount(concept[chosen], minlength=len(sizes)), np.bincount(group[chosen], minlength=len(copies))
+    drawn, kept_of = (
+        np.bincount(concept[chosen], minlength=len(sizes)),
+        np.bincount(group[chosen], minlength=len(copies)),
+    )
     tail = np.argsort(sizes)[: len(sizes) // 2]
     planted = copies > 1
     return {
@@ -132,7 +162,9 @@ def log_volume(folder: Path, chosen: np.ndarray, bandwidth: float) -> float:
 
 
 def bench(n: int, root: Path, rivals: Path, started: Path) -> list[dict[str, object]]:
-    """All runs at ``n`` rows, in turns; each time measured is written to ``started`` at once, and none found there is measured again."""
+    """All runs at ``n`` rows, in turns; each time measured is written to ``started`` at once, and none found
+    there is measured again.
+    """
     folder, planned = root / str(n), runs(n)
     if not (folder / "difficulty.npy").exists():
         plant(folder, n, "float16" if n == MILLION else "float32")
@@ -154,8 +186,12 @@ def bench(n: int, root: Path, rivals: Path, started: Path) -> list[dict[str, obj
     return [records[json.dumps(asdict(run))] for run in planned]
 
 
-def summary(times: list[dict[str, object]], run: Run, folder: Path, chosen: np.ndarray | None) -> dict[str, object]:
-    """The fastest time, the highest peak and, of the first round, the quality: what is chosen is the same in all."""
+def summary(
+    times: list[dict[str, object]], run: Run, folder: Path, chosen: np.ndarray | None
+) -> dict[str, object]:
+    """The fastest time, the highest peak and, of the first round, the quality: what is chosen is the same in
+    all.
+    """
     good = [time for time in times if "failed" not in time]
     found: dict[str, object] = {name: min(time[name] for time in good) for name in ("seconds", "cpu_seconds")}  # type: ignore[type-var]
     found["peak_mb"] = max(time["peak_mb"] for time in good)  # type: ignore[type-var]
@@ -167,12 +203,18 @@ def summary(times: list[dict[str, object]], run: Run, folder: Path, chosen: np.n
 
 
 def main() -> None:
-    """Run the sizes asked for; those of an earlier run stay in the file, and a run that was cut off goes on where it was."""
+    """Run the sizes asked for; those of an earlier run stay in the file, and a run that was cut off goes on
+    where it was.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", default="10000,20000,100000,1000000", help="with commas between")
     parser.add_argument("--quick", action="store_true", help="10,000 and 20,000 rows only")
-    parser.add_argument("--rivals", type=Path, default=Path("build/rivals/bin/python"), help="Python that has the rivals")
-    parser.add_argument("--data", type=Path, help="folder for the rows, kept; a temporary one where not given (2 GB)")
+    parser.add_argument(
+        "--rivals", type=Path, default=Path("build/rivals/bin/python"), help="Python that has the rivals"
+    )
+    parser.add_argument(
+        "--data", type=Path, help="folder for the rows, kept; a temporary one where not given (2 GB)"
+    )
     given = parser.parse_args()
     sizes = [10_000, 20_000] if given.quick else [int(size) for size in given.sizes.split(",")]
     path, started = HERE / "selection.json", HERE.parent / "build" / "selection-started.json"

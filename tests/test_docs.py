@@ -21,11 +21,15 @@ REAL_DATA = "<!-- needs real data -->"
 
 def fences(page: Path, language: str) -> list[tuple[str, str]]:
     """Every fenced block of a language: the line above it, and its text."""
-    return re.findall(rf"^([^\n]*)\n```{language}\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.findall(
+        rf"^([^\n]*)\n```{language}\n(.*?)^```$", page.read_text(), flags=re.MULTILINE | re.DOTALL
+    )
 
 
 def pages_with(language: str) -> list[object]:
-    return [pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in PAGES if fences(page, language)]
+    return [
+        pytest.param(page, id=page.relative_to(ROOT).as_posix()) for page in PAGES if fences(page, language)
+    ]
 
 
 @pytest.fixture
@@ -35,7 +39,9 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = tmp_path / "IMAGES"
     images.mkdir()
     for name in "ab":
-        Image.fromarray(np.random.default_rng(ord(name)).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(images / f"{name}.png")
+        Image.fromarray(np.random.default_rng(ord(name)).integers(0, 256, (24, 32, 3), dtype=np.uint8)).save(
+            images / f"{name}.png"
+        )
     (images / "notes.txt").write_text("no image")
 
 
@@ -56,7 +62,9 @@ def test_command_lines_name_commands_and_options_that_exist(page: Path) -> None:
         for line in re.findall(r"^optidel (.*)$", text.replace("\\\n", " "), flags=re.MULTILINE):
             name, *words = line.split()
             assert name in commands, line
-            command = getattr(commands[name], "commands", {}).get(words[0] if words else "", commands[name])  # ``datasets check``
+            command = getattr(commands[name], "commands", {}).get(
+                words[0] if words else "", commands[name]
+            )  # ``datasets check``
             known = {option for parameter in command.params for option in parameter.opts}
             assert {word for word in words if word.startswith("--")} <= known | {"--help"}, line
 

@@ -15,7 +15,9 @@ import optidel
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-MACHINE_PATHS = re.compile(r"(?<![\w.\-/])/(?:" + "|".join(["work", "tmp", "root", "opt/wheels", "opt/pypi"]) + r")(?![\w.\-])")
+MACHINE_PATHS = re.compile(
+    r"(?<![\w.\-/])/(?:" + "|".join(["work", "tmp", "root", "opt/wheels", "opt/pypi"]) + r")(?![\w.\-])"
+)
 
 
 def tracked() -> list[Path]:
@@ -23,7 +25,11 @@ def tracked() -> list[Path]:
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         pytest.skip("this is no git checkout")
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return [path for name in listed.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
@@ -48,7 +54,9 @@ def test_an_old_python_is_refused_with_the_remedy(tmp_path: Path) -> None:
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "constraints.txt").touch()
-    done = subprocess.run(["make", "setup", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["make", "setup", "PYTHON=false"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "needs Python 3.11 or newer" in done.stderr
     assert not (tmp_path / ".venv").exists()
@@ -60,10 +68,15 @@ def test_version_is_that_of_the_project() -> None:
 
 def test_every_dependency_is_pinned_and_torch_for_any_build() -> None:
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
-    pins = {name.lower().replace("_", "-"): number for name, _, number in (line.partition("==") for line in lines)}
+    pins = {
+        name.lower().replace("_", "-"): number for name, _, number in (line.partition("==") for line in lines)
+    }
     assert all(pins.values())
     extras = PROJECT["project"]["optional-dependencies"].values()
-    wanted = [*PROJECT["project"]["dependencies"], *(requirement for extra in extras for requirement in extra)]
+    wanted = [
+        *PROJECT["project"]["dependencies"],
+        *(requirement for extra in extras for requirement in extra),
+    ]
     assert {re.split(r"[<>=~!\[; ]", requirement)[0].lower() for requirement in wanted} <= set(pins)
     assert pins["torch"] == "2.13.0"  # without a local suffix, so that builds with and without CUDA meet it
     assert not {"torchvision", "timm"} & set(pins)

@@ -5,7 +5,15 @@ import pytest
 from rich.console import Console
 
 from optidel import progress
-from optidel.errors import BudgetError, InputError, OptidelError, RecipeError, StoreError, WeightsError, nearest
+from optidel.errors import (
+    BudgetError,
+    InputError,
+    OptidelError,
+    RecipeError,
+    StoreError,
+    WeightsError,
+    nearest,
+)
 
 
 class Terminal(io.StringIO):
@@ -16,7 +24,11 @@ class Terminal(io.StringIO):
 def test_a_bar_shows_label_count_time_left_and_note_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    monkeypatch.setattr(progress, "console", Console(stderr=True, force_terminal=True, width=120, height=20, _environ={"TERM": "xterm"}))
+    monkeypatch.setattr(
+        progress,
+        "console",
+        Console(stderr=True, force_terminal=True, width=120, height=20, _environ={"TERM": "xterm"}),
+    )
     with progress.bar("pretrain", total=10, done=4) as advance:
         advance(2, note="loss [0.5]")
     shown = terminal.getvalue()

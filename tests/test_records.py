@@ -26,7 +26,9 @@ frames = st.builds(
     flaw=words,
 )
 unit = st.floats(0, 1)
-patches = st.builds(KeyPatch, frame=words, box=boxes, area=pixels, predicted_iou=unit, stability=unit, refused=words)
+patches = st.builds(
+    KeyPatch, frame=words, box=boxes, area=pixels, predicted_iou=unit, stability=unit, refused=words
+)
 composites = st.builds(
     Composite,
     id=words,
@@ -62,7 +64,16 @@ def test_columns_have_their_types_even_when_there_is_no_row(kind: type, tmp_path
 
 def test_types_in_a_table_are_those_of_the_fields() -> None:
     frame = Frame(
-        id="a.png", source="a.png", locator="", height=2, width=3, channels=1, group=None, modality=None, sha256="0" * 64, flaw=""
+        id="a.png",
+        source="a.png",
+        locator="",
+        height=2,
+        width=3,
+        channels=1,
+        group=None,
+        modality=None,
+        sha256="0" * 64,
+        flaw="",
     )
     table = to_table(Frame, [frame])
     assert table.schema["group"] == pl.String  # all null, and still text

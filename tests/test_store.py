@@ -18,7 +18,8 @@ from optidel.store import COST, MANIFEST, Artifact, Store, Workspace, canonical,
 
 SHARDS = 3
 
-# A step in miniature, as real ones are: a memory-mapped array filled shard by shard, a folder, a table, a summary.
+# A step in miniature, as real ones are: a memory-mapped array filled shard by shard, a folder, a table, a
+# summary.
 STEP = """
 import os, shutil, signal, sys
 from pathlib import Path
@@ -51,7 +52,8 @@ def build(root):
                        version=1, config={}, inputs={"first": first})
 """
 
-# Killed by SIGKILL at the n-th operation on files, for n = 1, 3, 5, … until a build survives; after each kill a new process resumes.
+# Killed by SIGKILL at the n-th operation on files, for n = 1, 3, 5, … until a build survives; after each kill
+# a new process resumes.
 KILLER = (
     STEP
     + """
@@ -118,10 +120,17 @@ def test_a_kill_at_any_file_operation_continues_to_the_same_bytes(tmp_path: Path
     assert int(done.stdout) >= 40  # moments tried: run marker, locks, shards, folder, manifest, rename
 
 
-def test_killed_step_keeps_finished_shards_and_the_next_process_starts_at_the_first_missing(tmp_path: Path) -> None:
-    code = STEP.replace("rows.flush()", "rows.flush(); print(shard, flush=True); time.sleep(100 if shard == 2 and slow else 0)")
+def test_killed_step_keeps_finished_shards_and_the_next_process_starts_at_the_first_missing(
+    tmp_path: Path,
+) -> None:
+    code = STEP.replace(
+        "rows.flush()",
+        "rows.flush(); print(shard, flush=True); time.sleep(100 if shard == 2 and slow else 0)",
+    )
     code = "import time\nslow = True\n" + code + "\nbuild(sys.argv[1])"
-    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE, text=True
+    ) as child:
         assert child.stdout is not None
         assert [child.stdout.readline().strip() for _ in range(SHARDS)] == ["0", "1", "2"]
         child.send_signal(signal.SIGKILL)
@@ -140,10 +149,21 @@ def test_killed_step_keeps_finished_shards_and_the_next_process_starts_at_the_fi
 
 
 def test_two_processes_at_once_build_once_and_agree(tmp_path: Path) -> None:
-    code = STEP + "\nprint(os.getpid() if not list(Path(sys.argv[1]).glob('first-*')) else 0, build(sys.argv[1]).path.name)"
-    code = code.replace("def make(workspace):", "def make(workspace):\n    print('made', flush=True); import time; time.sleep(0.5)")
+    code = (
+        STEP
+        + "\nprint(os.getpid() if not list(Path(sys.argv[1]).glob('first-*')) else 0, build(sys.argv[1]).path.name)"
+    )
+    code = code.replace(
+        "def make(workspace):",
+        "def make(workspace):\n    print('made', flush=True); import time; time.sleep(0.5)",
+    )
     children = [
-        subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "run")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(tmp_path / "run")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(3)
     ]
     outputs = [child.communicate(timeout=60) for child in children]
@@ -158,7 +178,11 @@ def test_two_builds_give_the_same_bytes_and_paths_never_matter(tmp_path: Path) -
     roots = [tmp_path / "here", tmp_path / "there" / "deeper"]
     subprocess.run([sys.executable, "-c", code, *map(str, roots)], check=True)
     found = [
-        {path.relative_to(root).as_posix(): path.read_bytes() for path in root.glob("[a-z]*/**/*") if path.is_file() and path.name != COST}
+        {
+            path.relative_to(root).as_posix(): path.read_bytes()
+            for path in root.glob("[a-z]*/**/*")
+            if path.is_file() and path.name != COST
+        }
         for root in roots
     ]
     assert found[0] == found[1]
@@ -201,7 +225,10 @@ def test_later_steps_depend_on_declared_content_only(tmp_path: Path) -> None:
     there = store.build("index", index, version=1, config={"root": "b"})
     assert here.path != there.path
     assert here.content == there.content != here.fingerprint
-    after = [store.build("embed", write_rows, version=1, config={}, inputs={"index": artifact}) for artifact in (here, there)]
+    after = [
+        store.build("embed", write_rows, version=1, config={}, inputs={"index": artifact})
+        for artifact in (here, there)
+    ]
     assert after[0] == after[1]
 
 
@@ -264,7 +291,10 @@ def test_parts_serve_resuming_only_and_a_kill_while_they_go_does_not_make_the_st
         calls.append(1)
         workspace.write_table("parts/0.parquet", pl.DataFrame({"a": [1]}))
         workspace.part("note").write_text("3")
-        workspace.write_json("out.json", int(workspace.table("parts/0.parquet")["a"].sum()) + int(workspace.part("note").read_text()))
+        workspace.write_json(
+            "out.json",
+            int(workspace.table("parts/0.parquet")["a"].sum()) + int(workspace.part("note").read_text()),
+        )
 
     def killed(path: Path) -> None:
         if path.name == store_module.PARTS:
@@ -307,7 +337,12 @@ def test_arrays_tables_and_json_come_back_as_they_went_in(tmp_path: Path) -> Non
     assert artifact.array("images/zeros.npy").tolist() == [[0, 0, 0], [0, 0, 0]]
     assert artifact.json("summary.json") == {"miou": 0.5}
     manifest = artifact.json(MANIFEST)
-    assert list(manifest["files"]) == ["images/table.parquet", "images/zeros.npy", "summary.json", "vectors.npy"]
+    assert list(manifest["files"]) == [
+        "images/table.parquet",
+        "images/zeros.npy",
+        "summary.json",
+        "vectors.npy",
+    ]
     assert str(tmp_path) not in json.dumps(manifest)
 
 
@@ -330,7 +365,10 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_continues(
             monkeypatch.setattr(np, "save", lambda *_, **__: (_ for _ in ()).throw(error))
         workspace.write_array("second.npy", np.ones(3))
 
-    with pytest.raises(StoreError, match=r"no space left on the disk of .*free some and run the same command again, it continues"):
+    with pytest.raises(
+        StoreError,
+        match=r"no space left on the disk of .*free some and run the same command again, it continues",
+    ):
         store.build("step", make, version=1, config={})
     [partial] = tmp_path.glob("*.partial")
     assert np.load(partial / "first.npy").tolist() == [0, 0, 0]
@@ -338,19 +376,27 @@ def test_a_full_disk_is_one_sentence_and_the_same_command_continues(
     assert store.build("step", make, version=1, config={}).array("second.npy").tolist() == [1, 1, 1]
 
 
-def test_torch_on_a_full_disk_says_something_else_and_is_still_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_on_a_full_disk_says_something_else_and_is_still_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def save(_: Workspace) -> None:
         raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
 
     store = Store(tmp_path)
-    with pytest.raises(RuntimeError, match="unexpected pos"):  # with room on the disk it is somebody's bug and stays visible
+    with pytest.raises(
+        RuntimeError, match="unexpected pos"
+    ):  # with room on the disk it is somebody's bug and stays visible
         store.build("step", save, version=1, config={})
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: os.terminal_size((0, 0)) and type("Usage", (), {"free": 0}))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda _: os.terminal_size((0, 0)) and type("Usage", (), {"free": 0})
+    )
     with pytest.raises(StoreError, match="no space left"):
         store.build("step", save, version=1, config={})
 
 
-def test_space_for_a_mapped_array_is_reserved_so_that_a_full_disk_is_no_bus_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_space_for_a_mapped_array_is_reserved_so_that_a_full_disk_is_no_bus_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Workspace(tmp_path).open_array("mapped.npy", (1 << 18,), "u1")
     assert (tmp_path / "mapped.npy").stat().st_blocks * 512 >= 1 << 18
 
@@ -359,7 +405,9 @@ def test_space_for_a_mapped_array_is_reserved_so_that_a_full_disk_is_no_bus_erro
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(StoreError, match="no space left"):
-        Store(tmp_path / "run").build("step", lambda w: w.open_array("a.npy", (8,), "f4") and None, version=1, config={})
+        Store(tmp_path / "run").build(
+            "step", lambda w: w.open_array("a.npy", (8,), "f4") and None, version=1, config={}
+        )
 
 
 def test_forbidden_paths_of_the_run_are_explained_and_those_of_others_are_not(tmp_path: Path) -> None:
@@ -371,7 +419,9 @@ def test_forbidden_paths_of_the_run_are_explained_and_those_of_others_are_not(tm
 
         store.build("step", make, version=1, config={})
 
-    with pytest.raises(StoreError, match=r"cannot write to .*x.json: Permission denied; pass a run folder you may write to"):
+    with pytest.raises(
+        StoreError, match=r"cannot write to .*x.json: Permission denied; pass a run folder you may write to"
+    ):
         refuse(tmp_path / "x.json")
     with pytest.raises(PermissionError):
         refuse(Path("elsewhere.png"))
@@ -387,7 +437,9 @@ def test_run_folder_that_is_no_folder(tmp_path: Path) -> None:
 
 def test_a_folder_of_somebody_else_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(StoreError, match=r"not empty and holds no run of OptiDEL \(no run.json\); pass a new or empty folder"):
+    with pytest.raises(
+        StoreError, match=r"not empty and holds no run of OptiDEL \(no run.json\); pass a new or empty folder"
+    ):
         Store(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
@@ -407,7 +459,9 @@ def test_run_of_another_format_or_damaged_marker(tmp_path: Path, text: str, mess
         Store(tmp_path)
 
 
-def test_another_process_that_starts_the_run_meanwhile_is_no_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_process_that_starts_the_run_meanwhile_is_no_stranger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     listed = Path.iterdir
 
     def slow(folder: Path) -> list[Path]:
@@ -424,13 +478,16 @@ def damage_manifest(artifact: Artifact, text: str) -> None:
     (artifact.path / MANIFEST).write_text(text)
 
 
-@pytest.mark.parametrize("text", ["", "{", "{}", "[]", '{"step": "s", "fingerprint": "f", "content": "c", "files": 3}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "{}", "[]", '{"step": "s", "fingerprint": "f", "content": "c", "files": 3}']
+)
 def test_damaged_manifest_names_the_folder_to_delete(tmp_path: Path, text: str) -> None:
     store = Store(tmp_path)
     artifact = store.build("step", write_rows, version=1, config={})
     damage_manifest(artifact, text)
     with pytest.raises(
-        StoreError, match=f"manifest.json is damaged .*; delete the folder {artifact.path.name} and run the same command again"
+        StoreError,
+        match=f"manifest.json is damaged .*; delete the folder {artifact.path.name} and run the same command again",
     ):
         store.build("step", write_rows, version=1, config={})
     with pytest.raises(StoreError, match="is damaged"):

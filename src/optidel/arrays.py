@@ -1,6 +1,7 @@
 """Shape aliases shared by every room; axes are named once here.
 
-n frames or items, d embedding dimensions, h and w pixels, c channels, g error-map cells along one side, k clusters, m chosen items.
+n frames or items, d embedding dimensions, h and w pixels, c channels, g error-map cells along one side, k
+clusters, m chosen items.
 """
 
 import numpy as np

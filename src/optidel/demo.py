@@ -1,8 +1,9 @@
-"""The embedded default: the MNI152 brain template, a real MR volume that comes with nilearn, as a corpus and a labelled set.
+"""The embedded default: the MNI152 brain template, a real MR volume that comes with nilearn, as a corpus and
+a labelled set.
 
-The posterior part, cut into coronal and sagittal slices, is the unlabelled corpus: neighbouring slices are true near-duplicates. Coronal
-slices of the anterior part, at least 10 mm away, with grey matter 1 and white matter 2, are the labelled set; training and test slices
-are 9 mm apart.
+The posterior part, cut into coronal and sagittal slices, is the unlabelled corpus: neighbouring slices are
+true near-duplicates. Coronal slices of the anterior part, at least 10 mm away, with grey matter 1 and white
+matter 2, are the labelled set; training and test slices are 9 mm apart.
 """
 
 from importlib import resources
@@ -21,7 +22,9 @@ POSTERIOR = 140
 """Coronal planes 0 to 139 of 233, at 1 mm, are the corpus."""
 
 LABELLED = {"train": (*range(150, 162), *range(200, 212)), "test": range(170, 192)}
-"""Training slices on both sides of the test slices: with all of them on one side, scores hung on the seed more than on the encoder."""
+"""Training slices on both sides of the test slices: with all of them on one side, scores hung on the seed
+more than on the encoder.
+"""
 
 
 def demo_recipe(out: Path, *, quick: bool = False) -> Recipe:
@@ -63,13 +66,17 @@ def _write_data(data: Path) -> None:
             folder = data / "labelled" / part / kind
             folder.mkdir(parents=True, exist_ok=True)
             for plane in planes:
-                Picture.fromarray(np.ascontiguousarray(np.rot90(volume[:, plane]))).save(folder / f"coronal-{plane}.png")
+                Picture.fromarray(np.ascontiguousarray(np.rot90(volume[:, plane]))).save(
+                    folder / f"coronal-{plane}.png"
+                )
 
 
 def _template(name: str) -> np.ndarray[Any, Any]:
     try:
         folder = resources.files("nilearn") / "datasets" / "data"
     except ModuleNotFoundError as error:
-        raise InputError("the demo's brain volume comes with nilearn, which is not installed; pip install 'optidel[demo]'") from error
+        raise InputError(
+            "the demo's brain volume comes with nilearn, which is not installed; pip install 'optidel[demo]'"
+        ) from error
     with resources.as_file(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz") as path:
         return np.asarray(nib.load(path).dataobj)

@@ -1,4 +1,6 @@
-"""Errors a user can act on: what is wrong, where, the value, and the remedy. The command line prints them and exits with 2."""
+"""Errors a user can act on: what is wrong, where, the value, and the remedy. The command line prints them and
+exits with 2.
+"""
 
 import difflib
 from collections.abc import Iterable

@@ -6,7 +6,14 @@ from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 Item = TypeVar("Item")
 console = Console(stderr=True, highlight=False)
@@ -22,7 +29,9 @@ class Advance(Protocol):
 
 @contextmanager
 def bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
-    """A bar of ``total`` steps of which ``done`` were finished before (a resumed step). Silent where stderr is no terminal."""
+    """A bar of ``total`` steps of which ``done`` were finished before (a resumed step). Silent where stderr
+    is no terminal.
+    """
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),

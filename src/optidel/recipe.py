@@ -14,18 +14,21 @@ class _Section(BaseModel):
 
 
 class LimitsSection(_Section):
-    """What one file may cost before it is quarantined: ``seconds`` without a new frame, ``memory`` of a decoding process in GiB."""
+    """What one file may cost before it is quarantined: ``seconds`` without a new frame, ``memory`` of a
+    decoding process in GiB.
+    """
 
     seconds: float = Field(10.0, gt=0)
     memory: float = Field(4.0, ge=0.5)
 
 
 class CorpusSection(_Section):
-    """What becomes a frame and what belongs together. ``axes``: slices of volumes. ``every``: seconds between the frames taken from a
-    video; with ``scenes`` one frame a scene instead. ``pattern``: regular expression over the relative path whose named groups are
-    patient, study, series, video, centre, label or split. ``group``: which of them must stay together, by default the first known.
-    ``manifest``: CSV or Parquet that lists the files. ``crop``: ``content`` for the lit area of an endoscope's frame alone. ``workers``:
-    decoding processes, by default one a core."""
+    """What becomes a frame and what belongs together. ``axes``: slices of volumes. ``every``: seconds between
+    the frames taken from a video; with ``scenes`` one frame a scene instead. ``pattern``: regular expression
+    over the relative path whose named groups are patient, study, series, video, centre, label or split.
+    ``group``: which of them must stay together, by default the first known.
+    ``manifest``: CSV or Parquet that lists the files. ``crop``: ``content`` for the lit area of an
+    endoscope's frame alone. ``workers``: decoding processes, by default one a core."""
 
     axes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
     every: float = Field(1.0, gt=0)
@@ -39,10 +42,11 @@ class CorpusSection(_Section):
 
 
 class EncoderSection(_Section):
-    """Features. Without ``weights`` a masked autoencoder is warmed up on at most ``sample`` frames of the corpus for ``steps``.
+    """Features. Without ``weights`` a masked autoencoder is warmed up on at most ``sample`` frames of the
+    corpus for ``steps``.
 
-    ``reuse``: when the corpus has changed, keep the warm-up of an earlier state that held at least half of the frames of today, so that
-    only new frames are embedded.
+    ``reuse``: when the corpus has changed, keep the warm-up of an earlier state that held at least half of
+    the frames of today, so that only new frames are embedded.
     """
 
     weights: str | None = None
@@ -53,8 +57,9 @@ class EncoderSection(_Section):
 
 
 class PatchesSection(_Section):
-    """Key patches. ``candidates``: fraction of the corpus, after dropping near-duplicates, on which masks are proposed. ``filter``: move
-    patches off border, overlay and glare, or refuse them. Backend ``random`` draws squares and is the control of the others."""
+    """Key patches. ``candidates``: fraction of the corpus, after dropping near-duplicates, on which masks are
+    proposed. ``filter``: move patches off border, overlay and glare, or refuse them. Backend ``random`` draws
+    squares and is the control of the others."""
 
     backend: Literal["auto", "onnx", "sam", "regions", "random"] = "auto"
     weights: str | None = None
@@ -65,8 +70,10 @@ class PatchesSection(_Section):
 
 
 class OptidelSection(_Section):
-    """OptiDEL: scorer of difficulty, patches per composite, whether diversity constrains the choice, and whether the patches become new
-    images: without ``composition`` the whole frames that hold them are trained on, with ``originals`` that share of the images is."""
+    """OptiDEL: scorer of difficulty, patches per composite, whether diversity constrains the choice, and
+    whether the patches become new
+    images: without ``composition`` the whole frames that hold them are trained on, with ``originals`` that
+        share of the images is."""
 
     scorer: Literal["error", "pvi"] = "error"
     grid: Literal[1, 4, 9, 16] = 4
@@ -76,15 +83,15 @@ class OptidelSection(_Section):
 
 
 class SelectionSection(_Section):
-    """Frames that belong together: ``none`` lets every method choose freely, as published; ``spread`` takes no more of a group than its
-    even share; ``together`` keeps or drops whole groups."""
+    """Frames that belong together: ``none`` lets every method choose freely, as published; ``spread`` takes
+    no more of a group than its even share; ``together`` keeps or drops whole groups."""
 
     groups: Literal["none", "spread", "together"] = "none"
 
 
 class PretrainSection(_Section):
-    """Pre-training. ``compute``: every method gets the same optimizer ``steps``, or the same number of passes over its images
-    (``steps`` is then what the full corpus gets)."""
+    """Pre-training. ``compute``: every method gets the same optimizer ``steps``, or the same number of passes
+    over its images (``steps`` is then what the full corpus gets)."""
 
     objective: Literal["mae", "simclr"] = "mae"
     compute: Literal["steps", "epochs"] = "steps"
@@ -94,10 +101,11 @@ class PretrainSection(_Section):
 
 
 class EvaluateSection(_Section):
-    """Evaluation: labelled images to train on and to test on; optimizer steps and batch, by default what suits each protocol.
+    """Evaluation: labelled images to train on and to test on; optimizer steps and batch, by default what
+    suits each protocol.
 
-    ``group``: which labelled images belong to one patient, video, … and must not stand on both sides: a pattern over their paths, as in
-    ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
+    ``group``: which labelled images belong to one patient, video, … and must not stand on both sides: a
+    pattern over their paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
     """
 
     protocols: tuple[Literal["fine-tune", "probe"], ...] = ("fine-tune", "probe")
@@ -111,7 +119,8 @@ class EvaluateSection(_Section):
 class Recipe(_Section):
     """Everything that determines a run, and where it goes.
 
-    ``leaks``: what to do about test images that are in the corpus: say so, leave their frames out of every training set, or do not look.
+    ``leaks``: what to do about test images that are in the corpus: say so, leave their frames out of every
+        training set, or do not look.
     ``registry``: TOML file that describes sets of your own, as ``optidel datasets`` lists those of DataDEL.
     """
 

@@ -16,11 +16,13 @@ Box = tuple[int, int, int, int]
 class Frame:
     """One 2-D image: a file, or one slice or frame inside a file.
 
-    ``id`` is ``source`` or ``source#locator`` and is unique in a corpus; ``source`` is a POSIX path relative to the corpus root;
-    ``locator`` says where in the file (``axial:57``) or is empty; ``height`` and ``width`` are pixels; ``sha256`` is of the decoded
-    pixels and of their intensity rule, so equal hashes are equal images; ``flaw`` is why the frame is worthless (``blank``), or empty.
-    ``group`` is what must stay on one side of a split; ``patient``, ``study``, ``series``, ``video`` and ``centre`` are what is known of
-    it, keyed hashes where they come from a DICOM file. ``seconds`` is the time in a video; ``rule`` says how values became intensities.
+    ``id`` is ``source`` or ``source#locator`` and is unique in a corpus; ``source`` is a POSIX path relative
+    to the corpus root; ``locator`` says where in the file (``axial:57``) or is empty; ``height`` and
+    ``width`` are pixels; ``sha256`` is of the decoded pixels and of their intensity rule, so equal hashes are
+    equal images; ``flaw`` is why the frame is worthless (``blank``), or empty. ``group`` is what must stay on
+    one side of a split; ``patient``, ``study``, ``series``, ``video`` and ``centre`` are what is known of it,
+    keyed hashes where they come from a DICOM file. ``seconds`` is the time in a video; ``rule`` says how
+    values became intensities.
     """
 
     id: str
@@ -54,14 +56,17 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quality:
-    """What was measured of one frame, and its perceptual hash; the marks that follow from it depend on thresholds.
+    """What was measured of one frame, and its perceptual hash; the marks that follow from it depend on
+    thresholds.
 
-    ``flaw`` is why the frame is worthless (``blank``, ``dark``, ``saturated``), or empty. Levels are of 255: ``mean`` and
-    ``deviation`` of grey; ``structure`` is the deviation after averaging over 1/32 of the sides, what noise does not have. ``dark`` and
-    ``saturated`` are fractions of the frame, black in every channel and white in every channel; ``laplacian`` is the variance of the
-    Laplacian in the lit area, levels², and ``sharpness`` the same in units of the area's variance, so that contrast does not count;
-    ``entropy`` is of the grey histogram, bits; ``border`` is the fraction of the frame before the first and behind the last lit sample
-    of each row; ``colour`` is the mean difference of red and blue, levels. ``phash`` is 256 bits as 64 hex digits.
+    ``flaw`` is why the frame is worthless (``blank``, ``dark``, ``saturated``), or empty. Levels are of 255:
+    ``mean`` and ``deviation`` of grey; ``structure`` is the deviation after averaging over 1/32 of the sides,
+    what noise does not have. ``dark`` and ``saturated`` are fractions of the frame, black in every channel
+    and white in every channel; ``laplacian`` is the variance of the Laplacian in the lit area, levels², and
+    ``sharpness`` the same in units of the area's variance, so that contrast does not count; ``entropy`` is of
+    the grey histogram, bits; ``border`` is the fraction of the frame before the first and behind the last lit
+    sample of each row; ``colour`` is the mean difference of red and blue, levels. ``phash`` is 256 bits as 64
+    hex digits.
     """
 
     flaw: str
@@ -82,9 +87,9 @@ class Quality:
 class KeyPatch:
     """A square crop of one frame around a region proposed by a mask generator.
 
-    ``box`` is in pixels of the frame; ``area`` is the mask's area in px²; ``predicted_iou`` and ``stability`` are the generator's own
-    (1.0 where it has none); ``refused`` is why the patch may not be used (``border``, ``overlay``, ``glare``, ``flat``, ``nested``,
-    ``small``), or empty. ``frame`` is the frame's id.
+    ``box`` is in pixels of the frame; ``area`` is the mask's area in px²; ``predicted_iou`` and ``stability``
+    are the generator's own (1.0 where it has none); ``refused`` is why the patch may not be used (``border``,
+    ``overlay``, ``glare``, ``flat``, ``nested``, ``small``), or empty. ``frame`` is the frame's id.
     """
 
     frame: str
@@ -99,7 +104,8 @@ class KeyPatch:
 class Composite:
     """One new image made of M key patches in a square grid; enough to rebuild it byte for byte.
 
-    ``sources`` are frame ids and ``boxes`` their crops, in row-major grid order; ``side`` is the side of the square image in pixels.
+    ``sources`` are frame ids and ``boxes`` their crops, in row-major grid order; ``side`` is the side of the
+    square image in pixels.
     """
 
     id: str
@@ -131,16 +137,22 @@ Record = TypeVar("Record", Frame, Rejected, Quality, KeyPatch, Composite)
 
 
 def to_table(kind: type[Record], records: Sequence[Record]) -> pl.DataFrame:
-    """Records to a table, one column a field; tuples become lists. Columns have the fields' types even when empty or all null."""
+    """Records to a table, one column a field; tuples become lists. Columns have the fields' types even when
+    empty or all null.
+    """
     schema = {name: _column_type(hint) for name, hint in get_type_hints(kind).items()}
-    return pl.DataFrame({name: [getattr(record, name) for record in records] for name in schema}, schema=schema)
+    return pl.DataFrame(
+        {name: [getattr(record, name) for record in records] for name in schema}, schema=schema
+    )
 
 
 def _column_type(hint: Any) -> pl.DataType:
     if hint in _SCALARS:
         return _SCALARS[hint]
     inner = _column_type(get_args(hint)[0])
-    return pl.List(inner) if get_origin(hint) is tuple else inner  # the other hint with arguments is ``… | None``
+    return (
+        pl.List(inner) if get_origin(hint) is tuple else inner
+    )  # the other hint with arguments is ``… | None``
 
 
 _SCALARS: dict[Any, pl.DataType] = {str: pl.String(), int: pl.Int64(), float: pl.Float64()}

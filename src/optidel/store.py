@@ -1,7 +1,8 @@
 """Immutable, resumable artifacts: ``RUN/<step>-<fingerprint>/`` with a manifest written last.
 
-A step's fingerprint is a hash of its name, code version, config and the content of its inputs; paths never enter it. A step is built in
-``….partial`` under a file lock, file by file, each written atomically; then the manifest, then one rename. Same inputs: reuse.
+A step's fingerprint is a hash of its name, code version, config and the content of its inputs; paths never
+enter it. A step is built in ``….partial`` under a file lock, file by file, each written atomically; then the
+manifest, then one rename. Same inputs: reuse.
 Killed: the files already there stay and the step goes on. Changed config: a new folder beside the old.
 """
 
@@ -27,9 +28,13 @@ from optidel.progress import bar, say
 FORMAT = 1
 MANIFEST = "manifest.json"
 COST = "cost.json"
-"""The one file of an artifact that differs between equal runs: wall-clock seconds. It is not part of the manifest."""
+"""The one file of an artifact that differs between equal runs: wall-clock seconds. It is not part of the
+manifest.
+"""
 PARTS = "parts"
-"""Folder in a workspace for what only resuming needs (shards, checkpoints): it goes when everything else is safe."""
+"""Folder in a workspace for what only resuming needs (shards, checkpoints): it goes when everything else is
+safe.
+"""
 
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 NEARLY_FULL = 1 << 16
@@ -51,7 +56,9 @@ def digest(*parts: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A finished step on disk. ``content`` is what later steps depend on: the fingerprint unless the step declared its own."""
+    """A finished step on disk. ``content`` is what later steps depend on: the fingerprint unless the step
+    declared its own.
+    """
 
     path: Path
     step: str
@@ -78,14 +85,18 @@ class Artifact:
 
 
 class Workspace:
-    """The unfinished folder of one step: write files here; what is here after a kill need not be written again."""
+    """The unfinished folder of one step: write files here; what is here after a kill need not be written
+    again.
+    """
 
     def __init__(self, path: Path) -> None:
         """Take over ``path``, with what an earlier attempt left there."""
         self.path = path
         self.content: str | None = None
         self._open: list[np.memmap[Any, Any]] = []
-        self._spent = float(json.loads((path / COST).read_text())["seconds"]) if (path / COST).exists() else 0.0
+        self._spent = (
+            float(json.loads((path / COST).read_text())["seconds"]) if (path / COST).exists() else 0.0
+        )
         self._started = time.monotonic()
 
     def has(self, name: str) -> bool:
@@ -103,7 +114,9 @@ class Workspace:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Write a file, or make a folder, at the yielded path; when the block ends without an error it becomes ``name``, atomically."""
+        """Write a file, or make a folder, at the yielded path; when the block ends without an error it
+        becomes ``name``, atomically.
+        """
         target = self.path / name
         target.parent.mkdir(parents=True, exist_ok=True)
         scratch = target.with_name(f".tmp-{target.name}")
@@ -142,7 +155,8 @@ class Workspace:
             created = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.dtype(dtype), shape=shape)
             created.flush()
             del created
-            # A sparse file on a full disk is a bus error at some later write; a reserved one is an error here, with a message.
+            # A sparse file on a full disk is a bus error at some later write; a reserved one is an error
+            # here, with a message.
             if hasattr(os, "posix_fallocate"):
                 with scratch.open("r+b") as handle:
                     os.posix_fallocate(handle.fileno(), 0, scratch.stat().st_size)
@@ -152,7 +166,8 @@ class Workspace:
         return array
 
     def blocks(self, count: int, block: int, label: str) -> Iterator[tuple[int, int]]:
-        """Yield (start, stop) over ``count`` rows under a progress bar; blocks finished before a kill are skipped.
+        """Yield (start, stop) over ``count`` rows under a progress bar; blocks finished before a kill are
+        skipped.
 
         A block counts as finished when the loop asks for the next; open arrays are flushed then.
         """
@@ -202,8 +217,12 @@ class Store:
             if self.root.exists() and not self.root.is_dir():
                 raise StoreError(f"the run folder {self.root} is a file; pass a folder")
             if not marker.exists():
-                foreign = self.root.exists() and any(not path.name.startswith(".") for path in self.root.iterdir())
-                if foreign and not marker.exists():  # asked again: another process may just have started this run
+                foreign = self.root.exists() and any(
+                    not path.name.startswith(".") for path in self.root.iterdir()
+                )
+                if (
+                    foreign and not marker.exists()
+                ):  # asked again: another process may just have started this run
                     raise StoreError(
                         f"the run folder {self.root} is not empty and holds no run of OptiDEL (no run.json); pass a new or empty folder"
                     )
@@ -218,14 +237,22 @@ class Store:
         except (ValueError, AttributeError) as error:
             raise StoreError(f"{marker} is not readable ({error}); pass another run folder") from error
         if found != FORMAT:
-            raise StoreError(f"the run in {self.root} has format {found!r}, this version writes {FORMAT}; pass a new folder")
+            raise StoreError(
+                f"the run in {self.root} has format {found!r}, this version writes {FORMAT}; pass a new folder"
+            )
 
     def artifacts(self, step: str | None = None) -> list[Artifact]:
         """Finished artifacts, of one step where given, oldest first."""
         folders = "*" if step is None else f"{step}-*"
-        found = [_read(path.parent) for path in self.root.glob(f"{folders}/{MANIFEST}") if not path.parent.name.endswith(".partial")]
+        found = [
+            _read(path.parent)
+            for path in self.root.glob(f"{folders}/{MANIFEST}")
+            if not path.parent.name.endswith(".partial")
+        ]
         chosen = [artifact for artifact in found if step is None or artifact.step == step]
-        return sorted(chosen, key=lambda artifact: ((artifact.path / MANIFEST).stat().st_mtime_ns, artifact.path.name))
+        return sorted(
+            chosen, key=lambda artifact: ((artifact.path / MANIFEST).stat().st_mtime_ns, artifact.path.name)
+        )
 
     def build(
         self,
@@ -238,11 +265,13 @@ class Store:
     ) -> Artifact:
         """Return the finished artifact of ``step``, making it only where it does not exist.
 
-        Where the store only looks, an artifact that does not exist is named with the content it would have, were it not to declare its own.
+        Where the store only looks, an artifact that does not exist is named with the content it would have,
+        were it not to declare its own.
 
         Args:
             step: name, first part of the folder name.
-            make: writes the files into the workspace; on a second call after a kill it finds what it had written.
+            make: writes the files into the workspace; on a second call after a kill it finds what it had
+                written.
             version: version of the step's code; raise it when the step's output changes.
             config: JSON values that determine the output.
             inputs: artifacts read.
@@ -255,7 +284,11 @@ class Store:
         final = self.root / f"{step}-{fingerprint}"
         partial = final.with_name(final.name + ".partial")
         if self.look:
-            return _read(final) if final.exists() else Artifact(path=final, step=step, fingerprint=fingerprint, content=fingerprint)
+            return (
+                _read(final)
+                if final.exists()
+                else Artifact(path=final, step=step, fingerprint=fingerprint, content=fingerprint)
+            )
         with disk_errors(self.root), self._locked(final.name):
             if final.exists():
                 return _read(final)
@@ -296,8 +329,14 @@ class Store:
 
 def _sizes(folder: Path) -> dict[str, int]:
     """Bytes of every file that belongs to the artifact, by POSIX path."""
-    files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
-    return {name: path.stat().st_size for name, path in files.items() if name not in (COST, MANIFEST) and not name.startswith(f"{PARTS}/")}
+    files = {
+        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
+    }
+    return {
+        name: path.stat().st_size
+        for name, path in files.items()
+        if name not in (COST, MANIFEST) and not name.startswith(f"{PARTS}/")
+    }
 
 
 def _remove(path: Path) -> None:
@@ -311,7 +350,9 @@ def _read(path: Path) -> Artifact:
     remedy = f"delete the folder {path.name} and run the same command again"
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
-        artifact = Artifact(path=path, step=manifest["step"], fingerprint=manifest["fingerprint"], content=manifest["content"])
+        artifact = Artifact(
+            path=path, step=manifest["step"], fingerprint=manifest["fingerprint"], content=manifest["content"]
+        )
         sizes = dict(manifest["files"])
     except FileNotFoundError as error:
         raise StoreError(f"{path} has no {MANIFEST}; {remedy}") from error
@@ -334,16 +375,25 @@ def disk_errors(root: Path) -> Iterator[None]:
         raise
     except Exception as error:
         if _is_full(error, root):
-            raise StoreError(f"no space left on the disk of {root}; free some and run the same command again, it continues") from error
+            raise StoreError(
+                f"no space left on the disk of {root}; free some and run the same command again, it continues"
+            ) from error
         name = getattr(error, "filename", None) or root
-        if isinstance(error, OSError) and error.errno in FORBIDDEN and Path(os.fsdecode(name)).is_relative_to(root):
-            raise StoreError(f"cannot write to {name}: {error.strerror}; pass a run folder you may write to") from error
+        if (
+            isinstance(error, OSError)
+            and error.errno in FORBIDDEN
+            and Path(os.fsdecode(name)).is_relative_to(root)
+        ):
+            raise StoreError(
+                f"cannot write to {name}: {error.strerror}; pass a run folder you may write to"
+            ) from error
         raise
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Write a file beside the artifacts at the yielded path; when the block ends without an error it becomes ``target``.
+    """Write a file beside the artifacts at the yielded path; when the block ends without an error it becomes
+    ``target``.
 
     Two processes may do so at once.
 
@@ -374,12 +424,18 @@ def make_folder(path: Path) -> Path:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise StoreError(f"{path} cannot be a folder, for a file stands in the way; pass another --out") from error
+            raise StoreError(
+                f"{path} cannot be a folder, for a file stands in the way; pass another --out"
+            ) from error
     return path
 
 
 def _is_full(error: Exception, root: Path) -> bool:
-    """Polars and safetensors wrap the system's error in their own; torch only says that a position is unexpected."""
+    """Polars and safetensors wrap the system's error in their own; torch only says that a position is
+    unexpected.
+    """
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return "No space left on device" in str(error) or (root.exists() and shutil.disk_usage(root).free < NEARLY_FULL)
+    return "No space left on device" in str(error) or (
+        root.exists() and shutil.disk_usage(root).free < NEARLY_FULL
+    )

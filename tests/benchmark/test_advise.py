@@ -18,7 +18,13 @@ def test_curve_finds_the_truth_and_equals_scipy() -> None:
     found = fit(BUDGETS, truth)
     np.testing.assert_allclose(found(BUDGETS), truth, atol=1e-4)
     noisy = truth + np.random.default_rng(0).normal(0, 0.003, len(BUDGETS))
-    values, _ = curve_fit(lambda x, a, b, c: a - b * x**-c, BUDGETS, noisy, p0=(0.7, 0.05, 0.4), bounds=([0, 0, 0.05], [2, 1, 3]))
+    values, _ = curve_fit(
+        lambda x, a, b, c: a - b * x**-c,
+        BUDGETS,
+        noisy,
+        p0=(0.7, 0.05, 0.4),
+        bounds=([0, 0, 0.05], [2, 1, 3]),
+    )
     expected = values[0] - values[1] * BUDGETS ** -values[2]
     np.testing.assert_allclose(fit(BUDGETS, noisy)(BUDGETS), expected, atol=5e-4)
 
@@ -59,7 +65,9 @@ def test_advice_names_a_budget_that_loses_little_in_truth(tmp_path: Path) -> Non
 
 def test_advice_is_refused_where_the_data_cannot_say(tmp_path: Path) -> None:
     fake_bench(tmp_path / "few", budgets=[0.05, 0.25])
-    assert all(item.budget is None and "at least 3 and full" in item.reason for item in advise(tmp_path / "few"))
+    assert all(
+        item.budget is None and "at least 3 and full" in item.reason for item in advise(tmp_path / "few")
+    )
     fake_bench(tmp_path / "gate", EFFECTS | {"scratch": 0.0})
     assert all("nothing to lose" in item.reason for item in advise(tmp_path / "gate"))
     fake_bench(tmp_path / "unknown")

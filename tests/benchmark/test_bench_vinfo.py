@@ -1,4 +1,6 @@
-"""``optidel vinfo`` on a bench: every encoder once, under the bench's own names, beside the scores of the bench's own table."""
+"""``optidel vinfo`` on a bench: every encoder once, under the bench's own names, beside the scores of the
+bench's own table.
+"""
 
 import json
 from collections.abc import Callable
@@ -14,7 +16,9 @@ from optidel.benchmark import make_bench, run_bench
 from optidel.cli import app
 
 
-def test_every_training_set_of_a_bench_is_measured(nano: object, make_corpus: Callable[..., Path], labelled: Path, tmp_path: Path) -> None:
+def test_every_training_set_of_a_bench_is_measured(
+    nano: object, make_corpus: Callable[..., Path], labelled: Path, tmp_path: Path
+) -> None:
     changes: dict[str, Any] = {
         "methods": ["full", "random", "k-center", "optidel", "by-pvi"],
         "variants": {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi", "grid": 1}}},
@@ -29,7 +33,11 @@ def test_every_training_set_of_a_bench_is_measured(nano: object, make_corpus: Ca
     found = {(row["method"], row["budget"]): row for row in json.loads(done.stdout)["sets"]}
     results = pl.read_parquet(tmp_path / "out" / "results.parquet").filter(pl.col("method") != "scratch")
     for row in results.iter_rows(named=True):
-        [one] = [found[names, budget] for names, budget in found if row["method"] in names.split(" = ") and budget == row["budget"]]
+        [one] = [
+            found[names, budget]
+            for names, budget in found
+            if row["method"] in names.split(" = ") and budget == row["budget"]
+        ]
         assert one["images"] == row["n_images"]
         assert list(one["miou"].values()) == pytest.approx([row["miou"]])
         assert one["information"] == pytest.approx(one["h_null"] - one["h_conditional"])

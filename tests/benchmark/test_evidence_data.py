@@ -17,7 +17,9 @@ def a_set(root: Path, count: int) -> Path:
     for kind, ending in (("images", ".jpg"), ("masks", ".png")):
         (root / kind).mkdir(parents=True)
         for number in range(count):
-            (root / kind / f"{root.name}{number}{ending}").write_bytes(f"{kind} {root.name} {number}".encode())
+            (root / kind / f"{root.name}{number}{ending}").write_bytes(
+                f"{kind} {root.name} {number}".encode()
+            )
     return root
 
 
@@ -25,7 +27,9 @@ def names(folder: Path) -> set[str]:
     return {path.stem for path in folder.rglob("*") if path.is_file()}
 
 
-def test_no_labelled_image_is_in_the_corpus_and_the_two_test_splits_are_apart(script: Any, tmp_path: Path) -> None:
+def test_no_labelled_image_is_in_the_corpus_and_the_two_test_splits_are_apart(
+    script: Any, tmp_path: Path
+) -> None:
     kvasir, polypgen, out = a_set(tmp_path / "kvasir", 520), a_set(tmp_path / "polypgen", 7), tmp_path / "out"
     made = script.lay_out(kvasir, polypgen, out)
     assert made == {"corpus": 27, "train": 200, "tuning": 150, "test": 150}
@@ -43,9 +47,14 @@ def test_no_labelled_image_is_in_the_corpus_and_the_two_test_splits_are_apart(sc
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()} == before
 
 
-def test_a_wrong_folder_is_refused_in_a_sentence(script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_folder_is_refused_in_a_sentence(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     few = a_set(tmp_path / "few", 3)
-    for kvasir, message in ((few, "Kvasir-SEG has 1,000 images, 3 with a mask were found"), (tmp_path / "none", "there is no folder")):
+    for kvasir, message in (
+        (few, "Kvasir-SEG has 1,000 images, 3 with a mask were found"),
+        (tmp_path / "none", "there is no folder"),
+    ):
         monkeypatch.setattr(sys, "argv", ["evidence_data.py", str(kvasir), str(few), str(tmp_path / "out")])
         with pytest.raises(SystemExit, match=message):
             script.main()

@@ -8,27 +8,45 @@ from optidel.benchmark import make_bench, run_bench
 from optidel.benchmark.forecast import forecast
 
 
-def test_before_the_first_run_it_counts_and_says_where_the_times_are_from(make_corpus: object, labelled: Path, tmp_path: Path) -> None:
+def test_before_the_first_run_it_counts_and_says_where_the_times_are_from(
+    make_corpus: object, labelled: Path, tmp_path: Path
+) -> None:
     images = make_corpus(16)  # type: ignore[operator]
-    bench = make_bench(values(images, labelled, methods=["full", "random", "meddel", "optidel"], protocols=["fine-tune", "probe"]))
+    bench = make_bench(
+        values(
+            images,
+            labelled,
+            methods=["full", "random", "meddel", "optidel"],
+            protocols=["fine-tune", "probe"],
+        )
+    )
     found = forecast(bench, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     counts = {item.what: item.total for item in found.items}
-    assert counts["select (nested methods rank once)"] == 2 * (1 + 1 + 2 + 2)  # full and random rank once, the others for each budget
+    assert counts["select (nested methods rank once)"] == 2 * (
+        1 + 1 + 2 + 2
+    )  # full and random rank once, the others for each budget
     assert counts["pretrain, mae, equal steps"] == 2 * (1 + 3 * 2)
     assert counts["evaluate, labelled, probe"] == 2 * (2 + 3 * 2)
     assert (counts["embed"], counts["warmup"], counts["patches"]) == (1, 1, 1)
     assert not any(item.measured for item in found.items)
     assert found.seconds > 0
-    assert [name for name, _ in found.blocks] == [f"seed {seed}, {budget}" for seed in (0, 1) for budget in ("25 %", "12.5 %")]
+    assert [name for name, _ in found.blocks] == [
+        f"seed {seed}, {budget}" for seed in (0, 1) for budget in ("25 %", "12.5 %")
+    ]
     assert [seconds for _, seconds in found.blocks] == sorted(seconds for _, seconds in found.blocks)
     assert found.blocks[-1][1] == pytest.approx(found.seconds)
     assert not any(done for _, done in found.cells)
 
 
-def test_after_a_part_it_knows_what_is_done_and_what_it_cost(nano: object, make_corpus: object, labelled: Path, tmp_path: Path) -> None:
+def test_after_a_part_it_knows_what_is_done_and_what_it_cost(
+    nano: object, make_corpus: object, labelled: Path, tmp_path: Path
+) -> None:
     images = make_corpus(16)  # type: ignore[operator]
-    run_bench(make_bench(values(images, labelled, methods=["full", "random"], budgets=[0.25], seeds=[0])), tmp_path / "out")
+    run_bench(
+        make_bench(values(images, labelled, methods=["full", "random"], budgets=[0.25], seeds=[0])),
+        tmp_path / "out",
+    )
     bench = make_bench(values(images, labelled, methods=["full", "random"], budgets=[0.25], seeds=[0, 1]))
     found = forecast(bench, tmp_path / "out")
     work = {item.what: item for item in found.items}
@@ -40,7 +58,9 @@ def test_after_a_part_it_knows_what_is_done_and_what_it_cost(nano: object, make_
     assert sum(len(half.cells) for half in halves) == 6
 
 
-def test_key_patches_of_other_options_are_still_to_be_cut(nano: object, make_corpus: object, labelled: Path, tmp_path: Path) -> None:
+def test_key_patches_of_other_options_are_still_to_be_cut(
+    nano: object, make_corpus: object, labelled: Path, tmp_path: Path
+) -> None:
     images = make_corpus(16)  # type: ignore[operator]
     only = {"methods": ["optidel"], "budgets": [0.25], "seeds": [0], "optidel": {"grid": 1}}
     run_bench(make_bench(values(images, labelled, **only)), tmp_path / "out")
@@ -49,7 +69,9 @@ def test_key_patches_of_other_options_are_still_to_be_cut(nano: object, make_cor
         "by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}},
     }
     other = values(images, labelled, **only | {"methods": ["optidel", *variants]}, variants=variants)
-    [patches] = [item for item in forecast(make_bench(other), tmp_path / "out").items if item.what == "patches"]
+    [patches] = [
+        item for item in forecast(make_bench(other), tmp_path / "out").items if item.what == "patches"
+    ]
     assert (patches.total, patches.done) == (2, 1)
 
 
@@ -58,7 +80,10 @@ def test_a_pilot_says_what_can_be_detected(tmp_path: Path, seeds: list[int]) -> 
     fake_bench(tmp_path / "pilot", EFFECTS, seeds=[0, 1, 2])
     bench = make_bench({"images": "IMAGES", "labelled": "DIR", "seeds": seeds})
     [sentence] = forecast(bench, tmp_path / "out", pilot=tmp_path / "pilot").detectable
-    assert f"On 40 test images a true difference is detected with 80 % power: with {len(seeds)} seeds and 2 methods compared to" in sentence
+    assert (
+        f"On 40 test images a true difference is detected with 80 % power: with {len(seeds)} seeds and 2 methods compared to"
+        in sentence
+    )
     written = {path.name for path in (tmp_path / "pilot").iterdir()}
     assert not {"results.parquet", "scores.parquet", "results.json"} & written  # who looks writes nothing
     assert "not known" in forecast(bench, tmp_path / "out").detectable[0]

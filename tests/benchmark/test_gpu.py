@@ -29,13 +29,17 @@ def test_it_stops_in_time_goes_on_and_adds_seeds(
 
     def run(*more: str) -> dict[str, Any]:
         sizes = ["--preset", "tiny", "--batch", "4", "--train", "8", "--evaluate-steps", "2"]
-        monkeypatch.setattr(sys, "argv", ["gpu.py", str(images), str(labelled), "--out", str(tmp_path / "out"), *sizes, *more])
+        monkeypatch.setattr(
+            sys, "argv", ["gpu.py", str(images), str(labelled), "--out", str(tmp_path / "out"), *sizes, *more]
+        )
         gpu.main()
         return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))
 
     done = run("--steps", "2")
     assert (done["ended"], done["cells"], done["failed"]) == ("done", 8, 0)
-    stopped = run("--minutes", "0.02", "--steps", "100000")  # files are read already, so it is a training that is cut short
+    stopped = run(
+        "--minutes", "0.02", "--steps", "100000"
+    )  # files are read already, so it is a training that is cut short
     assert stopped["ended"] == "out of time"
     assert stopped["cells"] < stopped["planned"] == 8
     assert stopped["seconds"] < 60

@@ -16,33 +16,58 @@ def trainings(**changes: Any) -> list[tuple[Any, ...]]:
 
 def test_every_prefix_is_a_fair_answer() -> None:
     found = trainings(methods=["meddel", "random", "full"], budgets=[0.05, 0.01], seeds=[3, 1])
-    one = [("scratch", 0.0, 3), ("full", 1.0, 3), ("random", 0.05, 3), ("meddel", 0.05, 3), ("random", 0.01, 3), ("meddel", 0.01, 3)]
+    one = [
+        ("scratch", 0.0, 3),
+        ("full", 1.0, 3),
+        ("random", 0.05, 3),
+        ("meddel", 0.05, 3),
+        ("random", 0.01, 3),
+        ("meddel", 0.01, 3),
+    ]
     assert found == one + [(method, budget, 1) for method, budget, _ in one]
 
 
 def test_further_grids_come_after_and_repeat_nothing() -> None:
     also = [{"methods": ["random", "meddel"], "budgets": [0.05, 0.2], "seeds": [0]}]
     found = trainings(methods=["full", "random"], budgets=[0.05], seeds=[0, 1], also=also)
-    assert found[:6] == [(m, b, s) for s in (0, 1) for m, b in (("scratch", 0.0), ("full", 1.0), ("random", 0.05))]
+    assert found[:6] == [
+        (m, b, s) for s in (0, 1) for m, b in (("scratch", 0.0), ("full", 1.0), ("random", 0.05))
+    ]
     assert found[6:] == [("meddel", 0.05, 0), ("random", 0.2, 0), ("meddel", 0.2, 0)]
 
 
 def test_axes_multiply() -> None:
     bench = make_bench(
-        GIVEN | {"labelled": ["A", "B"], "objectives": ["mae", "simclr"], "compute": ["steps", "epochs"], "seeds": [0], "methods": ["full"]}
+        GIVEN
+        | {
+            "labelled": ["A", "B"],
+            "objectives": ["mae", "simclr"],
+            "compute": ["steps", "epochs"],
+            "seeds": [0],
+            "methods": ["full"],
+        }
     )
-    assert len(cells(bench)) == len(set(cells(bench))) == 2 * 2 * 2 * 2 * 2  # scratch and full, 2 tasks, objectives, rules, protocols
+    assert (
+        len(cells(bench)) == len(set(cells(bench))) == 2 * 2 * 2 * 2 * 2
+    )  # scratch and full, 2 tasks, objectives, rules, protocols
     assert len({key_of(bench, cell) for cell in cells(bench)}) == 32
 
 
 def test_a_task_may_be_held_out_and_name_its_protocols() -> None:
-    tasks = {"polyps": {"labelled": "A"}, "lungs": {"labelled": "B", "protocols": ["probe"]}, "test": {"labelled": "C", "held_out": True}}
+    tasks = {
+        "polyps": {"labelled": "A"},
+        "lungs": {"labelled": "B", "protocols": ["probe"]},
+        "test": {"labelled": "C", "held_out": True},
+    }
     given = {"images": "IMAGES", "tasks": tasks, "methods": ["full"], "seeds": [0]}
     found = [(cell.method, cell.task, cell.protocol) for cell in cells(make_bench(given))]
     one = [("polyps", "fine-tune"), ("polyps", "probe"), ("lungs", "probe")]
     assert found == [(method, *pair) for method in ("scratch", "full") for pair in one]
     asked = cells(make_bench(given | {"also": [{"tasks": ["test"]}]}))
-    assert [(cell.task, cell.protocol) for cell in asked[6:]] == [("test", "fine-tune"), ("test", "probe")] * 2
+    assert [(cell.task, cell.protocol) for cell in asked[6:]] == [
+        ("test", "fine-tune"),
+        ("test", "probe"),
+    ] * 2
 
 
 def test_the_evidence_compares_on_the_tuning_split_and_holds_the_test_split_out() -> None:
@@ -51,22 +76,45 @@ def test_the_evidence_compares_on_the_tuning_split_and_holds_the_test_split_out(
     bench = load_bench(EXAMPLES / "evidence.toml", {"images": "IMAGES", "labelled": folders})
     planned = cells(bench)
     assert not [cell for cell in planned if cell.task == "polyps-test"]
-    first = list(dict.fromkeys((cell.method, cell.budget) for cell in planned if cell.seed == 0))[: 1 + len(bench.methods)]
-    assert first == [("scratch", 0.0), ("full", 1.0), ("random", 0.05), *((m, 0.05) for m in bench.methods if m not in ("full", "random"))]
+    first = list(dict.fromkeys((cell.method, cell.budget) for cell in planned if cell.seed == 0))[
+        : 1 + len(bench.methods)
+    ]
+    assert first == [
+        ("scratch", 0.0),
+        ("full", 1.0),
+        ("random", 0.05),
+        *((m, 0.05) for m in bench.methods if m not in ("full", "random")),
+    ]
     assert {"optidel", "meddel"} <= set(bench.methods)
     assert len({*bench.methods} - {"full", "random"}) >= 8
     assert set(bench.seeds) == {cell.seed for cell in planned if cell.budget == 0.05}
     assert {0.01, 0.05, 0.1, 0.25} <= {cell.budget for cell in planned}
     assert {cell.protocol for cell in planned if cell.task in ("nuclei", "lungs")} == {"probe"}
-    once = load_bench(EXAMPLES / "evidence.toml", {"images": "IMAGES", "labelled": folders, "also": [{"tasks": ["polyps-test"]}]})
-    assert len([cell for cell in cells(once) if cell.task == "polyps-test"]) == 2 * len(bench.seeds) * (1 + len(bench.methods))
+    once = load_bench(
+        EXAMPLES / "evidence.toml",
+        {"images": "IMAGES", "labelled": folders, "also": [{"tasks": ["polyps-test"]}]},
+    )
+    assert len([cell for cell in cells(once) if cell.task == "polyps-test"]) == 2 * len(bench.seeds) * (
+        1 + len(bench.methods)
+    )
 
 
 def test_a_cell_is_a_recipe() -> None:
     variant = {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}}}
     bench = make_bench(
-        {"images": "IMAGES", "methods": ["by-pvi"], "budgets": [0.1], "seeds": [7], "variants": variant, "optidel": {"grid": 9}}
-        | {"tasks": {"few": {"labelled": "DIR", "train": 50}}, "evaluate": {"test": 30}, "pretrain": {"steps": 10}}
+        {
+            "images": "IMAGES",
+            "methods": ["by-pvi"],
+            "budgets": [0.1],
+            "seeds": [7],
+            "variants": variant,
+            "optidel": {"grid": 9},
+        }
+        | {
+            "tasks": {"few": {"labelled": "DIR", "train": 50}},
+            "evaluate": {"test": 30},
+            "pretrain": {"steps": 10},
+        }
     )
     cell = next(cell for cell in cells(bench) if cell.method == "by-pvi" and cell.protocol == "probe")
     recipe = recipe_of(bench, cell, "OUT")
@@ -96,8 +144,14 @@ def test_the_key_of_a_cell_knows_options_but_no_paths() -> None:
         ({"budgets": [5]}, r"budget must be in \(0, 1\], got 5"),
         ({"objectives": ["simclear"]}, "objectives.0"),
         ({"pretrain": {"stepps": 3}}, "unknown key 'pretrain.stepps'; did you mean 'steps'"),
-        ({"tasks": {"few": {"labelled": "DIR", "trian": 3}}}, "unknown key 'evaluate.trian'; did you mean 'train'"),
-        ({"tasks": {"few": {"labelled": "DIR", "protocols": ["prob"]}}}, "unknown protocol 'prob'; did you mean 'probe'"),
+        (
+            {"tasks": {"few": {"labelled": "DIR", "trian": 3}}},
+            "unknown key 'evaluate.trian'; did you mean 'train'",
+        ),
+        (
+            {"tasks": {"few": {"labelled": "DIR", "protocols": ["prob"]}}},
+            "unknown protocol 'prob'; did you mean 'probe'",
+        ),
         ({"tasks": {"few": {"labelled": "DIR", "held_out": "yes"}}}, "held_out is true or false, got 'yes'"),
         ({"also": [{"seed": [1]}]}, "unknown key 'also.0.seed'; did you mean 'seeds'"),
         ({"also": [{"tasks": ["DIRR"]}]}, "unknown task 'DIRR'; did you mean 'DIR'"),
@@ -106,7 +160,14 @@ def test_the_key_of_a_cell_knows_options_but_no_paths() -> None:
         ({"images": ""}, "images is missing"),
         ({"labelled": ""}, "a labelled set is missing"),
         ({"labelled": None, "tasks": {"few": {"labelled": "DIR", "held_out": True}}}, "nothing to run"),
-        ({"labelled": None, "protocols": ["fine-tune"], "tasks": {"few": {"labelled": "DIR", "protocols": ["probe"]}}}, "nothing to run"),
+        (
+            {
+                "labelled": None,
+                "protocols": ["fine-tune"],
+                "tasks": {"few": {"labelled": "DIR", "protocols": ["probe"]}},
+            },
+            "nothing to run",
+        ),
     ],
 )
 def test_refusals_name_the_remedy(changes: dict[str, Any], message: str) -> None:

@@ -40,7 +40,16 @@ def test_the_report_says_what_is_true_and_holds_everything(tmp_path: Path) -> No
     assert latex.count(r"\\") == 1 + 2 + 4 * 4
     assert latex.count("{") == latex.count("}")
     pictures = {path.name for path in (page.parent / "figures").iterdir()}
-    names = ("miou", "normdel", "pareto-images", "pareto-seconds", "difference-random", "difference-full", "difference-rivals", "ranks-5")
+    names = (
+        "miou",
+        "normdel",
+        "pareto-images",
+        "pareto-seconds",
+        "difference-random",
+        "difference-full",
+        "difference-rivals",
+        "ranks-5",
+    )
     assert {f"polyps-probe-mae-steps-{name}.svg" for name in names} <= pictures
     compared = pl.read_parquet(page.parent / "compared.parquet")
     assert {"task", "method", "reference", "p_holm", "joint_low"} <= set(compared.columns)
@@ -50,7 +59,10 @@ def test_break_even_is_what_selecting_costs_over_what_training_on_less_saves(tmp
     fake_bench(tmp_path / "out", budgets=[0.05, 0.5])
     tables = open_bench(tmp_path / "out")
     [setting] = settings(tables)
-    found = {(row["method"], row["budget"]): row["break_even"] for row in method_rows(tables, setting).iter_rows(named=True)}
+    found = {
+        (row["method"], row["budget"]): row["break_even"]
+        for row in method_rows(tables, setting).iter_rows(named=True)
+    }
     # 10 s of selecting each, 100 s of training on all.
     assert found["meddel", 0.05] == pytest.approx(10 / 95)
     assert found["meddel", 0.5] == pytest.approx(10 / 50)
@@ -63,10 +75,18 @@ def test_differences_are_paired_and_rivals_are_the_others(tmp_path: Path) -> Non
     [setting] = settings(open_bench(tmp_path / "out"))
     rows = comparison_rows(bench, setting).filter(pl.col("budget") == 0.05)
     found = {(row["method"], row["reference"]): row["difference"] for row in rows.iter_rows(named=True)}
-    mean = {method: setting.matrix((method, 0.05)).mean() for method in EFFECTS if method not in ("scratch", "full")}
+    mean = {
+        method: setting.matrix((method, 0.05)).mean()
+        for method in EFFECTS
+        if method not in ("scratch", "full")
+    }
     assert found["meddel", "random"] == pytest.approx(mean["meddel"] - mean["random"], abs=1e-6)
-    assert found["meddel", "rivals"] == pytest.approx(mean["meddel"] - (mean["k-center"] + mean["moderate"]) / 2, abs=1e-6)
-    assert found["random", "full"] == pytest.approx(mean["random"] - setting.matrix(("full", 1.0)).mean(), abs=1e-6)
+    assert found["meddel", "rivals"] == pytest.approx(
+        mean["meddel"] - (mean["k-center"] + mean["moderate"]) / 2, abs=1e-6
+    )
+    assert found["random", "full"] == pytest.approx(
+        mean["random"] - setting.matrix(("full", 1.0)).mean(), abs=1e-6
+    )
     assert ("random", "random") not in found
     assert (rows["p_holm"] >= rows["p"]).all()
     assert (rows["joint_low"] <= rows["difference_low"]).all()
@@ -79,10 +99,15 @@ def test_optidel_and_its_variants_are_set_against_the_mean_of_the_others(tmp_pat
     [setting] = settings(open_bench(tmp_path / "out"))
     write_bench_report(tmp_path / "out")
     [sentence] = re.findall(
-        r"At 5 %, against the mean of the other selection methods: (.*)\.", (tmp_path / "out" / "report" / "tables.md").read_text()
+        r"At 5 %, against the mean of the other selection methods: (.*)\.",
+        (tmp_path / "out" / "report" / "tables.md").read_text(),
     )
     found = dict(re.findall(r"(\S+) ([+−]0\.\d+) \(", sentence))
-    mean = {method: setting.matrix((method, 0.05)).mean() for method in effects if method not in ("scratch", "full")}
+    mean = {
+        method: setting.matrix((method, 0.05)).mean()
+        for method in effects
+        if method not in ("scratch", "full")
+    }
     others = np.mean([mean[method] for method in ("k-center", "moderate", "meddel")])
     assert {name: float(value) for name, value in found.items()} == pytest.approx(
         {name: mean[name] - others for name in ("optidel", "by-pvi")}, abs=6e-4
@@ -90,7 +115,10 @@ def test_optidel_and_its_variants_are_set_against_the_mean_of_the_others(tmp_pat
     rows = comparison_rows(bench, setting).filter(pl.col("reference") == "base")
     assert rows["method"].to_list() == ["by-pvi"]
     assert rows["difference"][0] == pytest.approx(mean["by-pvi"] - mean["optidel"], abs=1e-6)
-    assert "At 5 %, against the method that it varies: by-pvi −0.0" in (tmp_path / "out" / "report" / "tables.md").read_text()
+    assert (
+        "At 5 %, against the method that it varies: by-pvi −0.0"
+        in (tmp_path / "out" / "report" / "tables.md").read_text()
+    )
 
 
 def test_where_full_does_not_help_nothing_is_ranked(tmp_path: Path) -> None:
@@ -100,7 +128,10 @@ def test_where_full_does_not_help_nothing_is_ranked(tmp_path: Path) -> None:
     assert found is not None
     assert found.low <= 0
     assert "**This setting cannot rank methods**" in gate_sentence(setting)
-    assert "<strong>This setting cannot rank methods</strong>" in write_bench_report(tmp_path / "out").read_text()
+    assert (
+        "<strong>This setting cannot rank methods</strong>"
+        in write_bench_report(tmp_path / "out").read_text()
+    )
     told = r"with 3 seeds and 3 methods compared to random \(at 5 %, 10 %, 25 %, 50 %\), of \d+\.\d mIoU points \(pilot"
     assert re.search(told, detectable_sentence(bench, setting))
 
@@ -109,13 +140,22 @@ def test_what_can_be_detected_is_that_of_the_cells_that_are_planned(tmp_path: Pa
     variants = {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}}}
     also = [{"methods": ["random", "k-center", "by-pvi"], "budgets": [0.05], "seeds": [0, 1]}]
     bench = fake_bench(
-        tmp_path / "out", EFFECTS | {"by-pvi": 0.0}, methods=[*EFFECTS][1:], variants=variants, also=also, budgets=[0.05, 0.1]
+        tmp_path / "out",
+        EFFECTS | {"by-pvi": 0.0},
+        methods=[*EFFECTS][1:],
+        variants=variants,
+        also=also,
+        budgets=[0.05, 0.1],
     )
     [setting] = settings(open_bench(tmp_path / "out"))
     sentence = detectable_sentence(bench, setting)
-    found = re.findall(r"with (\d) seeds and (\d) methods compared to random \(at (\S+ %)\), of (\d+\.\d)", sentence)
+    found = re.findall(
+        r"with (\d) seeds and (\d) methods compared to random \(at (\S+ %)\), of (\d+\.\d)", sentence
+    )
     assert [plan[:3] for plan in found] == [("3", "4", "5 %"), ("3", "3", "10 %"), ("2", "4", "5 %")]
-    assert float(found[2][3]) > float(found[0][3]) > float(found[1][3])  # fewer seeds and more methods see less
+    assert (
+        float(found[2][3]) > float(found[0][3]) > float(found[1][3])
+    )  # fewer seeds and more methods see less
 
 
 def test_cells_tested_on_other_images_are_not_compared(tmp_path: Path) -> None:
@@ -131,7 +171,10 @@ def test_one_seed_says_how_little_it_knows(tmp_path: Path) -> None:
     bench = fake_bench(tmp_path / "out", seeds=[0])
     [setting] = settings(open_bench(tmp_path / "out"))
     assert "No pilot yet" in detectable_sentence(bench, setting)
-    assert "One seed so far: intervals and p-values are over test images only" in write_bench_report(tmp_path / "out").read_text()
+    assert (
+        "One seed so far: intervals and p-values are over test images only"
+        in write_bench_report(tmp_path / "out").read_text()
+    )
 
 
 def test_missing_seeds_are_left_out_of_pairs(tmp_path: Path) -> None:
@@ -139,14 +182,23 @@ def test_missing_seeds_are_left_out_of_pairs(tmp_path: Path) -> None:
     for path in (tmp_path / "out" / "cells").glob("seed2-meddel-0.05-*"):
         path.unlink()
     [setting] = settings(open_bench(tmp_path / "out"))
-    rows = comparison_rows(bench, setting).filter((pl.col("budget") == 0.05) & (pl.col("reference") == "random"))
-    assert dict(rows.select("method", "seeds").iter_rows()) == {"k-center": 3, "moderate": 3, "meddel": 2}
-    rivals = comparison_rows(bench, setting).filter((pl.col("budget") == 0.05) & (pl.col("reference") == "rivals"))
-    assert dict(rivals.select("method", "seeds").iter_rows())["k-center"] == 2  # the seeds that all rivals have
-    own, others = (
-        np.mean([setting.iou[m, 0.05][s].mean() for m in some for s in (0, 1)]) for some in (["k-center"], ["moderate", "meddel"])
+    rows = comparison_rows(bench, setting).filter(
+        (pl.col("budget") == 0.05) & (pl.col("reference") == "random")
     )
-    assert rivals.filter(pl.col("method") == "k-center")["difference"][0] == pytest.approx(own - others, abs=1e-6)
+    assert dict(rows.select("method", "seeds").iter_rows()) == {"k-center": 3, "moderate": 3, "meddel": 2}
+    rivals = comparison_rows(bench, setting).filter(
+        (pl.col("budget") == 0.05) & (pl.col("reference") == "rivals")
+    )
+    assert (
+        dict(rivals.select("method", "seeds").iter_rows())["k-center"] == 2
+    )  # the seeds that all rivals have
+    own, others = (
+        np.mean([setting.iou[m, 0.05][s].mean() for m in some for s in (0, 1)])
+        for some in (["k-center"], ["moderate", "meddel"])
+    )
+    assert rivals.filter(pl.col("method") == "k-center")["difference"][0] == pytest.approx(
+        own - others, abs=1e-6
+    )
     assert rank_rows(setting, 0.05)["seed"].unique().sort().to_list() == [0, 1]
 
 
@@ -154,7 +206,11 @@ def test_concordance_is_one_for_equal_orders_and_small_for_chance() -> None:
     rng = np.random.default_rng(0)
 
     def table(orders: list[np.ndarray]) -> pl.DataFrame:
-        rows = [{"method": str(m), "seed": s, "rank": float(rank)} for s, order in enumerate(orders) for m, rank in enumerate(order)]
+        rows = [
+            {"method": str(m), "seed": s, "rank": float(rank)}
+            for s, order in enumerate(orders)
+            for m, rank in enumerate(order)
+        ]
         return pl.DataFrame(rows)
 
     assert concordance(table([np.arange(1, 6)] * 4)) == pytest.approx(1)
@@ -167,7 +223,9 @@ def test_pareto_front_equals_its_definition() -> None:
     rng = np.random.default_rng(1)
     points = [(float(x), float(y)) for x, y in rng.integers(0, 12, size=(40, 2))]
     better = [[q for q in points if q != p and q[0] <= p[0] and q[1] >= p[1]] for p in points]
-    assert pareto_front(points) == sorted({p for p, dominating in zip(points, better, strict=True) if not dominating})
+    assert pareto_front(points) == sorted(
+        {p for p, dominating in zip(points, better, strict=True) if not dominating}
+    )
 
 
 def test_folders_without_a_bench_are_refused(tmp_path: Path) -> None:

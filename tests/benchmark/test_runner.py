@@ -1,4 +1,6 @@
-"""The whole bench on generated images: what is shared, resumed, sharded, merged, stopped, and what a failure does."""
+"""The whole bench on generated images: what is shared, resumed, sharded, merged, stopped, and what a failure
+does.
+"""
 
 import json
 import os
@@ -37,7 +39,9 @@ def table(out: Path) -> pl.DataFrame:
     return pl.read_parquet(out / "results.parquet").drop(SECONDS)
 
 
-def test_every_cell_has_a_row_and_shares_what_it_can(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_every_cell_has_a_row_and_shares_what_it_can(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     changes: dict[str, Any] = {
         "methods": ["full", "random", "optidel"],
         "objectives": ["mae", "simclr"],
@@ -47,7 +51,13 @@ def test_every_cell_has_a_row_and_shares_what_it_can(nano: object, make_corpus: 
         "tasks": {"few": {"labelled": str(labelled), "train": 4}, "many": {"labelled": str(labelled)}},
         "pretrain": {"steps": 8, "batch": 4},
     }
-    bench = make_bench({name: value for name, value in values(make_corpus(16), labelled, **changes).items() if name != "labelled"})
+    bench = make_bench(
+        {
+            name: value
+            for name, value in values(make_corpus(16), labelled, **changes).items()
+            if name != "labelled"
+        }
+    )
     outcome = run_bench(bench, tmp_path / "out")
     assert (outcome.done, outcome.cells, outcome.failed) == (48, 48, ())
     results = pl.read_parquet(tmp_path / "out" / "results.parquet")
@@ -56,8 +66,12 @@ def test_every_cell_has_a_row_and_shares_what_it_can(nano: object, make_corpus: 
         "seconds_select",
     ]  # fmt: skip
     assert results.select("method", "budget", "objective", "compute", "task").is_unique().all()
-    made = {step: len(list((tmp_path / "out").glob(f"{step}-*"))) for step in ("index", "warmup", "embed", "patches", "task", "pretrain")}
-    # Full trains as long under either rule: 2 methods x 2 budgets x 2 objectives x 2 rules + full x 2 objectives.
+    made = {
+        step: len(list((tmp_path / "out").glob(f"{step}-*")))
+        for step in ("index", "warmup", "embed", "patches", "task", "pretrain")
+    }
+    # Full trains as long under either rule: 2 methods x 2 budgets x 2 objectives x 2 rules + full x 2
+    # objectives.
     assert made == {"index": 1, "warmup": 1, "embed": 1, "patches": 1, "task": 2, "pretrain": 18}
     ranked = [artifact.json("summary.json") for artifact in Store(tmp_path / "out").artifacts("select")]
     assert sorted((item["method"], item["budget"]) for item in ranked) == [
@@ -69,7 +83,9 @@ def test_every_cell_has_a_row_and_shares_what_it_can(nano: object, make_corpus: 
 
 
 def test_a_cell_is_a_run(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
-    """A smaller budget cut from a larger one's ranking gives the encoder and the score of ``optidel run`` with that budget."""
+    """A smaller budget cut from a larger one's ranking gives the encoder and the score of ``optidel run``
+    with that budget.
+    """
     images = make_corpus(16)
     given = values(images, labelled, seeds=[1])
     run_bench(make_bench(given), tmp_path / "bench")
@@ -96,8 +112,15 @@ def test_what_a_held_out_test_split_shows_leaves_the_corpus_before_it_is_asked_f
             for number in numbers:
                 shutil.copy(labelled / kind / f"{number:02d}.png", other / side / kind)
     shutil.copy(labelled / "images" / "08.png", images / "leak.png")
-    tasks = {"tuning": {"labelled": str(labelled), "test": 4, "train": 4}, "test": {"labelled": str(other), "held_out": True}}
-    given = {name: value for name, value in values(images, labelled, seeds=[0], budgets=[0.25], leaks="drop").items() if name != "labelled"}
+    tasks = {
+        "tuning": {"labelled": str(labelled), "test": 4, "train": 4},
+        "test": {"labelled": str(other), "held_out": True},
+    }
+    given = {
+        name: value
+        for name, value in values(images, labelled, seeds=[0], budgets=[0.25], leaks="drop").items()
+        if name != "labelled"
+    }
     run_bench(make_bench(given | {"tasks": tasks}), tmp_path / "out")
     assert set(table(tmp_path / "out")["task"]) == {"tuning"}
     trained = {path.name for path in (tmp_path / "out").glob("pretrain-*")}
@@ -105,15 +128,21 @@ def test_what_a_held_out_test_split_shows_leaves_the_corpus_before_it_is_asked_f
     results = table(tmp_path / "out")
     assert results.group_by("task").len().sort("task").rows() == [("test", 4), ("tuning", 4)]
     assert results.filter(pl.col("method") == "full")["n_images"].to_list() == [16, 16]
-    assert {path.name for path in (tmp_path / "out").glob("pretrain-*")} == trained  # asked at the end, it costs evaluations only
+    assert {
+        path.name for path in (tmp_path / "out").glob("pretrain-*")
+    } == trained  # asked at the end, it costs evaluations only
 
 
-def test_killed_it_resumes_to_the_same_table(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_killed_it_resumes_to_the_same_table(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     images = make_corpus(16)
     run_bench(make_bench(values(images, labelled)), tmp_path / "whole")
-    script = Path(__file__).parent / "nano_bench.py"
+    script = Path(__file__).parents[1] / "support" / "nano_bench.py"
     command = [sys.executable, str(script), str(images), str(labelled), str(tmp_path / "killed"), "10"]
-    killed = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    killed = subprocess.run(
+        command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     before = len(list((tmp_path / "killed" / "cells").glob("*.json")))
     run_bench(make_bench(values(images, labelled)), tmp_path / "killed")
@@ -122,7 +151,9 @@ def test_killed_it_resumes_to_the_same_table(nano: object, make_corpus: Make, la
     assert table(tmp_path / "killed").equals(table(tmp_path / "whole"))
     kept = pl.read_parquet(tmp_path / "killed" / "results.parquet")
     run_bench(make_bench(values(images, labelled)), tmp_path / "killed")
-    assert pl.read_parquet(tmp_path / "killed" / "results.parquet").equals(kept)  # even the seconds: nothing was done again
+    assert pl.read_parquet(tmp_path / "killed" / "results.parquet").equals(
+        kept
+    )  # even the seconds: nothing was done again
 
 
 def test_cells_of_an_earlier_state_of_the_code_are_made_anew(
@@ -147,12 +178,19 @@ def test_cells_of_an_earlier_state_of_the_code_are_made_anew(
     run_bench(bench, tmp_path / "out")
     run_bench(bench, tmp_path / "fresh")
     assert table(tmp_path / "out").equals(table(tmp_path / "fresh"))
-    assert len(folders(tmp_path / "out", "pretrain") - before) == 1  # k-center's: full and random look at no vector
+    assert (
+        len(folders(tmp_path / "out", "pretrain") - before) == 1
+    )  # k-center's: full and random look at no vector
     assert folders(tmp_path / "fresh", "pretrain") <= folders(tmp_path / "out", "pretrain")
 
 
 def test_a_number_that_cannot_be_checked_is_kept(
-    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    nano: object,
+    make_corpus: Make,
+    labelled: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     few = {"seeds": [0], "budgets": [0.25], "methods": ["random", "optidel"], "optidel": {"grid": 1}}
     bench = make_bench(values(make_corpus(16), labelled, **few))
@@ -166,28 +204,41 @@ def test_a_number_that_cannot_be_checked_is_kept(
     outcome = run_bench(bench, tmp_path / "out")
     assert (outcome.done, outcome.failed) == (3, ())
     assert pl.read_parquet(tmp_path / "out" / "results.parquet").equals(before)
-    assert "the weights are on another machine; its earlier number is kept" in " ".join(capfd.readouterr().err.split())
+    assert "the weights are on another machine; its earlier number is kept" in " ".join(
+        capfd.readouterr().err.split()
+    )
 
 
-def test_records_of_other_versions_are_read(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_records_of_other_versions_are_read(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     bench = make_bench(values(make_corpus(16), labelled, seeds=[0], budgets=[0.25], methods=["random"]))
     run_bench(bench, tmp_path / "out")
     for path in (tmp_path / "out" / "cells").iterdir():
-        path.write_text(json.dumps(json.loads(path.read_text()) | {"contents": {"index": "0123456789abcdef"}}))
+        path.write_text(
+            json.dumps(json.loads(path.read_text()) | {"contents": {"index": "0123456789abcdef"}})
+        )
     assert run_bench(bench, tmp_path / "out").done == len(open_bench(tmp_path / "out").results) == 2
 
 
-def test_a_budget_beyond_the_sound_frames_stops_no_smaller_one(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_a_budget_beyond_the_sound_frames_stops_no_smaller_one(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     folder = make_corpus(16)
     for number in range(4):
         Image.new("RGB", (64, 64)).save(folder / f"blank-{number}.png")
     methods = ["random", "k-center"]
-    outcome = run_bench(make_bench(values(folder, labelled, seeds=[0], budgets=[0.25, 0.9], methods=methods)), tmp_path / "out")
+    outcome = run_bench(
+        make_bench(values(folder, labelled, seeds=[0], budgets=[0.25, 0.9], methods=methods)),
+        tmp_path / "out",
+    )
     assert [(item.cell.method, item.cell.budget) for item in outcome.failed] == [("k-center", 0.9)]
     assert outcome.done == 4
 
 
-def test_deleted_encoders_of_finished_cells_are_not_missed(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_deleted_encoders_of_finished_cells_are_not_missed(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     bench = make_bench(values(make_corpus(16), labelled, seeds=[0], methods=["random", "optidel"]))
     run_bench(bench, tmp_path / "out")
     for step in ("pretrain", "compose"):
@@ -197,7 +248,9 @@ def test_deleted_encoders_of_finished_cells_are_not_missed(nano: object, make_co
     assert not list((tmp_path / "out").glob("pretrain-*"))
 
 
-def test_shards_merged_by_copying_equal_the_single_run(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_shards_merged_by_copying_equal_the_single_run(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     images = make_corpus(16)
     bench = make_bench(values(images, labelled))
     run_bench(bench, tmp_path / "whole")
@@ -246,7 +299,13 @@ def test_a_failed_cell_is_recorded_and_the_others_run(
 
 
 def test_a_decided_comparison_needs_no_further_seed() -> None:
-    given = {"images": "IMAGES", "labelled": "DIR", "methods": ["full", "random", "k-center"], "budgets": [0.25], "protocols": ["probe"]}
+    given = {
+        "images": "IMAGES",
+        "labelled": "DIR",
+        "methods": ["full", "random", "k-center"],
+        "budgets": [0.25],
+        "protocols": ["probe"],
+    }
     planned = cells(make_bench({**given, "seeds": [0, 1, 2, 3], "stop": {"seeds": 2}}))
     noise = np.random.default_rng(0).normal(0, 0.01, (4, 2, 30))
 
@@ -255,7 +314,9 @@ def test_a_decided_comparison_needs_no_further_seed() -> None:
 
     def left_out(**changes: Any) -> dict[tuple[str, int], str]:
         bench = make_bench({**given, "seeds": [0, 1, 2, 3], **changes})
-        return {(cell.method, cell.seed): reason for cell in planned if (reason := decided(bench, cell, scores))}
+        return {
+            (cell.method, cell.seed): reason for cell in planned if (reason := decided(bench, cell, scores))
+        }
 
     assert left_out() == {}
     found = left_out(stop={"seeds": 2})
@@ -268,7 +329,11 @@ def test_a_decided_comparison_needs_no_further_seed() -> None:
 def test_a_left_out_cell_is_recorded(
     nano: object, make_corpus: Make, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "decided", lambda bench, cell, scores: "enough" if (cell.method, cell.seed) == ("k-center", 1) else "")
+    monkeypatch.setattr(
+        runner,
+        "decided",
+        lambda bench, cell, scores: "enough" if (cell.method, cell.seed) == ("k-center", 1) else "",
+    )
     bench = make_bench(values(make_corpus(16), labelled, budgets=[0.25], stop={"seeds": 2}))
     outcome = run_bench(bench, tmp_path / "out")
     assert (outcome.done, outcome.stopped, outcome.failed) == (7, 1, ())

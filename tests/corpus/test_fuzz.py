@@ -1,7 +1,9 @@
-"""Mutants of valid files of every format: none hangs, crashes or goes unexplained, and none is silent garbage where a checksum can tell.
+"""Mutants of valid files of every format: none hangs, crashes or goes unexplained, and none is silent garbage
+where a checksum can tell.
 
-JPEG, BMP, WebP, GIF, TIFF, raw DICOM, NIfTI, ``.npy`` and most video carry no checksum: a changed value in them is a changed pixel, and no
-reader can know. For these it is asserted that what decodes has a sound shape and finite values in [0, 1].
+JPEG, BMP, WebP, GIF, TIFF, raw DICOM, NIfTI, ``.npy`` and most video carry no checksum: a changed value in
+them is a changed pixel, and no reader can know. For these it is asserted that what decodes has a sound shape
+and finite values in [0, 1].
 """
 
 import io
@@ -13,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpus.readers.samples import encoded, samples
+from samples import encoded, samples
 
 import optidel
-from optidel.corpus.readers import MAX_PIXELS, READERS
-from optidel.corpus.workers import DIED, LATE
+from optidel.corpus.sandbox.workers import DIED, LATE
+from optidel.readers import MAX_PIXELS, READERS
 
 MUTANTS = 300
 SPECIAL = (0, 1, 0x7F, 0x80, 0xFF)
@@ -44,7 +46,9 @@ def archives() -> dict[str, list[bytes]]:
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
         made[ending] = [out.getvalue()]
-    table = pa.table({"image": [{"bytes": data, "path": name} for name, data in pictures.items()], "label": [0, 1]})
+    table = pa.table(
+        {"image": [{"bytes": data, "path": name} for name, data in pictures.items()], "label": [0, 1]}
+    )
     made[".parquet"] = [encoded(lambda out: pq.write_table(table, out, write_page_checksum=True))]
     made[".arrow"] = [encoded(lambda out: write_stream(table, out))]
     return made
@@ -56,7 +60,9 @@ def write_stream(table: pa.Table, out: io.BytesIO) -> None:
 
 
 def mutate(data: bytes, rng: np.random.Generator) -> bytes:
-    """One of: bits flipped, bytes replaced, a number in the head made extreme, a piece cut, doubled, zeroed or put in, the end cut off."""
+    """One of: bits flipped, bytes replaced, a number in the head made extreme, a piece cut, doubled, zeroed
+    or put in, the end cut off.
+    """
     body = bytearray(data)
     size = len(body)
     head = min(size, 400)
@@ -94,7 +100,9 @@ def test_mutants_are_flagged_or_sound(ending: str, tmp_path: Path) -> None:
     assert not whole.rejected
     truth: dict[str, dict[str, str]] = {}
     for frame in whole.frames:
-        truth.setdefault(frame.source.removesuffix(ending).removeprefix("original-"), {})[frame.locator] = frame.sha256
+        truth.setdefault(frame.source.removesuffix(ending).removeprefix("original-"), {})[frame.locator] = (
+            frame.sha256
+        )
     for number in range(MUTANTS):
         kind = number % len(originals)
         mutant = originals[kind]
@@ -106,7 +114,9 @@ def test_mutants_are_flagged_or_sound(ending: str, tmp_path: Path) -> None:
     assert again == [(frame.id, frame.sha256) for frame in whole.frames]
     told = {item.source.partition("#")[0] for item in corpus.rejected}
     found = {frame.source for frame in corpus.frames}
-    assert told | found == {path.name for path in tmp_path.iterdir()}, "every file is a frame, or it is quarantined"
+    assert told | found == {path.name for path in tmp_path.iterdir()}, (
+        "every file is a frame, or it is quarantined"
+    )
     for item in corpus.rejected:
         assert item.reason
         assert not item.reason.startswith((LATE, DIED)), (item.source, item.reason)

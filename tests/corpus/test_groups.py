@@ -1,4 +1,6 @@
-"""Groups come from the path, a manifest or hashed tags; nothing else of a DICOM file leaves the decoding process."""
+"""Groups come from the path, a manifest or hashed tags; nothing else of a DICOM file leaves the decoding
+process.
+"""
 
 import stat
 import sys
@@ -29,7 +31,16 @@ def save(path: Path, seed: int = 0) -> None:
 
 
 def frame(**known: str | None) -> Frame:
-    nothing = {"locator": "", "height": 8, "width": 8, "channels": 1, "modality": None, "sha256": "", "flaw": "", "group": None}
+    nothing = {
+        "locator": "",
+        "height": 8,
+        "width": 8,
+        "channels": 1,
+        "modality": None,
+        "sha256": "",
+        "flaw": "",
+        "group": None,
+    }
     return Frame(**(nothing | {"id": "P1/v2/a.png", "source": "P1/v2/a.png"} | known))  # type: ignore[arg-type]
 
 
@@ -50,7 +61,12 @@ def test_the_first_known_kind_is_the_group() -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "part"),
-    [("(", "no regular expression"), ("a+", "names no group"), ("(?P<patent>a)", "did you mean 'patient'"), ("(?P<x>a)", "unknown group")],
+    [
+        ("(", "no regular expression"),
+        ("a+", "names no group"),
+        ("(?P<patent>a)", "did you mean 'patient'"),
+        ("(?P<x>a)", "unknown group"),
+    ],
 )
 def test_patterns_are_checked(make_corpus: Callable[..., Path], pattern: str, part: str) -> None:
     with pytest.raises(RecipeError, match=part):
@@ -107,11 +123,14 @@ def test_manifest_of_members(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
         for name in "xyz":
             archive.write(tmp_path / "a.png", f"{name}.png")
-    pl.DataFrame({"path": ["all.zip#x.png", "all.zip#z.png", "all.zip#gone.png"], "video": ["1", "2", "3"]}).write_csv(
-        tmp_path / "list.csv"
-    )
+    pl.DataFrame(
+        {"path": ["all.zip#x.png", "all.zip#z.png", "all.zip#gone.png"], "video": ["1", "2", "3"]}
+    ).write_csv(tmp_path / "list.csv")
     corpus = optidel.index(tmp_path, manifest=str(tmp_path / "list.csv"))
-    assert [(frame.id, frame.group) for frame in corpus.frames] == [("all.zip#x.png", "video:1"), ("all.zip#z.png", "video:2")]
+    assert [(frame.id, frame.group) for frame in corpus.frames] == [
+        ("all.zip#x.png", "video:1"),
+        ("all.zip#z.png", "video:2"),
+    ]
     assert [item.source for item in corpus.rejected] == ["all.zip#gone.png"]
 
 
@@ -144,31 +163,57 @@ def test_the_key_is_kept_and_closed(tmp_path: Path) -> None:
 
 MARKER = "MARKERZQX"
 TEXT = {"AE", "AS", "CS", "DA", "DS", "DT", "IS", "LO", "LT", "PN", "SH", "ST", "TM", "UC", "UI", "UR", "UT"}
-NEEDED = {"SpecificCharacterSet", "NumberOfFrames", "WindowCenter", "WindowWidth", "RescaleSlope", "RescaleIntercept", "PixelAspectRatio"}
+NEEDED = {
+    "SpecificCharacterSet",
+    "NumberOfFrames",
+    "WindowCenter",
+    "WindowWidth",
+    "RescaleSlope",
+    "RescaleIntercept",
+    "PixelAspectRatio",
+}
 """What the reader acts on; these are spoilt one at a time."""
 
 
 def element(tag: int, vr: str, value: bytes) -> bytes:
-    """One data element, explicit VR, little endian; written here because pydicom refuses to write such values."""
+    """One data element, explicit VR, little endian; written here because pydicom refuses to write such
+    values.
+    """
     value += b" " * (len(value) % 2)
     length = bytes(2) + len(value).to_bytes(4, "little") if vr in LONG else len(value).to_bytes(2, "little")
-    return (tag >> 16).to_bytes(2, "little") + (tag & 0xFFFF).to_bytes(2, "little") + vr.encode() + length + value
+    return (
+        (tag >> 16).to_bytes(2, "little")
+        + (tag & 0xFFFF).to_bytes(2, "little")
+        + vr.encode()
+        + length
+        + value
+    )
 
 
 LONG = ("OB", "OW", "SQ", "UC", "UN", "UR", "UT")
 
 
 def planted(**said: str) -> bytes:
-    """A readable file in which every string attribute that the standard knows is a marker, in sequences and private tags too.
+    """A readable file in which every string attribute that the standard knows is a marker, in sequences and
+    private tags too.
 
     Args:
         said: attributes that say something else.
     """
     from pydicom.datadict import DicomDictionary, tag_for_keyword
 
-    values: dict[int, tuple[str, bytes]] = {0x00290010: ("LO", f"{MARKER} CREATOR".encode()), 0x00291001: ("LO", MARKER.encode())}
+    values: dict[int, tuple[str, bytes]] = {
+        0x00290010: ("LO", f"{MARKER} CREATOR".encode()),
+        0x00291001: ("LO", MARKER.encode()),
+    }
     for tag, (vr, _, _, _, keyword) in DicomDictionary.items():
-        if vr in TEXT and keyword and keyword not in NEEDED and 2 < tag >> 16 != 4 and not 0x5000 <= tag >> 16 < 0x7FE0:
+        if (
+            vr in TEXT
+            and keyword
+            and keyword not in NEEDED
+            and 2 < tag >> 16 != 4
+            and not 0x5000 <= tag >> 16 < 0x7FE0
+        ):
             values[tag] = (vr, MARKER.encode())
     nested = b"".join(element(tag, *value) for tag, value in sorted(values.items()) if tag >> 16 > 4)
     item = b"\xfe\xff\x00\xe0" + len(nested).to_bytes(4, "little") + nested
@@ -207,7 +252,14 @@ def test_nothing_of_a_dicom_file_leaks(tmp_path: Path, capfd: pytest.CaptureFixt
     assert whole.count(MARKER.encode()) > 1000
     (folder / "good.dcm").write_bytes(whole)
     (folder / "noending").write_bytes(whole)
-    for keyword in ("Modality", "SOPClassUID", "PhotometricInterpretation", "NumberOfFrames", "RescaleSlope", "TransferSyntaxUID"):
+    for keyword in (
+        "Modality",
+        "SOPClassUID",
+        "PhotometricInterpretation",
+        "NumberOfFrames",
+        "RescaleSlope",
+        "TransferSyntaxUID",
+    ):
         (folder / f"bad-{keyword}.dcm").write_bytes(planted(**{keyword: MARKER}))
     (folder / "bad-window.dcm").write_bytes(planted(WindowCenter=MARKER, WindowWidth=MARKER))
     (folder / "cut.dcm").write_bytes(whole[: len(whole) // 2])
@@ -232,5 +284,10 @@ def test_nothing_of_a_dicom_file_leaks(tmp_path: Path, capfd: pytest.CaptureFixt
     for path in (tmp_path / "run").rglob("*"):
         if path.is_file():
             assert MARKER.encode() not in path.read_bytes(), path.name
-    for name in ("frames.parquet", "scan.parquet", "rejected.parquet", "quality.parquet"):  # compressed pages hide text from the scan above
+    for name in (
+        "frames.parquet",
+        "scan.parquet",
+        "rejected.parquet",
+        "quality.parquet",
+    ):  # compressed pages hide text from the scan above
         assert MARKER not in artifact.table(name).write_json()

@@ -11,7 +11,7 @@ import pytest
 from optidel.corpus import index as room
 from optidel.corpus.index import Corpus, IndexOptions, index_step, write_pixels
 from optidel.corpus.reuse import known_rows
-from optidel.corpus.workers import Scanned, scan_files
+from optidel.corpus.sandbox.workers import Scanned, scan_files
 from optidel.store import Artifact, Store
 
 TABLES = ("frames.parquet", "scan.parquet", "quality.parquet", "rejected.parquet", "files.parquet")
@@ -62,7 +62,9 @@ def test_only_what_is_new_is_read(
     assert sorted(read) == ["a-image-000.png", "a-image-007.png", "bad-2.png", "image-005.png"]
     assert second.json("index.json")["since"] == {"added": 3, "removed": 1, "changed": 1, "kept": 10}
     assert "3 added, 1 removed, 1 changed, 10 kept" in capsys.readouterr().err
-    at_once = index_step(with_key(Store(tmp_path / "other"), (store.root / ".group-key").read_bytes()), folder, IndexOptions())
+    at_once = index_step(
+        with_key(Store(tmp_path / "other"), (store.root / ".group-key").read_bytes()), folder, IndexOptions()
+    )
     for name in TABLES:
         assert (second.path / name).read_bytes() == (at_once.path / name).read_bytes(), name
     assert second.content == at_once.content != first.content
@@ -75,7 +77,9 @@ def test_other_groups_read_nothing(make_corpus: Callable[..., Path], tmp_path: P
     read.clear()
     grouped = index_step(store, folder, IndexOptions(pattern=r"image-00(?P<patient>\d)"))
     assert not read
-    assert [frame.group for frame in Corpus.load(grouped).frames] == [f"patient:{number}" for number in range(6)]
+    assert [frame.group for frame in Corpus.load(grouped).frames] == [
+        f"patient:{number}" for number in range(6)
+    ]
     assert grouped.content == plain.content
     assert grouped.json("index.json")["groups"] != plain.json("index.json")["groups"]
     index_step(store, folder, IndexOptions(every=2.0))
@@ -96,7 +100,9 @@ def test_what_may_have_been_bad_luck_is_read_again(
     assert sorted(read) == ["bad.png", "new.png"]
 
 
-def test_killed_and_continued(make_corpus: Callable[..., Path], tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_and_continued(
+    make_corpus: Callable[..., Path], tmp_path: Path, read: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_corpus(11)
     store = Store(tmp_path / "run")
     real = room._scan_table
@@ -116,10 +122,14 @@ def test_killed_and_continued(make_corpus: Callable[..., Path], tmp_path: Path, 
     read.clear()
     whole = index_step(store, folder, IndexOptions())
     assert read == [f"image-{number:03d}.png" for number in range(8, 11)]
-    assert [frame.id for frame in Corpus.load(whole).frames] == [f"image-{number:03d}.png" for number in range(11)]
+    assert [frame.id for frame in Corpus.load(whole).frames] == [
+        f"image-{number:03d}.png" for number in range(11)
+    ]
 
 
-def test_pixels_are_copied_where_they_are_known(make_corpus: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pixels_are_copied_where_they_are_known(
+    make_corpus: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = make_corpus(9)
     store = Store(tmp_path / "run")
 
@@ -127,7 +137,11 @@ def test_pixels_are_copied_where_they_are_known(make_corpus: Callable[..., Path]
         indexed = index_step(store, folder, IndexOptions())
         corpus = Corpus.load(indexed)
         return store.build(
-            "pixels", lambda work: write_pixels(work, corpus, 16, store), version=2, config={"size": 16}, inputs={"index": indexed}
+            "pixels",
+            lambda work: write_pixels(work, corpus, 16, store),
+            version=2,
+            config={"size": 16},
+            inputs={"index": indexed},
         )
 
     pixels()
@@ -141,7 +155,9 @@ def test_pixels_are_copied_where_they_are_known(make_corpus: Callable[..., Path]
 
     monkeypatch.setattr(Corpus, "images", watched)
     second = pixels()
-    assert decoded == []  # each added file is a copy of one that was there: the pixels are known, if not the name
+    assert (
+        decoded == []
+    )  # each added file is a copy of one that was there: the pixels are known, if not the name
     fresh = make_corpus(1, "fresh", seed=7) / "image-000.png"
     fresh.replace(folder / "image-001.png")
     third = pixels()

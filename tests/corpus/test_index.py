@@ -1,4 +1,6 @@
-"""The index keeps every good frame, quarantines every bad file with its reason, and does not depend on where the folder lies."""
+"""The index keeps every good frame, quarantines every bad file with its reason, and does not depend on where
+the folder lies.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -35,7 +37,9 @@ def spoil(folder: Path) -> dict[str, str]:
     }
 
 
-def test_bad_files_are_quarantined(make_corpus: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_files_are_quarantined(
+    make_corpus: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = make_corpus(5)
     expected = spoil(folder)
     corpus = optidel.index(folder)

@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from conftest import picture
+from pictures import picture
 from PIL import Image, ImageFilter
 from scipy.fft import dctn
 from scipy.ndimage import laplace
@@ -18,7 +18,9 @@ def bits(one: str, other: str) -> int:
 
 def copy_of(image: np.ndarray, quality: int = 80, scale: float = 0.75) -> np.ndarray:
     """The picture resized and encoded again."""
-    small = Image.fromarray(image).resize((round(image.shape[1] * scale), round(image.shape[0] * scale)), Image.Resampling.LANCZOS)
+    small = Image.fromarray(image).resize(
+        (round(image.shape[1] * scale), round(image.shape[0] * scale)), Image.Resampling.LANCZOS
+    )
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=quality)
     return np.asarray(Image.open(buffer).convert("RGB"))
@@ -59,7 +61,9 @@ def test_measures_of_any_shape_are_finite(shape: tuple[int, int, int]) -> None:
 
 def test_measures_match_their_definitions() -> None:
     rng = np.random.default_rng(2)
-    image = picture(rng, 90, 96)[0]  # no more samples than are looked at: nothing is skipped but rows of the Laplacian
+    image = picture(rng, 90, 96)[
+        0
+    ]  # no more samples than are looked at: nothing is skipped but rows of the Laplacian
     found, grey = examine(image), image.astype(float).mean(axis=2)
     assert found.mean == pytest.approx(grey.mean())
     assert found.deviation == pytest.approx(grey.std())
@@ -69,7 +73,9 @@ def test_measures_match_their_definitions() -> None:
     assert found.entropy == pytest.approx(-(levels * np.log2(levels)).sum())
     inner = laplace(image[..., 1].astype(float))[1:-1, 1:-1][::12]
     assert found.laplacian == pytest.approx(inner.var(), rel=1e-4)
-    assert found.sharpness == pytest.approx(inner.var() / image[1:-1:12, 1:-1, 1].astype(float).var(), rel=1e-4)
+    assert found.sharpness == pytest.approx(
+        inner.var() / image[1:-1:12, 1:-1, 1].astype(float).var(), rel=1e-4
+    )
 
 
 def test_a_blurred_frame_is_marked_though_its_border_is_sharp() -> None:
@@ -110,5 +116,8 @@ def test_copies_hash_alike_and_others_do_not() -> None:
     rng = np.random.default_rng(7)
     images = [picture(rng, 200, 256)[0] for _ in range(12)]
     hashed = [examine(image).phash for image in images]
-    assert all(bits(own, examine(copy_of(image)).phash) <= Thresholds().near for own, image in zip(hashed, images, strict=True))
+    assert all(
+        bits(own, examine(copy_of(image)).phash) <= Thresholds().near
+        for own, image in zip(hashed, images, strict=True)
+    )
     assert min(bits(one, other) for i, one in enumerate(hashed) for other in hashed[:i]) > Thresholds().near

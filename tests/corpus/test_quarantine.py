@@ -1,4 +1,6 @@
-"""A folder with every good and every bad file: all good frames are in, all bad ones out by reason, and the exit code is 0."""
+"""A folder with every good and every bad file: all good frames are in, all bad ones out by reason, and the
+exit code is 0.
+"""
 
 import gzip
 import io
@@ -15,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from corpus.readers.samples import samples
 from PIL import Image
+from samples import samples
 from typer.testing import CliRunner
 
 import optidel
@@ -32,12 +34,27 @@ def chunk(name: bytes, body: bytes) -> bytes:
 def huge_png(side: int = 30_000) -> bytes:
     """A head that declares 30,000 × 30,000 px, and the start of zeros."""
     head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(1 << 20))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", head)
+        + chunk(b"IDAT", zlib.compress(bytes(1 << 20)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def huge_tiff() -> bytes:
     """A small picture whose one strip claims 4 GB."""
-    tags = [(256, 4, 64), (257, 4, 64), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 4, 64), (279, 4, 0xFFFFFFF0)]
+    tags = [
+        (256, 4, 64),
+        (257, 4, 64),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8),
+        (277, 3, 1),
+        (278, 4, 64),
+        (279, 4, 0xFFFFFFF0),
+    ]
     body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
     return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + body + bytes(4)
 
@@ -75,9 +92,26 @@ def wide_tiff() -> bytes:
 
 def looping_tiff() -> bytes:
     """A page whose next page is itself: one frame, and no endless file."""
-    tags = [(256, 4, 16), (257, 4, 16), (258, 3, 8), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1), (278, 4, 16), (279, 4, 256)]
+    tags = [
+        (256, 4, 16),
+        (257, 4, 16),
+        (258, 3, 8),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8),
+        (277, 3, 1),
+        (278, 4, 16),
+        (279, 4, 256),
+    ]
     body = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in tags)
-    return b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + body + struct.pack("<I", 8) + bytes(256)
+    return (
+        b"II*\0"
+        + struct.pack("<I", 8)
+        + struct.pack("<H", len(tags))
+        + body
+        + struct.pack("<I", 8)
+        + bytes(256)
+    )
 
 
 def nifti_head(shape: tuple[int, ...], kind: int = 4, bits: int = 16) -> bytes:
@@ -137,8 +171,15 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "head.nii": (nifti_head((9, 9, 9))[:300], ""),
         "deep.nii": (nifti_head((30_000, 30_000, 30_000)), "than the limit of"),
         "negative.nii": (nifti_head((-5, 9, 9)), ""),
-        "bomb.nii.gz": (gzip.compress(nifti_head((1000, 1000, 32000)) + bytes(200 << 20), 1), "than the limit of"),
-        "long.nii.gz": (gzip.compress(nifti_head((16, 16, 16), 4, 16) + bytes(8192) + bytes(100 << 20), 1)[:-4] + b"\1\1\1\1", ""),
+        "bomb.nii.gz": (
+            gzip.compress(nifti_head((1000, 1000, 32000)) + bytes(200 << 20), 1),
+            "than the limit of",
+        ),
+        "long.nii.gz": (
+            gzip.compress(nifti_head((16, 16, 16), 4, 16) + bytes(8192) + bytes(100 << 20), 1)[:-4]
+            + b"\1\1\1\1",
+            "",
+        ),
         "pickle.npy": (pickled(), ""),
         "wide.npy": (wide_npy(), "than the limit of"),
         "bomb.zip": (bomb.getvalue(), "decompression bomb"),
@@ -166,7 +207,9 @@ def pickled() -> bytes:
 
 def wide_npy() -> bytes:
     out = io.BytesIO()
-    np.lib.format.write_array_header_1_0(out, {"descr": "<f8", "fortran_order": False, "shape": (1_000_000, 1_000_000, 100)})
+    np.lib.format.write_array_header_1_0(
+        out, {"descr": "<f8", "fortran_order": False, "shape": (1_000_000, 1_000_000, 100)}
+    )
     return out.getvalue() + bytes(64)
 
 
@@ -188,10 +231,22 @@ def test_every_good_and_every_bad_file(tmp_path: Path) -> None:
         (both / "loop").symlink_to(both)
         (both / "nowhere.png").symlink_to("gone")
         os.mkfifo(both / "fifo.png")
-        bad |= {"loop": (b"", "link to a folder"), "nowhere.png": (b"", "leads nowhere"), "fifo.png": (b"", "is a FIFO")}
+        bad |= {
+            "loop": (b"", "link to a folder"),
+            "nowhere.png": (b"", "leads nowhere"),
+            "fifo.png": (b"", "is a FIFO"),
+        }
     (tmp_path / "recipe.toml").write_text("[corpus]\nlimits = { memory = 1.0 }\n")
     began = time.monotonic()
-    arguments = ["index", str(both), "--out", str(tmp_path / "run"), "--config", str(tmp_path / "recipe.toml"), "--json"]
+    arguments = [
+        "index",
+        str(both),
+        "--out",
+        str(tmp_path / "run"),
+        "--config",
+        str(tmp_path / "recipe.toml"),
+        "--json",
+    ]
     done = CliRunner().invoke(app, arguments)
     seconds = time.monotonic() - began
     assert done.exit_code == 0, done.output
@@ -206,7 +261,9 @@ def test_every_good_and_every_bad_file(tmp_path: Path) -> None:
     expected = optidel.index(good)
     assert not expected.rejected
     corpus = Corpus.load(Store(tmp_path / "run").artifacts("index")[0])
-    assert [(frame.id, frame.sha256) for frame in corpus.frames] == [(frame.id, frame.sha256) for frame in expected.frames]
+    assert [(frame.id, frame.sha256) for frame in corpus.frames] == [
+        (frame.id, frame.sha256) for frame in expected.frames
+    ]
     assert told["frames"] == len(expected)
     assert seconds < 60
 
@@ -221,7 +278,9 @@ def test_each_bad_file_falls_within_ten_seconds(name: str, tmp_path: Path) -> No
 
 
 def test_declared_sizes_are_refused_before_allocation(tmp_path: Path) -> None:
-    """Each would need far more than the half GiB allowed here; that none is said to need memory shows that none was asked for."""
+    """Each would need far more than the half GiB allowed here; that none is said to need memory shows that
+    none was asked for.
+    """
     large = {name: part for name, (_, part) in bad_files().items() if "than the limit of" in part}
     assert len(large) >= 9
     for name in large:

@@ -1,4 +1,6 @@
-"""A folder may hold anything: what is no plain file is named and passed by, and nothing of it can hang or mislead the walk."""
+"""A folder may hold anything: what is no plain file is named and passed by, and nothing of it can hang or
+mislead the walk.
+"""
 
 import os
 import socket
@@ -79,7 +81,9 @@ def test_printable() -> None:
     assert printable("Zürich/名.png") == "Zürich/名.png"
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read everything"
+)
 def test_what_may_not_be_read(tmp_path: Path) -> None:
     save(tmp_path / "good.png")
     save(tmp_path / "locked.png")
@@ -108,7 +112,9 @@ def test_a_folder_that_cannot_be_listed(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "scandir", scandir)
     listing = walk(tmp_path)
     assert [file.source for file in listing.files] == ["good.png"]
-    assert [(item.source, item.reason) for item in listing.refused] == [("closed", "cannot be listed: Permission denied")]
+    assert [(item.source, item.reason) for item in listing.refused] == [
+        ("closed", "cannot be listed: Permission denied")
+    ]
 
 
 def test_a_deep_folder(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ from optidel.evaluation.comparisons import compare, holm
 
 
 def slow_holm(values):
-    """The step-down procedure itself: the smallest alpha, among all that can matter, at which each hypothesis is rejected."""
+    """The step-down procedure itself: the smallest alpha, among all that can matter, at which each hypothesis
+    is rejected.
+    """
     count = len(values)
     alphas = sorted({min(1.0, p * factor) for p in values for factor in range(1, count + 1)} | {1.0})
 
@@ -77,7 +79,9 @@ def test_many_equal_methods_cost_nothing_and_independent_ones_what_sidak_says():
     rng = np.random.default_rng(2)
     same = family(rng, 1, 1, 2000)[0]
     alike = compare([same] * 8, rng)
-    assert alike[0].joint.high - alike[0].joint.low == pytest.approx(alike[0].interval.high - alike[0].interval.low, rel=0.05)
+    assert alike[0].joint.high - alike[0].joint.low == pytest.approx(
+        alike[0].interval.high - alike[0].interval.low, rel=0.05
+    )
     apart = compare(list(rng.normal(size=(8, 1, 2000))), rng)
     width = (apart[0].joint.high - apart[0].joint.low) / (apart[0].interval.high - apart[0].interval.low)
     assert width == pytest.approx(stats.norm.ppf((1 + 0.95 ** (1 / 8)) / 2) / stats.norm.ppf(0.975), rel=0.05)

@@ -45,7 +45,10 @@ def test_videos_stay_on_one_side(tmp_path: Path, capfd: pytest.CaptureFixture[st
     train, test = sides(task)
     assert not train & test
     assert Counter(task.split.tolist()) == {"train": 20, "test": 10}
-    assert (len(train), len(test)) == (5, 3)  # the third tested video is cut, its other two frames are in neither part
+    assert (len(train), len(test)) == (
+        5,
+        3,
+    )  # the third tested video is cut, its other two frames are in neither part
     assert "5 groups (20 images) for training, 3 (10) for testing, none in both" in capfd.readouterr().err
     assert task.sources[0].startswith("images/seq")
     assert task.groups[0] == f"video:{task.ids[0][:5]}"
@@ -68,7 +71,9 @@ def test_another_number_of_training_images_leaves_the_test_part(tmp_path: Path) 
     test=st.integers(1, 20),
     seed=st.integers(0, 5),
 )
-def test_never_on_both_sides(sizes: list[int], train: int, test: int, seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_never_on_both_sides(
+    sizes: list[int], train: int, test: int, seed: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     root = labelled(tmp_path_factory.mktemp("set"), sizes)
     task = load_task(root, 8, train=train, test=test, seed=seed, group=PATTERN)
     learnt, tested = sides(task)
@@ -93,11 +98,16 @@ def test_a_given_split_loses_training_images_of_tested_videos(tmp_path: Path) ->
     for part, videos in (("train", (0, 1, 2)), ("test", (2, 3))):
         for video in videos:
             for frame in range(2):
-                write(tmp_path / part, f"seq{video:02d}-{part}{frame}", 100 * video + frame + (50 if part == "test" else 0))
+                write(
+                    tmp_path / part,
+                    f"seq{video:02d}-{part}{frame}",
+                    100 * video + frame + (50 if part == "test" else 0),
+                )
     task = load_task(tmp_path, 8, train=20, test=20, group=PATTERN)
     assert sides(task) == ({"video:seq00", "video:seq01"}, {"video:seq02", "video:seq03"})
     assert [(item.source, item.reason) for item in task.rejected] == [
-        (f"train/images/seq02-train{frame}.png", "is of the group video:seq02, which is tested on") for frame in range(2)
+        (f"train/images/seq02-train{frame}.png", "is of the group video:seq02, which is tested on")
+        for frame in range(2)
     ]
 
 

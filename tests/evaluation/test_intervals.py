@@ -14,7 +14,9 @@ def generator(seed=0):
 def test_interval_of_a_mean_agrees_with_scipy():
     values = generator().beta(2, 3, size=120)
     ours = mean_interval(values, generator(1), resamples=20_000)
-    theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=generator(2)).confidence_interval
+    theirs = stats.bootstrap(
+        (values,), np.mean, method="percentile", n_resamples=20_000, rng=generator(2)
+    ).confidence_interval
     assert ours.mean == pytest.approx(values.mean())
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=1e-3)
 
@@ -24,7 +26,10 @@ def slow(values, rng, resamples, level):
     seeds, images = values.shape
     chosen_seeds = rng.integers(seeds, size=(resamples, seeds))
     chosen_images = rng.integers(images, size=(resamples, images))
-    means = [np.mean([[values[s, i] for i in row] for s in rows]) for rows, row in zip(chosen_seeds, chosen_images, strict=True)]
+    means = [
+        np.mean([[values[s, i] for i in row] for s in rows])
+        for rows, row in zip(chosen_seeds, chosen_images, strict=True)
+    ]
     return np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
 
 
@@ -33,7 +38,10 @@ def test_resampled_means_equal_a_slow_loop():
     rng = generator(4)
     chosen_seeds = rng.integers(3, size=(200, 3))
     chosen_images = rng.integers(11, size=(200, 11))
-    means = [np.mean([[values[s, i] for i in row] for s in rows]) for rows, row in zip(chosen_seeds, chosen_images, strict=True)]
+    means = [
+        np.mean([[values[s, i] for i in row] for s in rows])
+        for rows, row in zip(chosen_seeds, chosen_images, strict=True)
+    ]
     np.testing.assert_allclose(resampled_means(values, generator(4), 200), means, rtol=1e-12)
 
 
@@ -59,14 +67,26 @@ def test_p_is_below_the_level_just_where_the_interval_excludes_zero():
 
 @pytest.mark.parametrize(
     ("seeds", "spread"),
-    [(3, (0.03, 0.2, 0.1)), (3, (0.03, 0.02, 0.1)), (3, (0.003, 0.02, 0.2)), (5, (0.01, 0.05, 0.2)), (5, (0.03, 0.02, 0.1))],
+    [
+        (3, (0.03, 0.2, 0.1)),
+        (3, (0.03, 0.02, 0.1)),
+        (3, (0.003, 0.02, 0.2)),
+        (5, (0.01, 0.05, 0.2)),
+        (5, (0.03, 0.02, 0.1)),
+    ],
 )
 def test_interval_of_few_seeds_holds_the_truth_as_often_as_it_says(seeds, spread):
-    """Deviations of seeds, images and the rest; the percentile bootstrap holds it 85 % of the time in the second case."""
+    """Deviations of seeds, images and the rest; the percentile bootstrap holds it 85 % of the time in the
+    second case.
+    """
     held, rng = 0, generator(seeds)
     for _ in range(400):
         of_seed, of_image, rest = spread
-        values = of_seed * rng.normal(size=(seeds, 1)) + of_image * rng.gamma(1, size=(1, 60)) + rest * rng.normal(size=(seeds, 60))
+        values = (
+            of_seed * rng.normal(size=(seeds, 1))
+            + of_image * rng.gamma(1, size=(1, 60))
+            + rest * rng.normal(size=(seeds, 60))
+        )
         interval = mean_interval(values, rng, resamples=200)
         held += interval.low <= of_image <= interval.high
     assert 0.915 <= held / 400 <= 0.99

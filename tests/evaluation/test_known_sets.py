@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from optidel.corpus.datasets import load_registry, open_labelled
+from optidel.datasets import load_registry, open_labelled
 from optidel.errors import InputError
 from optidel.evaluation.tasks import Task, known_set, load_task
 
@@ -39,7 +39,9 @@ def clinicdb(root: Path, numbers: range, images: str = "Original", masks: str = 
 
 
 @pytest.mark.parametrize("folders", [("Original", "Ground Truth"), ("images", "masks")])
-def test_sequences_of_clinicdb_stay_whole(folders: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_sequences_of_clinicdb_stay_whole(
+    folders: tuple[str, str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     root = clinicdb(tmp_path / "CVC-ClinicDB", range(1, 127, 3), *folders)
     for seed in range(5):
         task = load_task(root, 16, train=20, test=10, seed=seed)
@@ -65,7 +67,12 @@ def test_centres_of_polypgen_stay_whole_and_frames_without_polyp_count(tmp_path:
         for number in range(4):
             name = f"C{centre}_EndoCV2021_{number:05d}"
             data = f"data_C{centre}"
-            pair(root, f"{data}/images_C{centre}/{name}.jpg", f"{data}/masks_C{centre}/{name}_mask.jpg", seed=10 * centre + number)
+            pair(
+                root,
+                f"{data}/images_C{centre}/{name}.jpg",
+                f"{data}/masks_C{centre}/{name}_mask.jpg",
+                seed=10 * centre + number,
+            )
     for number in range(4):
         pair(root, f"sequenceData/negativeOnly/seq1_neg/1_endocv2021_C5_{number}.jpg", seed=90 + number)
     task = load_task(root, 16, train=8, test=4)
@@ -77,7 +84,10 @@ def test_centres_of_polypgen_stay_whole_and_frames_without_polyp_count(tmp_path:
 
 
 def test_the_official_split_is_kept(tmp_path: Path) -> None:
-    root, ids = tmp_path / "kvasir-instrument", [f"cju0qkwl35piu0993l0dewe{number:02d}" for number in range(12)]
+    root, ids = (
+        tmp_path / "kvasir-instrument",
+        [f"cju0qkwl35piu0993l0dewe{number:02d}" for number in range(12)],
+    )
     for number, name in enumerate(ids):
         pair(root, f"images/{name}.jpg", f"masks/{name}.png", seed=number)
     (root / "train.txt").write_text("\n".join(ids[:8]))
@@ -102,7 +112,9 @@ def test_classes_of_edd_are_read_from_one_file_each(tmp_path: Path) -> None:
     rows = (np.arange(16) + 0.5) * HEIGHT / 16
     stretched = want[rows.astype(int)]  # as wide as the model's input already
     row = task.ids.tolist().index(known.images[0].id)
-    np.testing.assert_array_equal(task.masks[row], np.unique(stretched, return_inverse=True)[1].reshape(16, 16))
+    np.testing.assert_array_equal(
+        task.masks[row], np.unique(stretched, return_inverse=True)[1].reshape(16, 16)
+    )
     assert not sides(task)[0] & sides(task)[1]
 
 
@@ -111,7 +123,9 @@ def test_plain_folders_are_read_as_ever(tmp_path: Path) -> None:
         for number in range(6):
             stem = f"cju0qkwl35piu0993l0dewe{number:02d}"
             pair(tmp_path / name, f"images/{stem}.jpg", f"masks/{stem}.png", seed=number)
-        assert known_set(tmp_path / name) is None  # nothing is published by which Kvasir-SEG could be split better
+        assert (
+            known_set(tmp_path / name) is None
+        )  # nothing is published by which Kvasir-SEG could be split better
     first, second = (load_task(tmp_path / name, 16, train=3, test=3) for name in ("Kvasir-SEG", "mine"))
     assert first.ids.tolist() == second.ids.tolist()
     np.testing.assert_array_equal(first.masks, second.masks)
@@ -120,7 +134,12 @@ def test_plain_folders_are_read_as_ever(tmp_path: Path) -> None:
 def test_a_set_of_ones_own_is_split_by_its_unit(tmp_path: Path) -> None:
     for patient in range(4):
         for number in range(3):
-            pair(tmp_path / "our-polyps", f"stills/{patient}-{number}.png", f"outlines/{patient}-{number}.png", seed=10 * patient + number)
+            pair(
+                tmp_path / "our-polyps",
+                f"stills/{patient}-{number}.png",
+                f"outlines/{patient}-{number}.png",
+                seed=10 * patient + number,
+            )
     (tmp_path / "sets.toml").write_text(
         """
 [our-polyps]
@@ -133,16 +152,27 @@ title = "stills and outlines"
 parts = [{ name = "stills", images = "stills/{id}.png", masks = ["outlines/{id}.png"] }]
 """
     )
-    task = load_task(tmp_path / "our-polyps", 16, train=6, test=3, registry=load_registry(tmp_path / "sets.toml"))
+    task = load_task(
+        tmp_path / "our-polyps", 16, train=6, test=3, registry=load_registry(tmp_path / "sets.toml")
+    )
     train, test = sides(task)
     assert not train & test
     assert train | test <= {f"patient:{number}" for number in range(4)}
     assert train
     assert test
     grouped = load_task(
-        tmp_path / "our-polyps", 16, train=6, test=3, registry=load_registry(tmp_path / "sets.toml"), group=r"(?P<study>\d)\.png"
+        tmp_path / "our-polyps",
+        16,
+        train=6,
+        test=3,
+        registry=load_registry(tmp_path / "sets.toml"),
+        group=r"(?P<study>\d)\.png",
     )
-    assert {name for side in sides(grouped) for name in side} <= {"study:0", "study:1", "study:2"}  # what the user says wins
+    assert {name for side in sides(grouped) for name in side} <= {
+        "study:0",
+        "study:1",
+        "study:2",
+    }  # what the user says wins
 
 
 def test_what_is_no_labelled_set_says_why(tmp_path: Path) -> None:
@@ -155,10 +185,12 @@ def test_what_is_no_labelled_set_says_why(tmp_path: Path) -> None:
         load_task(tmp_path / "ImageCLEFmed", 16)
 
 
-def test_a_mask_of_another_size_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_of_another_size_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root = clinicdb(tmp_path / "CVC-ClinicDB", range(1, 60, 6))
     save(root / "Ground Truth" / "1.tif", np.zeros((400, 400), np.uint8))
-    from optidel.corpus.datasets import annotations
+    from optidel.datasets import annotations
 
     decoded: list[Path] = []
     read = annotations.read_grey

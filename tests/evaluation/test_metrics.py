@@ -10,7 +10,9 @@ from monai.metrics.meaniou import compute_iou
 from optidel.errors import InputError
 from optidel.evaluation.metrics import normdel, score
 
-PAIRS = hnp.arrays(np.uint8, st.tuples(st.just(2), st.integers(1, 4), st.just(5), st.just(5)), elements=st.integers(0, 3))
+PAIRS = hnp.arrays(
+    np.uint8, st.tuples(st.just(2), st.integers(1, 4), st.just(5), st.just(5)), elements=st.integers(0, 3)
+)
 
 
 def slow(guess, truth, classes):
@@ -22,7 +24,9 @@ def slow(guess, truth, classes):
         dice.append(2 * len(a & b) / (len(a) + len(b)) if a | b else None)
     if all(value is None for value in iou):
         return [1.0] * len(iou), [1.0] * len(dice)
-    return [np.nan if value is None else value for value in iou], [np.nan if value is None else value for value in dice]
+    return [np.nan if value is None else value for value in iou], [
+        np.nan if value is None else value for value in dice
+    ]
 
 
 @given(PAIRS)
@@ -48,7 +52,10 @@ def test_scores_are_symmetric_and_do_not_depend_on_where_pixels_lie(pair):
 def test_scores_agree_with_monai():
     rng = np.random.default_rng(0)
     guess, truth = rng.integers(0, 3, size=(2, 3, 16, 16)).astype(np.uint8)
-    channels = [torch.nn.functional.one_hot(torch.from_numpy(mask).long(), 3).permute(0, 3, 1, 2) for mask in (guess, truth)]
+    channels = [
+        torch.nn.functional.one_hot(torch.from_numpy(mask).long(), 3).permute(0, 3, 1, 2)
+        for mask in (guess, truth)
+    ]
     scores = score(guess, truth, 3)
     np.testing.assert_allclose(scores.iou, compute_iou(*channels, include_background=False), rtol=1e-6)
     np.testing.assert_allclose(scores.dice, compute_dice(*channels, include_background=False), rtol=1e-6)

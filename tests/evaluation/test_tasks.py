@@ -57,7 +57,9 @@ def test_pairs_are_read_at_the_models_size(tmp_path):
     assert set(task.ids) == {f"site{i % 2}/case{i}" for i in range(6)}
     assert len(task.rows("train")) == 4
     assert list(task.split[task.rows("test")]) == ["test", "test"]
-    expected = square(1)[np.ix_(((np.arange(16) + 0.5) * 20 / 16).astype(int), ((np.arange(16) + 0.5) * 30 / 16).astype(int))]
+    expected = square(1)[
+        np.ix_(((np.arange(16) + 0.5) * 20 / 16).astype(int), ((np.arange(16) + 0.5) * 30 / 16).astype(int))
+    ]
     np.testing.assert_array_equal(task.masks[0], expected)
 
 
@@ -110,7 +112,9 @@ def test_a_training_image_that_is_a_test_image_is_rejected(tmp_path, spoken):
     labelled(tmp_path / "test", 2, start=2)
     task = load_task(tmp_path, 16)
     assert sorted(task.ids) == ["test/case002", "test/case003", "train/case000", "train/case001"]
-    assert [item.reason for item in task.rejected] == [f"has the pixels of the test image test/images/case00{i}.png" for i in (2, 3)]
+    assert [item.reason for item in task.rejected] == [
+        f"has the pixels of the test image test/images/case00{i}.png" for i in (2, 3)
+    ]
     assert "2 files not used" in spoken[-1]
 
 
@@ -209,7 +213,9 @@ def test_grey_masks_are_cut_at_half_and_said_aloud(tmp_path, spoken):
         write(tmp_path, f"case{i}", picture(i, 80, 80))
         (tmp_path / "masks").mkdir(exist_ok=True)
         disc = ((np.mgrid[:80, :80] - 40) ** 2).sum(0) < 600
-        PillowImage.fromarray((disc * 255).astype(np.uint8)).convert("RGB").save(tmp_path / "masks" / f"case{i}.jpg", quality=75)
+        PillowImage.fromarray((disc * 255).astype(np.uint8)).convert("RGB").save(
+            tmp_path / "masks" / f"case{i}.jpg", quality=75
+        )
     task = load_task(tmp_path, 80)
     assert task.classes == 2
     assert "128 and above is foreground" in "".join(spoken)
@@ -238,7 +244,9 @@ def test_nothing_usable_says_what_to_do(tmp_path):
         load_task(tmp_path / "absent", 16)
     write(tmp_path, "case1", image=picture(1))
     write(tmp_path, "case1_mask", mask=square(255))
-    with pytest.raises(InputError, match=r"same stem and size, in masks/; images/case1.png: has no mask of the same stem"):
+    with pytest.raises(
+        InputError, match=r"same stem and size, in masks/; images/case1.png: has no mask of the same stem"
+    ):
         load_task(tmp_path, 16)
     write(tmp_path, "case1", mask=square(255))
     with pytest.raises(InputError, match="0 usable training and 1 test pairs"):

@@ -8,7 +8,12 @@ from optidel.evaluation.variance import Spread, detectable, mean_squares, spread
 
 def simulated(rng, seeds, images, spread, mean=0.0):
     of_seed, of_image, rest = spread
-    return mean + of_seed * rng.normal(size=(seeds, 1)) + of_image * rng.normal(size=(1, images)) + rest * rng.normal(size=(seeds, images))
+    return (
+        mean
+        + of_seed * rng.normal(size=(seeds, 1))
+        + of_image * rng.normal(size=(1, images))
+        + rest * rng.normal(size=(seeds, images))
+    )
 
 
 def test_mean_squares_equal_slow_sums():
@@ -48,14 +53,20 @@ def test_pilot_of_one_seed_says_nothing():
 
 
 @pytest.mark.parametrize(
-    ("seeds", "spread", "comparisons"), [(5, (0.01, 0.03, 0.1), 1), (3, (0.0, 0.1, 0.05), 4), (8, (0.03, 0.01, 0.05), 2)]
+    ("seeds", "spread", "comparisons"),
+    [(5, (0.01, 0.03, 0.1), 1), (3, (0.0, 0.1, 0.05), 4), (8, (0.03, 0.01, 0.05), 2)],
 )
 def test_the_detectable_difference_is_detected_as_often_as_asked(seeds, spread, comparisons):
     """The truth is known, so the plan's own components are the true ones."""
     rng = np.random.default_rng(4)
     of_seed, of_image, rest = (value**2 for value in spread)
-    shift = detectable(Spread(seed=of_seed, image=of_image, rest=rest), seeds, 50, comparisons=comparisons, power=0.8)
-    found = [estimate(simulated(rng, seeds, 50, spread, shift), rng, resamples=100).p < 0.05 / comparisons for _ in range(400)]
+    shift = detectable(
+        Spread(seed=of_seed, image=of_image, rest=rest), seeds, 50, comparisons=comparisons, power=0.8
+    )
+    found = [
+        estimate(simulated(rng, seeds, 50, spread, shift), rng, resamples=100).p < 0.05 / comparisons
+        for _ in range(400)
+    ]
     assert np.mean(found) == pytest.approx(0.8, abs=0.08)
 
 

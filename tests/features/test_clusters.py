@@ -41,7 +41,10 @@ def test_labels_and_similarity_are_those_of_a_plain_loop():
     vectors, _ = blobs(n=57)
     found = cluster(vectors, 4, rng=np.random.default_rng(1))
     for row, vector in enumerate(vectors.astype(np.float64)):
-        cosines = [float(centre @ vector) / float(np.linalg.norm(vector)) for centre in found.centroids.astype(np.float64)]
+        cosines = [
+            float(centre @ vector) / float(np.linalg.norm(vector))
+            for centre in found.centroids.astype(np.float64)
+        ]
         assert found.labels[row] == int(np.argmax(cosines))
         assert found.similarity[row] == pytest.approx(max(cosines), abs=1e-5)
     np.testing.assert_allclose(np.linalg.norm(found.centroids, axis=1), 1, atol=1e-5)
@@ -51,9 +54,14 @@ def slow_k_means(vectors, first, rounds=20):
     """Lloyd's algorithm on the sphere, row by row."""
     centroids = [np.array(row, dtype=np.float64) for row in first]
     for _ in range(rounds):
-        own = [max(range(len(centroids)), key=lambda label, row=row: row @ centroids[label]) for row in vectors]
+        own = [
+            max(range(len(centroids)), key=lambda label, row=row: row @ centroids[label]) for row in vectors
+        ]
         for label in range(len(centroids)):
-            total = sum((row for row, mine in zip(vectors, own, strict=True) if mine == label), np.zeros(vectors.shape[1]))
+            total = sum(
+                (row for row, mine in zip(vectors, own, strict=True) if mine == label),
+                np.zeros(vectors.shape[1]),
+            )
             centroids[label] = total / np.linalg.norm(total)
     return np.mean([max(row @ centroid for centroid in centroids) for row in vectors])
 
@@ -87,7 +95,8 @@ def test_a_memory_map_gives_the_same_as_the_array(tmp_path):
     np.save(tmp_path / "vectors.npy", vectors)
     mapped = np.load(tmp_path / "vectors.npy", mmap_mode="r")
     np.testing.assert_array_equal(
-        cluster(mapped, rng=np.random.default_rng(0)).labels, cluster(vectors, rng=np.random.default_rng(0)).labels
+        cluster(mapped, rng=np.random.default_rng(0)).labels,
+        cluster(vectors, rng=np.random.default_rng(0)).labels,
     )
 
 
@@ -120,7 +129,9 @@ def test_blocks_do_not_change_an_assignment(n, k, seed, floats):
 def test_unit_survives_extreme_lengths():
     rows_ = np.array([[3e300, 4e300], [3e-300, 4e-300]])
     np.testing.assert_allclose(unit(rows_), [[0.6, 0.8]] * 2, rtol=1e-6)
-    np.testing.assert_allclose(unit(np.array([[60_000, 60_000]], dtype=np.float16)), [[0.7071068] * 2], rtol=1e-3)
+    np.testing.assert_allclose(
+        unit(np.array([[60_000, 60_000]], dtype=np.float16)), [[0.7071068] * 2], rtol=1e-3
+    )
 
 
 def test_the_random_order_is_uniform_and_copies_are_drawn_apart():

@@ -10,7 +10,11 @@ RNG = np.random.default_rng(0)
 FRAMES = {name: RNG.integers(0, 256, (90, 120, 3), dtype=np.uint8) for name in "abcd"}
 
 
-def composite(side=64, sources=tuple("abcd"), boxes=((0, 0, 30, 30), (10, 5, 70, 65), (100, 70, 120, 90), (0, 0, 90, 90))):
+def composite(
+    side=64,
+    sources=tuple("abcd"),
+    boxes=((0, 0, 30, 30), (10, 5, 70, 65), (100, 70, 120, 90), (0, 0, 90, 90)),
+):
     return Composite(id="composite-00001", sources=sources, boxes=boxes, side=side)
 
 
@@ -20,7 +24,9 @@ def test_cells_hold_the_resized_crops_in_row_major_order():
     assert image.dtype == np.uint8
     for place, (source, (x0, y0, x1, y1)) in enumerate(zip("abcd", composite().boxes, strict=True)):
         top, left = 32 * (place // 2), 32 * (place % 2)
-        expected = Picture.fromarray(FRAMES[source][y0:y1, x0:x1].copy()).resize((32, 32), Picture.Resampling.LANCZOS)
+        expected = Picture.fromarray(FRAMES[source][y0:y1, x0:x1].copy()).resize(
+            (32, 32), Picture.Resampling.LANCZOS
+        )
         np.testing.assert_array_equal(image[top : top + 32, left : left + 32], np.asarray(expected))
 
 

@@ -30,7 +30,9 @@ def test_block_size_changes_nothing(nano: object, tmp_path: Path, monkeypatch: p
     for block in (4, 64):
         monkeypatch.setattr(embedding, "BLOCK", block)
         (tmp_path / str(block)).mkdir()
-        write_scores(Workspace(tmp_path / str(block)), IMAGES, tmp_path / "mae", None, mean, 0, torch.device("cpu"))
+        write_scores(
+            Workspace(tmp_path / str(block)), IMAGES, tmp_path / "mae", None, mean, 0, torch.device("cpu")
+        )
     for name in ("vectors", "error", "null_error", "error_map"):
         one, two = (np.load(tmp_path / block / f"{name}.npy") for block in ("4", "64"))
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
@@ -43,7 +45,15 @@ def test_vectors_of_another_encoder(nano: object, tmp_path: Path) -> None:
     other = build_encoder(PRESETS["tiny"], generator).eval()
     save_encoder(other.backbone, tmp_path / "other", 32)
     work = Workspace(tmp_path)
-    write_scores(work, IMAGES, tmp_path / "mae", str(tmp_path / "other"), IMAGES.mean(0).astype(np.float32) / 255, 0, torch.device("cpu"))
+    write_scores(
+        work,
+        IMAGES,
+        tmp_path / "mae",
+        str(tmp_path / "other"),
+        IMAGES.mean(0).astype(np.float32) / 255,
+        0,
+        torch.device("cpu"),
+    )
     with torch.no_grad():
         expected = other(other.normalise(IMAGES)).numpy()
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, rtol=1e-4, atol=1e-5)

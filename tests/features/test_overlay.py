@@ -165,7 +165,10 @@ def group(rng: np.random.Generator, count: int) -> np.ndarray:
         image[180:200, 200:230] = (40, 80, 200)
         picture = Raster.fromarray(image)
         ImageDraw.Draw(picture).text(
-            (40, 100), f"{number:02d}/{number % 12:02d}/2014", fill=(245, 245, 245), font=ImageFont.load_default(12)
+            (40, 100),
+            f"{number:02d}/{number % 12:02d}/2014",
+            fill=(245, 245, 245),
+            font=ImageFont.load_default(12),
         )
         frames.append(np.asarray(picture))
     return np.stack(frames)

@@ -11,7 +11,9 @@ def test_the_grid_is_segment_anythings() -> None:
     side = 32
     offset = 1 / (2 * side)
     line = np.linspace(offset, 1 - offset, side)
-    reference = np.stack([np.tile(line[None, :], (side, 1)), np.tile(line[:, None], (1, side))], axis=-1).reshape(-1, 2)
+    reference = np.stack(
+        [np.tile(line[None, :], (side, 1)), np.tile(line[:, None], (1, side))], axis=-1
+    ).reshape(-1, 2)
     np.testing.assert_allclose(grid_points(300, 400), reference * [400, 300], rtol=1e-5)
 
 

@@ -13,18 +13,26 @@ from optidel.records import Composite, KeyPatch
 
 def key_patches(frames):
     return [
-        KeyPatch(frame=frame, box=(place, 0, place + 8, 8), area=40, predicted_iou=0.9, stability=0.9, refused="")
+        KeyPatch(
+            frame=frame, box=(place, 0, place + 8, 8), area=40, predicted_iou=0.9, stability=0.9, refused=""
+        )
         for place, frame in enumerate(frames)
     ]
 
 
 def plan(frames, grid=4, seed=0, labels=None):
-    return compose_plan(key_patches(frames), grid=grid, side=64, rng=np.random.default_rng(seed), labels=labels)
+    return compose_plan(
+        key_patches(frames), grid=grid, side=64, rng=np.random.default_rng(seed), labels=labels
+    )
 
 
 def meetings(composites: list[Composite], name_of) -> int:
     """Pairs inside a composite with the same name."""
-    return sum(count * (count - 1) // 2 for c in composites for count in Counter(map(name_of, zip(c.sources, c.boxes))).values())  # noqa: B905
+    return sum(
+        count * (count - 1) // 2
+        for c in composites
+        for count in Counter(map(name_of, zip(c.sources, c.boxes, strict=True))).values()
+    )
 
 
 @settings(max_examples=30, deadline=None)
@@ -32,7 +40,9 @@ def meetings(composites: list[Composite], name_of) -> int:
 def test_every_patch_is_used_once_and_frames_meet_only_when_they_must(data):
     grid = data.draw(st.sampled_from((1, 4, 9)))
     composites = data.draw(st.integers(1, 8))
-    frames = data.draw(st.lists(st.sampled_from("abcdefgh"), min_size=grid * composites, max_size=grid * composites))
+    frames = data.draw(
+        st.lists(st.sampled_from("abcdefgh"), min_size=grid * composites, max_size=grid * composites)
+    )
     labels = np.array(data.draw(st.lists(st.integers(0, 3), min_size=len(frames), max_size=len(frames))))
     made = plan(frames, grid, labels=labels)
     assert [c.id for c in made] == [f"composite-{number:05d}" for number in range(1, composites + 1)]
@@ -91,4 +101,6 @@ def test_the_best_patch_of_each_of_the_first_frames_stands_for_it(frames, count)
         with pytest.raises(BudgetError, match=f"come from {len(distinct)}; lower optidel.originals"):
             originals(key_patches(frames), count)
     else:
-        assert originals(key_patches(frames), count).tolist() == [frames.index(frame) for frame in distinct[:count]]
+        assert originals(key_patches(frames), count).tolist() == [
+            frames.index(frame) for frame in distinct[:count]
+        ]

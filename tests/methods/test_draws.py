@@ -24,7 +24,9 @@ def test_the_density_is_the_kernel_sum_over_the_cluster(monkeypatch, rng, k):
     clusters = cluster(vectors, k, rng=rng)
     units = unit(vectors).astype(np.float64)
     expected = [
-        sum(np.exp((a @ b - 1) / 0.2) for b, other in zip(units, clusters.labels, strict=True) if other == own)
+        sum(
+            np.exp((a @ b - 1) / 0.2) for b, other in zip(units, clusters.labels, strict=True) if other == own
+        )
         for a, own in zip(units, clusters.labels, strict=True)
     ]
     np.testing.assert_allclose(kernel_density(vectors, clusters, 0.2), expected, rtol=1e-4)
@@ -32,7 +34,10 @@ def test_the_density_is_the_kernel_sum_over_the_cluster(monkeypatch, rng, k):
 
 def test_a_row_is_drawn_first_in_proportion_to_its_weight():
     vectors = np.concatenate([np.tile([1.0, 0.0], (8, 1)), [[0.0, 1.0], [-1.0, 0.0]]])
-    first = [density(vectors, 1, rng=np.random.default_rng(seed), bandwidth=0.01, k=1).indices[0] for seed in range(600)]
+    first = [
+        density(vectors, 1, rng=np.random.default_rng(seed), bandwidth=0.01, k=1).indices[0]
+        for seed in range(600)
+    ]
     counts = np.bincount(np.minimum(np.array(first) - 7, 3).clip(0), minlength=3)
     # Eight copies weigh together as much as each lone row; chi-squared, 2 degrees of freedom, p = 0.001.
     assert ((counts - 200) ** 2 / 200).sum() < 13.8
@@ -65,7 +70,10 @@ def test_ccs_fills_strata_evenly_without_the_hardest(n, share, seed, prune, stra
         of = dict.fromkeys(rest, strata - 1)
     sizes = np.bincount(list(of.values()), minlength=strata)
     assert set(selection.indices.tolist()) <= set(rest)
-    assert np.bincount([of[row] for row in selection.indices], minlength=strata).tolist() == water_fill(sizes, count).tolist()
+    assert (
+        np.bincount([of[row] for row in selection.indices], minlength=strata).tolist()
+        == water_fill(sizes, count).tolist()
+    )
     assert set(selection.reason) <= {"kept", "pruned, hardest", "not drawn in its stratum"}
 
 

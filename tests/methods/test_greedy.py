@@ -1,4 +1,6 @@
-"""k-center, facility-location, log-det: exact against definitions computed from scratch, in parts against the exact one."""
+"""k-center, facility-location, log-det: exact against definitions computed from scratch, in parts against the
+exact one.
+"""
 
 import re
 import sys
@@ -66,7 +68,11 @@ def test_several_choices_at_a_time_are_those_of_one_at_a_time(n, window, copies,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys.modules["optidel.methods.k_center"], "WINDOW", window)
         places, _ = farthest_first(units, n)
-    far = [(1 - (units @ units[order[:step]].T).max(axis=1))[order[step]] for order in (places, expected) for step in range(1, n)]
+    far = [
+        (1 - (units @ units[order[:step]].T).max(axis=1))[order[step]]
+        for order in (places, expected)
+        for step in range(1, n)
+    ]
     np.testing.assert_allclose(far[: n - 1], far[n - 1 :], atol=3e-6)
     assert sorted(places) == list(range(n))
 
@@ -108,7 +114,9 @@ def test_sampled_ranking_is_greedy_after_its_first_choices(n, copies, seed):
     for step in range(n // 40, n, 7):
         before = objective(units, places[:step])
         added = objective(units, places[: step + 1]) - before
-        assert added == pytest.approx(max(objective(units, [*places[:step], row]) for row in range(n)) - before, abs=1e-4)
+        assert added == pytest.approx(
+            max(objective(units, [*places[:step], row]) for row in range(n)) - before, abs=1e-4
+        )
 
 
 @pytest.mark.parametrize("concepts", [40, 5000])
@@ -116,10 +124,15 @@ def test_sampling_loses_a_thousandth_at_most(concepts, capsys):
     rng = np.random.default_rng(concepts)
     centres = unit(rng.normal(size=(concepts, 48)))
     units = unit(centres[rng.integers(0, concepts, 5000)] + 0.1 * rng.normal(size=(5000, 48)))
-    exact, sampled = (select(units, "facility-location", 250, strategy=strategy).indices for strategy in ("exact", "auto"))
+    exact, sampled = (
+        select(units, "facility-location", 250, strategy=strategy).indices for strategy in ("exact", "auto")
+    )
     assert "the first 16 choices are proposed by a sample of 1,024" in capsys.readouterr().err
     assert objective(units, sampled) > 0.999 * objective(units, exact)
-    few = [select(units, "facility-location", 40, strategy=strategy).indices.tolist() for strategy in ("exact", "auto")]
+    few = [
+        select(units, "facility-location", 40, strategy=strategy).indices.tolist()
+        for strategy in ("exact", "auto")
+    ]
     assert few[0] == few[1], "few choices are exact"
 
 
@@ -141,7 +154,13 @@ def test_greedy_map_adds_the_most_volume(n, seed):
     assert sorted(places) == list(range(n))
     for step in range(1, n):
         now = log_volume(units, places[:step], 0.5)
-        best = max(log_volume(units, [*places[:step], row], 0.5) for row in set(range(n)) - set(places[:step].tolist())) - now
+        best = (
+            max(
+                log_volume(units, [*places[:step], row], 0.5)
+                for row in set(range(n)) - set(places[:step].tolist())
+            )
+            - now
+        )
         assert gains[step] == pytest.approx(best, abs=1e-4)
 
 
@@ -185,11 +204,15 @@ def test_parts_lose_little(monkeypatch):
         for name, method in GREEDY.items()
         for strategy in ("exact", "partitioned")
     }
-    exact, parts = (objective(units, picks["facility-location", strategy]) for strategy in ("exact", "partitioned"))
+    exact, parts = (
+        objective(units, picks["facility-location", strategy]) for strategy in ("exact", "partitioned")
+    )
     assert parts > 0.99 * exact
     exact, parts = (radius(units, picks["k-center", strategy]) for strategy in ("exact", "partitioned"))
     assert parts < 1.05 * exact
-    exact, parts = (log_volume(units, picks["log-det", strategy], 0.5) for strategy in ("exact", "partitioned"))
+    exact, parts = (
+        log_volume(units, picks["log-det", strategy], 0.5) for strategy in ("exact", "partitioned")
+    )
     assert parts > exact - 0.01 * abs(exact)
 
 
@@ -213,16 +236,26 @@ def test_a_part_that_is_taken_whole_is_ranked_deeper():
 
 @pytest.mark.parametrize("method", GREEDY)
 def test_parts_chosen_automatically_are_said_aloud(method, monkeypatch, capsys):
-    for module, limit in (("k_center", "EXACT_UP_TO"), ("facility_location", "WHOLE_UP_TO"), ("log_det", "EXACT_UP_TO")):
+    for module, limit in (
+        ("k_center", "EXACT_UP_TO"),
+        ("facility_location", "WHOLE_UP_TO"),
+        ("log_det", "EXACT_UP_TO"),
+    ):
         monkeypatch.setattr(sys.modules[f"optidel.methods.{module}"], limit, 100)
     select(rows(101, 5), method, 0.1)
-    assert re.search(rf"{method}: 101 rows are (ranked in|compared within) \d+ .*clusters; strategy='exact'", capsys.readouterr().err)
+    assert re.search(
+        rf"{method}: 101 rows are (ranked in|compared within) \d+ .*clusters; strategy='exact'",
+        capsys.readouterr().err,
+    )
     select(rows(100, 5), method, 0.1)
     assert capsys.readouterr().err == ""
 
 
 def test_parameters_out_of_range_are_refused():
-    with pytest.raises(RecipeError, match="strategy must be 'auto' or 'exact' or 'partitioned', got 'exakt'; did you mean 'exact'"):
+    with pytest.raises(
+        RecipeError,
+        match="strategy must be 'auto' or 'exact' or 'partitioned', got 'exakt'; did you mean 'exact'",
+    ):
         select(rows(9, 0), "k-center", 3, strategy="exakt")
     with pytest.raises(RecipeError, match="positive cosine distance"):
         select(rows(9, 0), "log-det", 3, bandwidth=-1.0)

@@ -14,13 +14,19 @@ def neighbourhoods(vectors, clusters, border):
     nearest = np.argsort(distance, axis=1, kind="stable")
     shared = [{label} for label in clusters.labels.tolist()]
     for row, order in enumerate(nearest):
-        if border and len(order) > 1 and distance[row, order[1]] <= np.float32(1 + border) * distance[row, order[0]]:
+        if (
+            border
+            and len(order) > 1
+            and distance[row, order[1]] <= np.float32(1 + border) * distance[row, order[0]]
+        ):
             shared[row].add(int(order[1]))
     return shared
 
 
 def slow_meddel(vectors, radius, clusters, keep, border):
-    """SemDeDup as its paper's algorithm reads, with borders: sort, full similarity matrix, drop rows above 1 − radius to an earlier one."""
+    """SemDeDup as its paper's algorithm reads, with borders: sort, full similarity matrix, drop rows above 1
+    − radius to an earlier one.
+    """
     typical = clusters.similarity.round(6) * (1 if keep == "farthest" else -1)
     order = sorted(range(len(vectors)), key=lambda row: (typical[row], row))
     shared, cosine, novelty = neighbourhoods(vectors, clusters, border), unit(vectors) @ unit(vectors).T, {}
@@ -29,7 +35,10 @@ def slow_meddel(vectors, radius, clusters, keep, border):
         novelty[row] = round(float(1 - max(before, default=-1)), 6)
     stay = {row for row in order if novelty[row] >= radius}
     # Of every cluster at least the most novel row stays, the earlier at a tie.
-    return stay | {max((row for row in order if clusters.labels[row] == label), key=novelty.get) for label in set(clusters.labels.tolist())}
+    return stay | {
+        max((row for row in order if clusters.labels[row] == label), key=novelty.get)
+        for label in set(clusters.labels.tolist())
+    }
 
 
 def copies(n, share, seed, d=6):
@@ -49,7 +58,8 @@ def test_it_is_semdedup_at_the_radius_that_meets_the_budget(keep, border, n, sha
     vectors, count = copies(n, 0.4, seed), max(1, round(share * n))
     selection = meddel(vectors, count, rng=np.random.default_rng(seed), keep=keep, border=border)
     clusters = cluster(vectors, min(count, default_k(n)), rng=np.random.default_rng(seed))
-    # Just below the last gain everything kept stays; among rows with another threshold, everything dropped goes.
+    # Just below the last gain everything kept stays; among rows with another threshold, everything dropped
+    # goes.
     kept = set(selection.indices.tolist())
     assert kept <= slow_meddel(vectors, selection.gains[-1] - 1e-5, clusters, keep, border)
     assert slow_meddel(vectors, selection.gains[-1] + 1e-5, clusters, keep, border) <= kept
@@ -96,7 +106,10 @@ def test_copies_on_either_side_of_a_border_do_not_both_stay():
     rng = np.random.default_rng(0)
     originals = unit(rng.normal(size=(2000, 8)))
     vectors = np.concatenate([originals, originals + 0.03 * rng.normal(size=(2000, 8))]).astype(np.float32)
-    chosen = [meddel(vectors, 2000, rng=np.random.default_rng(0), k=63, border=border).indices for border in (0, 0.1)]
+    chosen = [
+        meddel(vectors, 2000, rng=np.random.default_rng(0), k=63, border=border).indices
+        for border in (0, 0.1)
+    ]
     inside, across = (2000 - len(set(rows % 2000)) for rows in chosen)
     assert inside > 50
     assert across < inside / 3
@@ -119,4 +132,6 @@ def test_equal_rows_stay_in_row_order():
 def test_a_smaller_count_keeps_a_prefix_given_the_clusters():
     vectors = copies(90, 0.3, 5)
     large = meddel(vectors, 50, rng=np.random.default_rng(0), k=4)
-    assert large.indices[:20].tolist() == meddel(vectors, 20, rng=np.random.default_rng(0), k=4).indices.tolist()
+    assert (
+        large.indices[:20].tolist() == meddel(vectors, 20, rng=np.random.default_rng(0), k=4).indices.tolist()
+    )

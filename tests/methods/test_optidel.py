@@ -13,7 +13,9 @@ from optidel.methods.quotas import water_fill
 
 
 def slow_water_fill(sizes, total):
-    """Give one at a time to the cluster that has received least and has room; later ones win ties at the last level."""
+    """Give one at a time to the cluster that has received least and has room; later ones win ties at the last
+    level.
+    """
     quota = [0] * len(sizes)
     for _ in range(total):
         open_ = [label for label in range(len(sizes)) if quota[label] < sizes[label]]
@@ -23,9 +25,15 @@ def slow_water_fill(sizes, total):
 
 def slow_optidel(vectors, count, difficulty, labels, radius, slack):
     """Greedy by the definition: five passes over everything, all similarities from scratch."""
-    rows, cosine = sorted(range(len(vectors)), key=lambda row: (-difficulty[row], row)), unit(vectors) @ unit(vectors).T
+    rows, cosine = (
+        sorted(range(len(vectors)), key=lambda row: (-difficulty[row], row)),
+        unit(vectors) @ unit(vectors).T,
+    )
     sizes = np.bincount(labels).tolist()
-    quota = [min(size, math.ceil(share * slack)) for size, share in zip(sizes, slow_water_fill(sizes, count), strict=True)]
+    quota = [
+        min(size, math.ceil(share * slack))
+        for size, share in zip(sizes, slow_water_fill(sizes, count), strict=True)
+    ]
     taken = []
     for gap, limit in [(radius, quota), (radius / 2, quota), (radius / 4, quota), (0, quota), (0, sizes)]:
         for row in rows:
@@ -46,10 +54,24 @@ def slow_optidel(vectors, count, difficulty, labels, radius, slack):
 )
 def test_it_is_the_greedy_choice_of_its_definition(n, share, seed, radius, slack):
     rng = np.random.default_rng(seed)
-    vectors, difficulty, count = rng.normal(size=(n, 4)).astype(np.float32), rng.integers(0, 9, n).astype(float), max(1, round(share * n))
-    selection = optidel(vectors, count, difficulty=difficulty, rng=np.random.default_rng(seed), radius=radius, quota_slack=slack)
+    vectors, difficulty, count = (
+        rng.normal(size=(n, 4)).astype(np.float32),
+        rng.integers(0, 9, n).astype(float),
+        max(1, round(share * n)),
+    )
+    selection = optidel(
+        vectors,
+        count,
+        difficulty=difficulty,
+        rng=np.random.default_rng(seed),
+        radius=radius,
+        quota_slack=slack,
+    )
     found = cluster(vectors, min(count, default_k(n)), rng=np.random.default_rng(seed))
-    labels, radius = found.labels, float(np.median(1 - found.similarity).clip(0)) if radius is None else radius
+    labels, radius = (
+        found.labels,
+        float(np.median(1 - found.similarity).clip(0)) if radius is None else radius,
+    )
     assert selection.indices.tolist() == slow_optidel(vectors, count, difficulty, labels, radius, slack)
     np.testing.assert_array_equal(selection.gains, difficulty[selection.indices])
     twinned = selection.kept_twin >= 0
@@ -57,7 +79,10 @@ def test_it_is_the_greedy_choice_of_its_definition(n, share, seed, radius, slack
 
 
 def test_without_diversity_the_hardest_stay():
-    vectors, difficulty = np.random.default_rng(0).normal(size=(30, 4)), np.random.default_rng(1).permutation(30).astype(float)
+    vectors, difficulty = (
+        np.random.default_rng(0).normal(size=(30, 4)),
+        np.random.default_rng(1).permutation(30).astype(float),
+    )
     selection = optidel(vectors, 5, difficulty=difficulty, rng=np.random.default_rng(0), diversity=False)
     assert difficulty[selection.indices].tolist() == [29, 28, 27, 26, 25]
     assert set(selection.reason) == {"kept", "less hard"}
@@ -78,11 +103,21 @@ def test_a_quota_keeps_a_hard_cluster_from_taking_everything():
     rng = np.random.default_rng(3)
     vectors = np.repeat(np.eye(4), 25, axis=0) + 0.2 * rng.normal(size=(100, 4))
     difficulty = np.repeat([3.0, 2.0, 1.0, 0.0], 25) + 0.1 * rng.random(100)
-    even = optidel(vectors, 20, difficulty=difficulty, rng=np.random.default_rng(0), k=4, radius=0.0, quota_slack=1.0)
+    even = optidel(
+        vectors, 20, difficulty=difficulty, rng=np.random.default_rng(0), k=4, radius=0.0, quota_slack=1.0
+    )
     labels = cluster(vectors, 4, rng=np.random.default_rng(0)).labels
     assert np.bincount(labels[even.indices]).tolist() == [5, 5, 5, 5]
     assert "cluster quota full" in even.reason
-    free = optidel(vectors, 20, difficulty=difficulty, rng=np.random.default_rng(0), k=4, radius=0.0, quota_slack=math.inf)
+    free = optidel(
+        vectors,
+        20,
+        difficulty=difficulty,
+        rng=np.random.default_rng(0),
+        k=4,
+        radius=0.0,
+        quota_slack=math.inf,
+    )
     assert set(free.indices) == set(np.argsort(-difficulty)[:20])
 
 
@@ -90,7 +125,9 @@ def test_relaxing_is_written_in_the_reason():
     vectors = np.ones((10, 3)) + np.linspace(0, 0.01, 10)[:, None] * np.array([1, 0, -1])
     selection = optidel(vectors, 6, difficulty=np.arange(10.0), rng=np.random.default_rng(0), radius=0.1, k=1)
     assert selection.reason[selection.indices].tolist() == ["kept"] + ["kept, radius 0"] * 5
-    two = np.concatenate([np.tile([1.0, 0.0], (1, 1)), np.tile([0.0, 1.0], (9, 1)) + np.linspace(0, 0.001, 9)[:, None]])
+    two = np.concatenate(
+        [np.tile([1.0, 0.0], (1, 1)), np.tile([0.0, 1.0], (9, 1)) + np.linspace(0, 0.001, 9)[:, None]]
+    )
     lifted = optidel(two, 10, difficulty=np.arange(10.0), rng=np.random.default_rng(0), radius=0.1, k=2)
     assert len(lifted.indices) == 10
 

@@ -1,4 +1,6 @@
-"""ssp, moderate, kmeans-medoids, semdedup, d4, hierarchical-kmeans: what rests on k-means, against loops over its clusters."""
+"""ssp, moderate, kmeans-medoids, semdedup, d4, hierarchical-kmeans: what rests on k-means, against loops over
+its clusters.
+"""
 
 import numpy as np
 import pytest
@@ -32,7 +34,10 @@ def seeded(seed=0):
 def test_ssp_sorts_by_the_distance_to_the_prototype(n, share, seed, end):
     vectors, count = rows(n, seed), max(1, round(share * n))
     clusters = cluster(vectors, default_k(n), rng=seeded(seed))
-    far = [1 - float(unit(vectors[row : row + 1])[0] @ clusters.centroids[clusters.labels[row]]) for row in range(n)]
+    far = [
+        1 - float(unit(vectors[row : row + 1])[0] @ clusters.centroids[clusters.labels[row]])
+        for row in range(n)
+    ]
     selection = ssp(vectors, count, rng=seeded(seed), end=end)
     worst = min if end == "hard" else max
     best_dropped = [far[row] for row in set(range(n)) - set(selection.indices.tolist())]
@@ -79,7 +84,12 @@ def test_copies_leave_clusters_empty_and_are_filled_up(rng):
 
 
 @settings(max_examples=25, deadline=None)
-@given(n=st.integers(1, 40), share=st.floats(0.05, 1), seed=st.integers(0, 999), radius=st.sampled_from([0.0, 0.05, 0.3]))
+@given(
+    n=st.integers(1, 40),
+    share=st.floats(0.05, 1),
+    seed=st.integers(0, 999),
+    radius=st.sampled_from([0.0, 0.05, 0.3]),
+)
 def test_semdedup_keeps_no_two_of_a_cluster_within_its_radius(n, share, seed, radius):
     vectors = rows(n, seed)[np.random.default_rng(seed).integers(0, n, n)]
     clusters = cluster(vectors, 3 if n >= 3 else 1, rng=seeded(seed))
@@ -130,7 +140,9 @@ def test_d4_drops_copies_and_then_the_typical():
 
 
 def slow_quotas(tree, total):
-    """Balanced sampling on a nested list of leaf sizes: give one at a time down the branch that has received least and has room."""
+    """Balanced sampling on a nested list of leaf sizes: give one at a time down the branch that has received
+    least and has room.
+    """
 
     def room(node):
         return node if isinstance(node, int) else sum(map(room, node))
@@ -185,7 +197,9 @@ def test_hierarchical_sampling_evens_out_a_crowded_concept():
     for label in set(labels.labels[closest.indices].tolist()):
         members = np.flatnonzero(labels.labels == label)
         mine = np.isin(members, closest.indices)
-        assert labels.similarity[members[mine]].min() >= labels.similarity[members[~mine]].max(initial=-1) - 1e-5
+        assert (
+            labels.similarity[members[mine]].min() >= labels.similarity[members[~mine]].max(initial=-1) - 1e-5
+        )
 
 
 def test_the_default_levels_fall_by_ten():

@@ -16,14 +16,23 @@ def slow_pvi(residual: np.ndarray, null_residual: np.ndarray) -> list[float]:
     """−log f_∅(y) + log f[x](y) by SciPy's normal density, both variances from the other rows."""
     found = []
     for row in range(len(residual)):
-        scale, null_scale = (np.sqrt(np.mean(np.delete(r, row, axis=0) ** 2)) for r in (residual, null_residual))
-        found.append(float(norm.logpdf(residual[row], 0, scale).sum() - norm.logpdf(null_residual[row], 0, null_scale).sum()))
+        scale, null_scale = (
+            np.sqrt(np.mean(np.delete(r, row, axis=0) ** 2)) for r in (residual, null_residual)
+        )
+        found.append(
+            float(
+                norm.logpdf(residual[row], 0, scale).sum()
+                - norm.logpdf(null_residual[row], 0, null_scale).sum()
+            )
+        )
     return found
 
 
 @settings(max_examples=30, deadline=None)
 @given(n=st.integers(2, 30), values=st.integers(1, 5), share=st.floats(0.05, 1), seed=st.integers(0, 99))
-def test_it_ranks_by_pointwise_v_information_lowest_first(n: int, values: int, share: float, seed: int) -> None:
+def test_it_ranks_by_pointwise_v_information_lowest_first(
+    n: int, values: int, share: float, seed: int
+) -> None:
     rng = np.random.default_rng(seed)
     null_residual, count = rng.normal(size=(n, values)), max(1, round(share * n))
     residual = null_residual * rng.uniform(0.1, 1.2, (n, 1))

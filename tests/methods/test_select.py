@@ -28,7 +28,10 @@ def check(selection, n, count):
     assert selection.gains.shape == (count,)
     assert np.isfinite(selection.gains).all()
     assert selection.kept_twin.shape == selection.similarity.shape == selection.reason.shape == (n,)
-    assert all(str(reason).startswith("kept") == bool(stays) for reason, stays in zip(selection.reason, kept, strict=True))
+    assert all(
+        str(reason).startswith("kept") == bool(stays)
+        for reason, stays in zip(selection.reason, kept, strict=True)
+    )
     assert all(selection.reason)
     twinned = selection.kept_twin >= 0
     assert not (twinned & kept).any()
@@ -42,7 +45,9 @@ def test_the_registry_says_what_a_person_needs(method):
     signature = inspect.signature(entry.select)
     assert entry.summary
     assert entry.cost.startswith("O(")
-    required = [name for name, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty]
+    required = [
+        name for name, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty
+    ]
     assert set(required) <= set(GIVEN)
     assert ("difficulty" in required) == (entry.needs == "difficulty")
 
@@ -59,7 +64,9 @@ def test_the_registry_says_what_a_person_needs(method):
 )
 def test_any_budget_is_met_exactly_even_among_copies(method, n, share, seed, levels, dtype, rule):
     rng = np.random.default_rng(seed)
-    vectors = rng.choice(np.linspace(-1, 1, levels + 2), size=(n, 2)).astype(dtype) + np.array([3, 0], dtype=dtype)
+    vectors = rng.choice(np.linspace(-1, 1, levels + 2), size=(n, 2)).astype(dtype) + np.array(
+        [3, 0], dtype=dtype
+    )
     difficulty = rng.integers(0, 3, n)
     count = max(1, round(share * n))
     grouped = {"groups": rng.integers(0, 5, n), "group_rule": rule} if rule else {}
@@ -80,7 +87,9 @@ def test_one_ranking_serves_every_smaller_budget(method, n, share, seed, copies)
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("vectors", [np.ones((1, 3)), np.ones((12, 3)), gaussian(12)[0]], ids=["one row", "all equal", "gaussian"])
+@pytest.mark.parametrize(
+    "vectors", [np.ones((1, 3)), np.ones((12, 3)), gaussian(12)[0]], ids=["one row", "all equal", "gaussian"]
+)
 def test_a_budget_of_one_keeps_everything(method, vectors):
     selection = select(vectors, method, 1.0, difficulty=np.arange(len(vectors)))
     check(selection, len(vectors), len(vectors))
@@ -125,13 +134,23 @@ def test_random_depends_on_the_seed():
 
 
 def test_full_refuses_less_than_everything():
-    with pytest.raises(BudgetError, match=r"keeps all 60 items, the budget asks for 3; pass a budget of 1\.0"):
+    with pytest.raises(
+        BudgetError, match=r"keeps all 60 items, the budget asks for 3; pass a budget of 1\.0"
+    ):
         select(gaussian()[0], "full", 0.05)
 
 
 @pytest.mark.parametrize(
     ("budget", "n", "count"),
-    [(0.05, 100, 5), (1.0, 7, 7), (1, 7, 1), (7, 7, 7), (np.float32(0.5), 10, 5), (np.int64(3), 10, 3), (0.6, 1, 1)],
+    [
+        (0.05, 100, 5),
+        (1.0, 7, 7),
+        (1, 7, 1),
+        (7, 7, 7),
+        (np.float32(0.5), 10, 5),
+        (np.int64(3), 10, 3),
+        (0.6, 1, 1),
+    ],
 )
 def test_a_budget_is_a_share_or_a_count(budget, n, count):
     assert count_for(budget, n) == count

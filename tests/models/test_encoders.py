@@ -1,4 +1,6 @@
-"""Every supported backbone gives tokens in image order and one vector; anything else is refused with a remedy."""
+"""Every supported backbone gives tokens in image order and one vector; anything else is refused with a
+remedy.
+"""
 
 from pathlib import Path
 
@@ -12,7 +14,13 @@ from optidel.models.encoders import build_encoder, load_encoder, load_mae, save_
 from optidel.models.mae import build_mae
 from optidel.models.presets import PRESETS
 
-SMALL = {"image_size": 32, "patch_size": 8, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+SMALL = {
+    "image_size": 32,
+    "patch_size": 8,
+    "hidden_size": 32,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+}
 
 
 def images(count: int = 2) -> np.ndarray:
@@ -21,7 +29,11 @@ def images(count: int = 2) -> np.ndarray:
 
 @pytest.mark.parametrize("kind", ["vit", "dinov2"])
 def test_backbones_of_transformers(kind: str, tmp_path: Path) -> None:
-    backbone = ViTModel(ViTConfig(intermediate_size=64, **SMALL)) if kind == "vit" else Dinov2Model(Dinov2Config(**SMALL))
+    backbone = (
+        ViTModel(ViTConfig(intermediate_size=64, **SMALL))
+        if kind == "vit"
+        else Dinov2Model(Dinov2Config(**SMALL))
+    )
     backbone.save_pretrained(tmp_path)
     encoder = load_encoder(tmp_path).eval()
     x = encoder.normalise(images())
@@ -64,9 +76,9 @@ def test_normalise_uses_the_weights_own_statistics(tmp_path: Path, nano: object)
 def test_refusals(tmp_path: Path, nano: object) -> None:
     with pytest.raises(WeightsError, match="no model at"):
         load_encoder(tmp_path / "nothing")
-    BertModel(BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)).save_pretrained(
-        tmp_path / "bert"
-    )
+    BertModel(
+        BertConfig(hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32)
+    ).save_pretrained(tmp_path / "bert")
     with pytest.raises(WeightsError, match="'bert'"):
         load_encoder(tmp_path / "bert")
     ViTModel(ViTConfig(intermediate_size=64, **SMALL)).save_pretrained(tmp_path / "vit")

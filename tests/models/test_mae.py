@@ -1,4 +1,6 @@
-"""The masked autoencoder is built as published, learns, and scores images the same whatever they are batched with."""
+"""The masked autoencoder is built as published, learns, and scores images the same whatever they are batched
+with.
+"""
 
 import numpy as np
 import torch
@@ -28,7 +30,12 @@ def test_positions_are_the_published_ones() -> None:
 
 def test_built_model_is_not_the_all_zero_one() -> None:
     model = build_mae(PRESETS["tiny"], torch.Generator().manual_seed(0))
-    for name in ("vit.embeddings.position_embeddings", "decoder.decoder_pos_embed", "vit.embeddings.cls_token", "decoder.mask_token"):
+    for name in (
+        "vit.embeddings.position_embeddings",
+        "decoder.decoder_pos_embed",
+        "vit.embeddings.cls_token",
+        "decoder.mask_token",
+    ):
         assert model.get_parameter(name).abs().sum() > 0, name
     bound = (6 / (192 + 768)) ** 0.5  # Xavier-uniform of the first MLP layer
     weight = model.vit.layers[0].mlp.fc1.weight
@@ -39,7 +46,9 @@ def test_built_model_is_not_the_all_zero_one() -> None:
 def test_weights_follow_from_the_generator_alone(nano: object) -> None:
     before = torch.random.get_rng_state()
     one, two = (build_mae(PRESETS["tiny"], torch.Generator().manual_seed(3)) for _ in range(2))
-    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    )
     assert torch.equal(before, torch.random.get_rng_state())
 
 
@@ -86,7 +95,9 @@ def test_saved_encoder_loads_with_automodel(tmp_path: object, nano: object) -> N
 
 def test_overfits_one_batch() -> None:
     generator = torch.Generator().manual_seed(0)
-    preset = Preset(size=32, patch=8, width=64, depth=2, heads=2, decoder_width=64, decoder_depth=2, decoder_heads=2)
+    preset = Preset(
+        size=32, patch=8, width=64, depth=2, heads=2, decoder_width=64, decoder_depth=2, decoder_heads=2
+    )
     model = build_mae(preset, generator).train()
     y, x = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     waves = [torch.sin(x / (2 + i) + i) * torch.cos(y / (3 + i)) for i in range(8)]

@@ -27,12 +27,19 @@ def test_nms_is_the_slow_loop(limit: float) -> None:
     masks = []
     for _ in range(60):
         y, x = (int(value) for value in rng.integers(0, 30, 2))
-        masks.append(rectangle(y, y + int(rng.integers(1, 20)), x, x + int(rng.integers(1, 20)), float(rng.random())))
+        masks.append(
+            rectangle(y, y + int(rng.integers(1, 20)), x, x + int(rng.integers(1, 20)), float(rng.random()))
+        )
     assert [id(mask) for mask in mask_nms(masks, limit)] == [id(mask) for mask in slow_nms(masks, limit)]
 
 
 def test_nms_drops_empty_masks_and_keeps_the_order_of_ties() -> None:
-    first, twin, empty, apart = rectangle(0, 9, 0, 9, 1), rectangle(0, 9, 0, 9, 1), rectangle(3, 3, 3, 3, 1), rectangle(20, 30, 20, 30, 1)
+    first, twin, empty, apart = (
+        rectangle(0, 9, 0, 9, 1),
+        rectangle(0, 9, 0, 9, 1),
+        rectangle(3, 3, 3, 3, 1),
+        rectangle(20, 30, 20, 30, 1),
+    )
     assert mask_nms([first, twin, empty, apart]) == [first, apart]
     assert mask_nms([]) == []
 
@@ -58,7 +65,9 @@ def test_the_input_is_scaled_normalised_and_then_padded_with_zeros() -> None:
     batch = sam_input(image, 120)
     assert batch.shape == (1, 3, 120, 120)
     assert not batch[0, :, 60:].any()
-    enlarged = np.asarray(Raster.fromarray(image).resize((120, 60), Raster.Resampling.BILINEAR), dtype=np.float64)
+    enlarged = np.asarray(
+        Raster.fromarray(image).resize((120, 60), Raster.Resampling.BILINEAR), dtype=np.float64
+    )
     np.testing.assert_allclose(batch[0, 1, :60], (enlarged[..., 1] - 116.28) / 57.12, rtol=1e-5, atol=1e-5)
 
 

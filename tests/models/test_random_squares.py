@@ -20,7 +20,12 @@ def open_zones() -> Zones:
 def test_patches_have_the_stated_sizes_and_lie_anywhere() -> None:
     generator = load_mask_generator("random")
     boxes = np.array(
-        [patch.box for image in IMAGES for mask in generator(image, POINTS) for patch in key_patches("a", image, [mask], open_zones())]
+        [
+            patch.box
+            for image in IMAGES
+            for mask in generator(image, POINTS)
+            for patch in key_patches("a", image, [mask], open_zones())
+        ]
     )
     sides = (boxes[:, 2] - boxes[:, 0]) / 90
     assert len(boxes) == 480
@@ -34,7 +39,8 @@ def test_patches_have_the_stated_sizes_and_lie_anywhere() -> None:
 def test_the_draw_follows_from_the_pixels_alone() -> None:
     generator = load_mask_generator("random")
     first, again, other = (
-        generator(image, points) for image, points in ((IMAGES[0], POINTS), (IMAGES[0], POINTS * 3), (IMAGES[1], POINTS))
+        generator(image, points)
+        for image, points in ((IMAGES[0], POINTS), (IMAGES[0], POINTS * 3), (IMAGES[1], POINTS))
     )
     for one, two in zip(first, again, strict=True):
         np.testing.assert_array_equal(one.mask, two.mask)

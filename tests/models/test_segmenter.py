@@ -6,7 +6,9 @@ from optidel.models.encoders import build_encoder
 from optidel.models.presets import Preset
 from optidel.models.segmenter import Segmenter
 
-SMALL = Preset(size=32, patch=8, width=24, depth=1, heads=2, decoder_width=24, decoder_depth=1, decoder_heads=2)
+SMALL = Preset(
+    size=32, patch=8, width=24, depth=1, heads=2, decoder_width=24, decoder_depth=1, decoder_heads=2
+)
 
 
 def generator(seed=0):
@@ -27,7 +29,9 @@ def test_images_become_logits_of_every_class_at_the_images_size(segmenter):
 
 def test_gradients_reach_the_encoder(segmenter):
     segmenter(torch.randn(2, 3, 32, 32, generator=generator())).square().mean().backward()
-    first = next(weight for name, weight in segmenter.encoder.named_parameters() if name.endswith("projection.weight"))
+    first = next(
+        weight for name, weight in segmenter.encoder.named_parameters() if name.endswith("projection.weight")
+    )
     assert first.grad is not None
     assert first.grad.abs().sum() > 0
 

@@ -14,8 +14,14 @@ def slow_nt_xent(first: torch.Tensor, second: torch.Tensor, temperature: float) 
     count, total = len(first), 0.0
     for i in range(2 * count):
         j = (i + count) % (2 * count)
-        logits = [math.exp(torch.cosine_similarity(z[i], z[k], dim=0).item() / temperature) for k in range(2 * count) if k != i]
-        total += -math.log(math.exp(torch.cosine_similarity(z[i], z[j], dim=0).item() / temperature) / sum(logits))
+        logits = [
+            math.exp(torch.cosine_similarity(z[i], z[k], dim=0).item() / temperature)
+            for k in range(2 * count)
+            if k != i
+        ]
+        total += -math.log(
+            math.exp(torch.cosine_similarity(z[i], z[j], dim=0).item() / temperature) / sum(logits)
+        )
     return total / (2 * count)
 
 

@@ -30,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def ablate(nano: object, folder: Path) -> Callable[..., Pipeline]:
     """A pipeline with changed sections ``optidel`` and ``patches``."""
-    from conftest import fill
+    from pictures import fill
 
     if not (folder / "corpus").exists():
         fill(folder / "corpus", 24)
@@ -47,7 +47,9 @@ def kept(artifact: Artifact) -> pl.DataFrame:
 
 
 def scores(artifact: Artifact) -> tuple[np.ndarray, np.ndarray]:
-    return np.asarray(artifact.array("error.npy"), np.float64), np.asarray(artifact.array("null_error.npy"), np.float64)
+    return np.asarray(artifact.array("error.npy"), np.float64), np.asarray(
+        artifact.array("null_error.npy"), np.float64
+    )
 
 
 def test_scorer_and_diversity_decide_the_order(ablate: Callable[..., Pipeline]) -> None:
@@ -65,7 +67,9 @@ def test_scorer_and_diversity_decide_the_order(ablate: Callable[..., Pipeline]) 
 
 
 @pytest.mark.parametrize(("grid", "side"), [(1, 83), (4, 84), (9, 84)])
-def test_the_grid_sets_how_many_patches_share_an_image(ablate: Callable[..., Pipeline], grid: int, side: int) -> None:
+def test_the_grid_sets_how_many_patches_share_an_image(
+    ablate: Callable[..., Pipeline], grid: int, side: int
+) -> None:
     run = ablate(grid=grid, budget=0.085)
     composed = run.compose("optidel", 0)
     assert composed is not None
@@ -75,25 +79,35 @@ def test_the_grid_sets_how_many_patches_share_an_image(ablate: Callable[..., Pip
     assert len(kept(run.select("optidel", 0))) == 2 * grid
 
 
-def test_without_composition_the_frames_around_the_hardest_patches_are_trained_on(ablate: Callable[..., Pipeline]) -> None:
+def test_without_composition_the_frames_around_the_hardest_patches_are_trained_on(
+    ablate: Callable[..., Pipeline],
+) -> None:
     run = ablate(composition=False, diversity=False)
     assert run.compose("optidel", 0) is None
     selected = run.select("optidel", 0)
-    patches = [patch for patch in from_table(KeyPatch, run.patches.table("patches.parquet")) if not patch.refused]
+    patches = [
+        patch for patch in from_table(KeyPatch, run.patches.table("patches.parquet")) if not patch.refused
+    ]
     order = np.argsort(-scores(run.patches)[0], kind="stable")
     expected = list(dict.fromkeys(patches[place].frame for place in order))[:3]
     assert kept(selected)["id"].to_list() == expected
     table = selected.table("selection.parquet")
     assert sorted(table["id"]) == sorted(frame.id for frame in Corpus.load(run.index).frames)
-    assert set(table.filter(~pl.col("id").is_in([patch.frame for patch in patches]))["reason"]) == {"no key patch"}
+    assert set(table.filter(~pl.col("id").is_in([patch.frame for patch in patches]))["reason"]) == {
+        "no key patch"
+    }
     assert selected.json("summary.json")["unit"] == "frame"
     assert len(run.pretrain("optidel", 0).table("log.parquet")) == 4
-    assert set(kept(ablate(composition=False).select("optidel", 0))["id"]) <= {patch.frame for patch in patches}
+    assert set(kept(ablate(composition=False).select("optidel", 0))["id"]) <= {
+        patch.frame for patch in patches
+    }
     with pytest.raises(BudgetError, match=r"without composition.*hold a key patch"):
         ablate(composition=False, budget=1.0).select("optidel", 0)
 
 
-def test_a_share_of_the_new_images_are_the_whole_frames_of_the_hardest_patches(ablate: Callable[..., Pipeline]) -> None:
+def test_a_share_of_the_new_images_are_the_whole_frames_of_the_hardest_patches(
+    ablate: Callable[..., Pipeline],
+) -> None:
     run = ablate(originals=0.5, budget=0.21)
     composed, chosen = run.compose("optidel", 0), kept(run.select("optidel", 0))
     assert composed is not None
@@ -102,8 +116,16 @@ def test_a_share_of_the_new_images_are_the_whole_frames_of_the_hardest_patches(a
     assert len(chosen) == 3 * 4 + 2
     frames = [name.rpartition("@")[0] for name in chosen["id"]]
     assert [image.sources[0] for image in made[3:]] == list(dict.fromkeys(frames))[:2]
-    rest = [chosen["id"][place] for place in range(14) if place not in [frames.index(image.sources[0]) for image in made[3:]]]
-    dealt = [f"{source}@{','.join(map(str, box))}" for image in made[:3] for source, box in zip(image.sources, image.boxes, strict=True)]
+    rest = [
+        chosen["id"][place]
+        for place in range(14)
+        if place not in [frames.index(image.sources[0]) for image in made[3:]]
+    ]
+    dealt = [
+        f"{source}@{','.join(map(str, box))}"
+        for image in made[:3]
+        for source, box in zip(image.sources, image.boxes, strict=True)
+    ]
     assert sorted(dealt) == sorted(rest)
     pixels = run.pixels.array("pixels.npy")
     for image, drawn in zip(made[3:], composed.array("pixels.npy")[3:], strict=True):
@@ -123,8 +145,10 @@ def test_random_squares_take_the_place_of_the_regions(ablate: Callable[..., Pipe
     assert regions.embed.path == squares.embed.path
 
 
-def test_without_the_filter_only_size_and_overlap_refuse(nano: object, labelled: Path, tmp_path: Path) -> None:
-    from conftest import picture
+def test_without_the_filter_only_size_and_overlap_refuse(
+    nano: object, labelled: Path, tmp_path: Path
+) -> None:
+    from pictures import picture
     from PIL import Image
 
     folder = tmp_path / "framed"
@@ -136,11 +160,22 @@ def test_without_the_filter_only_size_and_overlap_refuse(nano: object, labelled:
         image[40:52, 60:74] = 255  # and its glare
         Image.fromarray(image).save(folder / f"{number}.png")
     runs = [
-        Pipeline(make_recipe(recipe(folder, labelled, tmp_path / "run", patches=PATCHES | {"filter": asked, "points": 12})))
+        Pipeline(
+            make_recipe(
+                recipe(folder, labelled, tmp_path / "run", patches=PATCHES | {"filter": asked, "points": 12})
+            )
+        )
         for asked in (True, False)
     ]
-    assert not set(runs[1].patches.table("patches.parquet")["refused"]) & {"border", "glare", "flat", "overlay"}
-    lit = [run.patches.table("patches.parquet").filter(pl.col("refused") == "")["box"].to_list() for run in runs]
+    assert not set(runs[1].patches.table("patches.parquet")["refused"]) & {
+        "border",
+        "glare",
+        "flat",
+        "overlay",
+    }
+    lit = [
+        run.patches.table("patches.parquet").filter(pl.col("refused") == "")["box"].to_list() for run in runs
+    ]
     assert all(x0 >= 14 and y0 >= 10 and x1 <= 114 and y1 <= 86 for x0, y0, x1, y1 in lit[0])
     assert any(x0 < 14 or y0 < 10 or x1 > 114 or y1 > 86 for x0, y0, x1, y1 in lit[1])
 
@@ -149,9 +184,15 @@ def test_pvi_ranks_whole_frames_by_error_and_null_error(ablate: Callable[..., Pi
     run = ablate()
     expected = np.argsort(information(*scores(run.embed), 1).pvi, kind="stable")[:3]
     assert kept(run.select("pvi", 0))["item"].to_list() == expected.tolist()
-    assert kept(run.select("hardest", 0))["item"].to_list() == np.argsort(-scores(run.embed)[0], kind="stable")[:3].tolist()
+    assert (
+        kept(run.select("hardest", 0))["item"].to_list()
+        == np.argsort(-scores(run.embed)[0], kind="stable")[:3].tolist()
+    )
 
 
 def test_the_hardest_patch_stands_for_its_frame() -> None:
-    patches = [KeyPatch(frame=name, box=(0, 0, 9, 9), area=9, predicted_iou=1.0, stability=1.0, refused="") for name in "aabbc"]
+    patches = [
+        KeyPatch(frame=name, box=(0, 0, 9, 9), area=9, predicted_iou=1.0, stability=1.0, refused="")
+        for name in "aabbc"
+    ]
     assert hardest_of_each(patches, np.array([1.0, 3.0, 2.0, 2.0, 0.0])).tolist() == [1, 2, 4]

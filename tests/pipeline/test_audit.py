@@ -48,14 +48,30 @@ def test_what_was_planted_is_counted_and_nothing_is_deleted(planted: Path, tmp_p
 
 
 def test_page_stands_alone_and_shows_the_copies(planted: Path, tmp_path: Path) -> None:
-    page = audit(make_recipe({"images": str(planted), "out": str(tmp_path / "run")}), sample=4).page.read_text()
+    page = audit(
+        make_recipe({"images": str(planted), "out": str(tmp_path / "run")}), sample=4
+    ).page.read_text()
     assert "z-near.jpg" in page
     assert "3 of 28 frames (10.7 %)" in page
-    assert not any(f'{kind}="{scheme}' in page for kind in ("src", "href") for scheme in ("http", "//", "file"))
+    assert not any(
+        f'{kind}="{scheme}' in page for kind in ("src", "href") for scheme in ("http", "//", "file")
+    )
 
 
 def test_command_takes_thresholds_and_prints_one_object(planted: Path, tmp_path: Path) -> None:
-    arguments = ["audit", str(planted), "--out", str(tmp_path / "run"), "--entropy", "9", "--near", "0", "--sample", "2", "--json"]
+    arguments = [
+        "audit",
+        str(planted),
+        "--out",
+        str(tmp_path / "run"),
+        "--entropy",
+        "9",
+        "--near",
+        "0",
+        "--sample",
+        "2",
+        "--json",
+    ]
     told = json.loads(CliRunner().invoke(app, arguments).stdout)
     assert told["counts"]["low-entropy"] == 27
     assert told["counts"]["near-copies"] == 0
@@ -66,10 +82,16 @@ def test_command_takes_thresholds_and_prints_one_object(planted: Path, tmp_path:
 
 @pytest.mark.parametrize(("folder", "told"), [("nowhere", "no folder or file at"), ("empty", "is empty")])
 def test_command_refuses_missing_and_empty_folders(
-    folder: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    folder: str,
+    told: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "empty").mkdir()
-    monkeypatch.setattr(sys, "argv", ["optidel", "audit", str(tmp_path / folder), "--out", str(tmp_path / "run")])
+    monkeypatch.setattr(
+        sys, "argv", ["optidel", "audit", str(tmp_path / folder), "--out", str(tmp_path / "run")]
+    )
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 2
@@ -77,7 +99,20 @@ def test_command_refuses_missing_and_empty_folders(
 
 
 def test_marks_of_worthless_frames_follow_the_options(planted: Path, tmp_path: Path) -> None:
-    arguments = ["audit", str(planted), "--out", str(tmp_path / "run"), "--blank", "0", "--dark", "1", "--saturated", "1", "--sample", "2"]
+    arguments = [
+        "audit",
+        str(planted),
+        "--out",
+        str(tmp_path / "run"),
+        "--blank",
+        "0",
+        "--dark",
+        "1",
+        "--saturated",
+        "1",
+        "--sample",
+        "2",
+    ]
     told = json.loads(CliRunner().invoke(app, [*arguments, "--json"]).stdout)
     assert told["counts"]["blank"] == 0
     assert "0 frames show nothing" in (tmp_path / "run" / "audit.html").read_text()

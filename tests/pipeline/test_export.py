@@ -1,4 +1,6 @@
-"""Exports: the chosen images and nothing else, in each format, read back by other libraries and by our own index."""
+"""Exports: the chosen images and nothing else, in each format, read back by other libraries and by our own
+index.
+"""
 
 import io
 import json
@@ -12,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from conftest import NANO, fill, picture
 from nano import recipe
+from pictures import NANO, fill, picture
 from PIL import Image
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
@@ -21,11 +23,11 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 import optidel
 from optidel import cli
 from optidel.corpus.index import Corpus
-from optidel.corpus.readers import RASTER
 from optidel.errors import InputError, OptidelError, RecipeError, StoreError
 from optidel.models.presets import PRESETS
 from optidel.pipeline.export import FORMATS, export, find_choice, manifest
 from optidel.pipeline.run import Pipeline
+from optidel.readers import RASTER
 from optidel.recipe import make_recipe
 from optidel.store import Store
 
@@ -43,7 +45,13 @@ def write_dicom(path: Path, values: np.ndarray) -> None:
     slice_.PatientName = slice_.PatientID = slice_.ImageComments = SECRET
     slice_.Modality, slice_.PhotometricInterpretation = "CT", "MONOCHROME2"
     slice_.Rows, slice_.Columns = values.shape
-    slice_.SamplesPerPixel, slice_.BitsAllocated, slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 1, 16, 16, 15, 0
+    (
+        slice_.SamplesPerPixel,
+        slice_.BitsAllocated,
+        slice_.BitsStored,
+        slice_.HighBit,
+        slice_.PixelRepresentation,
+    ) = 1, 16, 16, 15, 0
     slice_.WindowCenter, slice_.WindowWidth = 2000, 4000
     slice_.PixelData = values.astype("<u2").tobytes()
     slice_.save_as(path)
@@ -51,7 +59,9 @@ def write_dicom(path: Path, values: np.ndarray) -> None:
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that kept all of a mixed corpus (grey and colour, a volume, a DICOM file, a JPEG with metadata) and half of it at random."""
+    """A run that kept all of a mixed corpus (grey and colour, a volume, a DICOM file, a JPEG with metadata)
+    and half of it at random.
+    """
     root = tmp_path_factory.mktemp("mixed")
     images, rng = root / "images", np.random.default_rng(3)
     images.mkdir()
@@ -77,7 +87,9 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fill(root / "images", 24)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", NANO)
-        Pipeline(make_recipe(recipe(root / "images", root / "images", root / "run", methods=["optidel"]))).until("compose")
+        Pipeline(
+            make_recipe(recipe(root / "images", root / "images", root / "run", methods=["optidel"]))
+        ).until("compose")
     return root / "run"
 
 
@@ -98,7 +110,9 @@ def read_pixels(path: Path, format: str) -> Iterator[tuple[str, bytes]]:
             with tarfile.open(shard) as opened:
                 samples: dict[str, dict[str, bytes]] = {}
                 for member in opened:
-                    key, _, ending = member.name.partition(".")  # the convention of WebDataset: the key ends at the first dot
+                    key, _, ending = member.name.partition(
+                        "."
+                    )  # the convention of WebDataset: the key ends at the first dot
                     content = opened.extractfile(member)
                     assert content is not None
                     samples.setdefault(key, {})[ending] = content.read()
@@ -165,7 +179,12 @@ def test_manifest_says_what_was_chosen_and_why(run: Path, tmp_path: Path) -> Non
     frames = {frame.id: frame for frame in Corpus.load(choice.index).frames}
     for row in table.iter_rows(named=True):
         frame = frames[row["id"]]
-        assert (row["sha256"], row["source"], row["height"], row["width"]) == (frame.sha256, frame.source, frame.height, frame.width)
+        assert (row["sha256"], row["source"], row["height"], row["width"]) == (
+            frame.sha256,
+            frame.source,
+            frame.height,
+            frame.width,
+        )
     assert (made.path / "manifest.csv").read_text().count("\n") == 6
 
 
@@ -181,7 +200,10 @@ def test_composites_are_exported_with_their_provenance(format: str, composed: Pa
     folder = next(composed.glob("compose-*")) / "images"
     originals = {np.asarray(Image.open(path)).tobytes() for path in folder.glob("*.png")}
     if format in FORMATS_WITH_PIXELS:
-        found = {np.asarray(Image.open(io.BytesIO(content))).tobytes() for _, content in read_pixels(made.path, format)}
+        found = {
+            np.asarray(Image.open(io.BytesIO(content))).tobytes()
+            for _, content in read_pixels(made.path, format)
+        }
     else:
         found = {np.asarray(Image.open(made.path / path)).tobytes() for path in table["path"]}
     assert found == originals
@@ -189,8 +211,12 @@ def test_composites_are_exported_with_their_provenance(format: str, composed: Pa
 
 def test_links_and_list_lead_to_the_originals(make_corpus: Callable[..., Path], tmp_path: Path) -> None:
     folder = make_corpus(8)
-    Pipeline(make_recipe(recipe(folder, folder, tmp_path / "run", methods=["random"], budget=0.5))).until("select")
-    linked, listed = (export(tmp_path / "run", format, out=tmp_path / format).path for format in ("symlinks", "csv"))
+    Pipeline(make_recipe(recipe(folder, folder, tmp_path / "run", methods=["random"], budget=0.5))).until(
+        "select"
+    )
+    linked, listed = (
+        export(tmp_path / "run", format, out=tmp_path / format).path for format in ("symlinks", "csv")
+    )
     table = pl.read_csv(linked / "manifest.csv", schema_overrides={"key": pl.String})
     for name, source in table.select("path", "source").iter_rows():
         assert (linked / name).is_symlink()
@@ -205,7 +231,9 @@ def test_what_cannot_be_linked_is_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"4 of 10 chosen images .* cannot be linked.*--format folder"):
         export(run, "symlinks", method="full", out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
-    paths = pl.read_csv(export(run, "csv", method="full", out=tmp_path / "out").path / "manifest.csv")["path"].to_list()
+    paths = pl.read_csv(export(run, "csv", method="full", out=tmp_path / "out").path / "manifest.csv")[
+        "path"
+    ].to_list()
     assert sum("stack.npy#" in path for path in paths) == 3
 
 
@@ -217,7 +245,9 @@ import sys, datasets, numpy
 found = datasets.load_dataset({str(made.path)!r}, split="train", cache_dir={str(tmp_path / "cache")!r})
 numpy.savez(sys.argv[1], **{{row["key"]: numpy.asarray(row["image"].convert("RGB")) for row in found}})
 """
-    subprocess.run([sys.executable, "-c", code, str(tmp_path / "found.npz")], check=True, env=_environment(tmp_path))
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "found.npz")], check=True, env=_environment(tmp_path)
+    )
     want = expected(run)
     with np.load(tmp_path / "found.npz") as found:
         assert set(found) == set(want)
@@ -226,10 +256,17 @@ numpy.savez(sys.argv[1], **{{row["key"]: numpy.asarray(row["image"].convert("RGB
 
 
 def _environment(home: Path) -> dict[str, str]:
-    return {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(home / "hf"), "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    return {
+        **os.environ,
+        "HF_HUB_OFFLINE": "1",
+        "HF_HOME": str(home / "hf"),
+        "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
+    }
 
 
-def test_killed_it_continues_and_repeated_it_does_nothing(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_killed_it_continues_and_repeated_it_does_nothing(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from optidel.pipeline import export as module
 
     monkeypatch.setattr(module, "SHARD", 4)
@@ -291,9 +328,21 @@ def test_files_that_changed_are_noticed(make_corpus: Callable[..., Path], tmp_pa
     [
         ({"format": "fodler"}, RecipeError, "unknown format 'fodler'; did you mean 'folder'"),
         ({"format": "folder"}, RecipeError, "choices of 2 methods: .*pass --method"),
-        ({"format": "folder", "method": "meddel"}, InputError, "no choice of the method meddel; there is full, random"),
-        ({"format": "folder", "method": "random", "budget": 0.25}, InputError, "no choice of the budget 0.25; there is 0.5"),
-        ({"format": "folder", "method": "random", "seed": 3}, InputError, "no choice of the seed 3; there is 0"),
+        (
+            {"format": "folder", "method": "meddel"},
+            InputError,
+            "no choice of the method meddel; there is full, random",
+        ),
+        (
+            {"format": "folder", "method": "random", "budget": 0.25},
+            InputError,
+            "no choice of the budget 0.25; there is 0.5",
+        ),
+        (
+            {"format": "folder", "method": "random", "seed": 3},
+            InputError,
+            "no choice of the seed 3; there is 0",
+        ),
     ],
 )
 def test_refusals(arguments: dict[str, object], error: type[OptidelError], message: str, run: Path) -> None:
@@ -310,11 +359,30 @@ def test_a_folder_without_a_choice(tmp_path: Path) -> None:
         export(tmp_path / "empty", "folder")
 
 
-def test_command(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["optidel", "export", str(run), "--format", "csv", "--method", "random", "--out", str(tmp_path / "out"), "--json"]
+def test_command(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [
+        "optidel",
+        "export",
+        str(run),
+        "--format",
+        "csv",
+        "--method",
+        "random",
+        "--out",
+        str(tmp_path / "out"),
+        "--json",
+    ]
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit, match="0"):
         cli.main()
     told = json.loads(capsys.readouterr().out)
-    assert (told["images"], told["method"], told["budget"], told["seed"], told["format"]) == (5, "random", 0.5, 0, "csv")
+    assert (told["images"], told["method"], told["budget"], told["seed"], told["format"]) == (
+        5,
+        "random",
+        0.5,
+        0,
+        "csv",
+    )
     assert Path(told["path"]) == tmp_path / "out"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import fill
 from nano import recipe
+from pictures import fill
 
 from optidel.errors import RecipeError
 from optidel.pipeline.run import Pipeline
@@ -26,9 +26,13 @@ def patients(tmp_path: Path) -> Path:
     return tmp_path / "corpus"
 
 
-def pipeline(folder: Path, groups: str, pattern: str | None = PATTERN, budget: float = 0.375, **changes: Any) -> Pipeline:
+def pipeline(
+    folder: Path, groups: str, pattern: str | None = PATTERN, budget: float = 0.375, **changes: Any
+) -> Pipeline:
     given = {"corpus": {"pattern": pattern}} if pattern else {}
-    values = recipe(folder, folder, folder.parent / "run", selection={"groups": groups}, budget=budget, **given, **changes)
+    values = recipe(
+        folder, folder, folder.parent / "run", selection={"groups": groups}, budget=budget, **given, **changes
+    )
     return Pipeline(make_recipe(values))
 
 
@@ -51,7 +55,9 @@ def test_together_keeps_whole_patients(nano: object, patients: Path) -> None:
     assert len(cut) <= 1
 
 
-def test_without_a_rule_nothing_changes(nano: object, patients: Path, make_corpus: Callable[..., Path]) -> None:
+def test_without_a_rule_nothing_changes(
+    nano: object, patients: Path, make_corpus: Callable[..., Path]
+) -> None:
     free = pipeline(patients, "none").select("meddel", 0)
     plain = pipeline(patients, "none", pattern=None).select("meddel", 0)
     assert free.fingerprint == plain.fingerprint  # groups alone, without a rule, are no part of a choice
@@ -67,11 +73,17 @@ def test_frames_without_a_group_are_alone(nano: object, patients: Path) -> None:
     frames = run.index.table("frames.parquet")
     assert frames["group"].null_count() == 10
     found = kept(run, "random")
-    assert found == {"p0": 2, "p1": 6, "p2": 4}  # shares are filled like water: the ten lone frames have one each, p0 the rest
+    assert found == {
+        "p0": 2,
+        "p1": 6,
+        "p2": 4,
+    }  # shares are filled like water: the ten lone frames have one each, p0 the rest
 
 
 def test_a_rule_without_groups_is_refused(nano: object, patients: Path) -> None:
-    with pytest.raises(RecipeError, match=r"selection.groups is 'spread', but no frame has a known group; .*corpus.pattern"):
+    with pytest.raises(
+        RecipeError, match=r"selection.groups is 'spread', but no frame has a known group; .*corpus.pattern"
+    ):
         pipeline(patients, "spread", pattern=None).select("meddel", 0)
     with pytest.raises(RecipeError, match=r"selection\.groups"):
         make_recipe({"images": "a", "out": "b", "selection": {"groups": "some"}})

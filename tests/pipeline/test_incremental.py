@@ -1,4 +1,6 @@
-"""A corpus that grows, shrinks and changes: only what is new is embedded, to the same bytes as if all were, and every choice says so."""
+"""A corpus that grows, shrinks and changes: only what is new is embedded, to the same bytes as if all were,
+and every choice says so.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import fill
 from nano import recipe
+from pictures import fill
 
 from optidel.features import embedding
 from optidel.pipeline.run import Pipeline
@@ -38,7 +40,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return passes
 
 
-def test_new_frames_alone_are_embedded_to_the_same_bytes(nano: object, make_corpus: Make, tmp_path: Path, scored: list[int]) -> None:
+def test_new_frames_alone_are_embedded_to_the_same_bytes(
+    nano: object, make_corpus: Make, tmp_path: Path, scored: list[int]
+) -> None:
     folder = make_corpus(20)
     before = pipeline(folder, tmp_path / "run").embed
     assert scored == [8, 8, 8]
@@ -65,7 +69,9 @@ def test_new_frames_alone_are_embedded_to_the_same_bytes(nano: object, make_corp
         np.testing.assert_array_equal(after.array(f"{name}.npy"), at_once.array(f"{name}.npy"), err_msg=name)
 
 
-def test_a_choice_says_what_changed(nano: object, make_corpus: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_choice_says_what_changed(
+    nano: object, make_corpus: Make, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = make_corpus(20)
     first = pipeline(folder, tmp_path / "run")
     chosen = set(first.select("meddel", 0).table("selection.parquet").filter("kept")["id"])
@@ -131,6 +137,8 @@ def test_killed_while_copying_it_starts_the_rows_that_another_state_left_open(
     after = resumed.embed
     assert scored == [8]
     assert not isinstance(resumed.mae, str)
-    at_once = pipeline(folder, tmp_path / "other", encoder={"weights": str(resumed.mae.path / "encoder")}).embed
+    at_once = pipeline(
+        folder, tmp_path / "other", encoder={"weights": str(resumed.mae.path / "encoder")}
+    ).embed
     for name in ARRAYS:
         np.testing.assert_array_equal(after.array(f"{name}.npy"), at_once.array(f"{name}.npy"), err_msg=name)

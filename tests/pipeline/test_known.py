@@ -1,11 +1,13 @@
-"""Sets that are published to hold each other's images: a run says so, and refuses to train on its own test images unawares."""
+"""Sets that are published to hold each other's images: a run says so, and refuses to train on its own test
+images unawares.
+"""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
 from nano import recipe
+from pictures import picture
 from PIL import Image
 
 from optidel.errors import InputError, RecipeError
@@ -20,7 +22,11 @@ def sets(tmp_path: Path) -> tuple[Path, Path]:
     """HyperKvasir with Kvasir-SEG in it, as it is published, and Kvasir-Sessile, which is a part of that."""
     rng = np.random.default_rng(0)
     hyper, sessile = tmp_path / "hyper-kvasir", tmp_path / "sessile-main-Kvasir-SEG"
-    folders = [hyper / "labeled-images/lower-gi-tract/polyps", hyper / "segmented-images/images", hyper / "segmented-images/masks"]
+    folders = [
+        hyper / "labeled-images/lower-gi-tract/polyps",
+        hyper / "segmented-images/images",
+        hyper / "segmented-images/masks",
+    ]
     for folder in (*folders, sessile / "images", sessile / "masks"):
         folder.mkdir(parents=True)
     for number in range(10):
@@ -38,22 +44,34 @@ def pipeline(hyper: Path, sessile: Path, **changes: object) -> Pipeline:
 
 
 def test_a_run_on_its_own_test_images_is_refused(nano: object, sets: tuple[Path, Path]) -> None:
-    with pytest.raises(RecipeError, match=r"image of Kvasir-Sessile is in HyperKvasir, and \d+ test images are in .*leaks = \"drop\""):
+    with pytest.raises(
+        RecipeError,
+        match=r"image of Kvasir-Sessile is in HyperKvasir, and \d+ test images are in .*leaks = \"drop\"",
+    ):
         pipeline(*sets).leaks  # noqa: B018
     assert pipeline(*sets, leaks="off").leaks is None
 
 
-def test_dropped_or_taken_out_it_goes_on_and_says_so(nano: object, sets: tuple[Path, Path], capfd: pytest.CaptureFixture[str]) -> None:
+def test_dropped_or_taken_out_it_goes_on_and_says_so(
+    nano: object, sets: tuple[Path, Path], capfd: pytest.CaptureFixture[str]
+) -> None:
     hyper, sessile = sets
     tested = pipeline(hyper, sessile).task.table("items.parquet").filter(split="test")["source"].to_list()
     held = {Path(source).name for source in tested}
     staying = pipeline(hyper, sessile, leaks="drop").index.table("frames.parquet")["source"].to_list()
-    assert not held & {Path(source).name for source in staying if source.startswith("segmented-images/images")}
-    assert "sets: every image of Kvasir-Sessile is in HyperKvasir; the test images found are left out" in capfd.readouterr().err
+    assert not held & {
+        Path(source).name for source in staying if source.startswith("segmented-images/images")
+    }
+    assert (
+        "sets: every image of Kvasir-Sessile is in HyperKvasir; the test images found are left out"
+        in capfd.readouterr().err
+    )
     for name in NAMES:
         (hyper / "segmented-images" / "images" / f"{name}.png").unlink()
     assert pipeline(hyper, sessile).leaks is not None
-    assert "every image of Kvasir-Sessile is in HyperKvasir; no test image was found" in capfd.readouterr().err
+    assert (
+        "every image of Kvasir-Sessile is in HyperKvasir; no test image was found" in capfd.readouterr().err
+    )
 
 
 def test_the_set_around_a_folder_of_images_is_meant(nano: object, sets: tuple[Path, Path]) -> None:

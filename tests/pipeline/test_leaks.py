@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import picture
+from pictures import picture
 from PIL import Image
 from typer.testing import CliRunner
 
 from optidel.cli import app, main
+from optidel.copies.pixels import UNCALIBRATED
 from optidel.corpus.index import IndexOptions, index, index_step
 from optidel.errors import RecipeError
-from optidel.features.copies import UNCALIBRATED
 from optidel.pipeline.leak_page import check_leaks, in_words
 from optidel.pipeline.leaks import describe_corpus, describe_images, find_leaks, load_prints, prints_step
 from optidel.store import Store
@@ -42,7 +42,9 @@ def jpeg(image: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A corpus of 160 pictures, one of them black; a test set of 30 others, and copies of five kinds, and a black one."""
+    """A corpus of 160 pictures, one of them black; a test set of 30 others, and copies of five kinds, and a
+    black one.
+    """
     root, rng = tmp_path_factory.mktemp("leaks"), np.random.default_rng(0)
     train, test = root / "train", root / "test"
     train.mkdir()
@@ -69,7 +71,10 @@ def sides(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def test_each_copy_is_in_its_list_and_nothing_else_is(sides: tuple[Path, Path]) -> None:
     found = find_leaks(*(index(side) for side in sides))
     assert [(match.test, match.train) for match in found.exact] == [("equal.png", "003.png")]
-    assert sorted((match.test, match.train) for match in found.perceptual) == [("encoded.png", "005.png"), ("smaller.png", "007.png")]
+    assert sorted((match.test, match.train) for match in found.perceptual) == [
+        ("encoded.png", "005.png"),
+        ("smaller.png", "007.png"),
+    ]
     changed = {("mirrored.png", "009.png"), ("turned.png", "011.png"), ("cut.png", "013.png")}
     assert {(match.test, match.train) for match in found.embedding} == changed
     assert found.threshold is not None
@@ -77,7 +82,9 @@ def test_each_copy_is_in_its_list_and_nothing_else_is(sides: tuple[Path, Path]) 
     assert (found.train, found.test) == (160, 37)
 
 
-def test_prints_on_disk_are_those_in_memory_and_pixels_may_come_alone(sides: tuple[Path, Path], tmp_path: Path) -> None:
+def test_prints_on_disk_are_those_in_memory_and_pixels_may_come_alone(
+    sides: tuple[Path, Path], tmp_path: Path
+) -> None:
     store = Store(tmp_path / "run")
     indexed = index_step(store, sides[0], IndexOptions())
     stored, held = load_prints(prints_step(store, indexed), indexed), describe_corpus(index(sides[0]))
@@ -89,17 +96,22 @@ def test_prints_on_disk_are_those_in_memory_and_pixels_may_come_alone(sides: tup
 
 
 def test_frames_of_one_group_do_not_raise_the_threshold() -> None:
-    """Every second frame is the next one of a video: without groups neighbours would pass for images that are no copies."""
+    """Every second frame is the next one of a video: without groups neighbours would pass for images that are
+    no copies.
+    """
     rng = np.random.default_rng(1)
     still = [textured(rng) for _ in range(60)]
     frames = [image for one in still for image in (one, (one * 0.9).astype(np.uint8)[2:, 2:])]
     prints = describe_images([(str(number), image) for number, image in enumerate(frames)], "videos")
     grouped = type(prints)(
-        **{name: getattr(prints, name) for name in prints.__dataclass_fields__} | {"groups": [f"video:{n // 2}" for n in range(120)]}
+        **{name: getattr(prints, name) for name in prints.__dataclass_fields__}
+        | {"groups": [f"video:{n // 2}" for n in range(120)]}
     )
     asked = describe_images([("new", textured(rng))], "test")
     assert 0 < find_leaks(grouped, asked, rate=0.1).threshold < 1
-    alone = find_leaks(prints, asked, rate=0.1)  # a neighbour is as alike as a copy: no threshold can tell them apart, and it is said
+    alone = find_leaks(
+        prints, asked, rate=0.1
+    )  # a neighbour is as alike as a copy: no threshold can tell them apart, and it is said
     assert alone.threshold is None
     assert in_words(alone)[1] == UNCALIBRATED
 
@@ -141,15 +153,24 @@ def test_two_test_folders_of_one_name_are_told_apart(sides: tuple[Path, Path], t
 def test_a_corpus_of_one_group_says_that_changed_copies_were_not_looked_for() -> None:
     rng = np.random.default_rng(3)
     images = [textured(rng) for _ in range(80)]
-    prints = replace(describe_images([(str(number), image) for number, image in enumerate(images)], "slices"), groups=["volume:1"] * 80)
-    found = find_leaks(prints, describe_images([("mirrored", np.ascontiguousarray(images[5][:, ::-1]))], "test"))
+    prints = replace(
+        describe_images([(str(number), image) for number, image in enumerate(images)], "slices"),
+        groups=["volume:1"] * 80,
+    )
+    found = find_leaks(
+        prints, describe_images([("mirrored", np.ascontiguousarray(images[5][:, ::-1]))], "test")
+    )
     assert (found.threshold, found.embedding) == (None, ())
     assert in_words(found)[1] == UNCALIBRATED
 
 
 @pytest.mark.parametrize(
     ("train", "test", "told"),
-    [("nowhere", "there", "no folder or file at"), ("there", "nowhere", "no folder or file at"), ("empty", "there", "is empty")],
+    [
+        ("nowhere", "there", "no folder or file at"),
+        ("there", "nowhere", "no folder or file at"),
+        ("empty", "there", "is empty"),
+    ],
 )
 def test_command_refuses_missing_and_empty_folders(
     train: str,

@@ -1,4 +1,6 @@
-"""Test images in the pre-training corpus are found, told, shown in the report, and left out where the recipe says so."""
+"""Test images in the pre-training corpus are found, told, shown in the report, and left out where the recipe
+says so.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -11,14 +13,14 @@ from nano import recipe
 from PIL import Image
 
 import optidel
+from optidel.copies.pixels import UNCALIBRATED
 from optidel.corpus.index import Corpus
 from optidel.errors import InputError
-from optidel.features.copies import UNCALIBRATED
 from optidel.pipeline.overlap import clean_step
 from optidel.pipeline.run import Pipeline
 from optidel.recipe import make_recipe
 from optidel.report import write_report
-from optidel.report.collect import read_run
+from optidel.runs.collect import read_run
 
 Make = Callable[..., Path]
 COPIES = 3
@@ -30,7 +32,9 @@ def pipeline(images: Path, labelled: Path, out: Path, **changes: Any) -> Pipelin
 
 @pytest.fixture
 def leaking(make_corpus: Make, labelled: Path, tmp_path: Path) -> dict[str, str]:
-    """A corpus into which three test images were copied (one of them as a JPEG) and two training images; corpus file to test id."""
+    """A corpus into which three test images were copied (one of them as a JPEG) and two training images;
+    corpus file to test id.
+    """
     folder = make_corpus()
     items = pipeline(folder, labelled, tmp_path / "scratch").task.table("items.parquet")
     tested = items.filter(pl.col("split") == "test")["id"].to_list()[:COPIES]
@@ -97,7 +101,9 @@ def test_dropped_from_every_training_set(
     assert clean.index.content == run.index.content  # as if the files had never been there
 
 
-def test_leaks_of_several_tasks_are_counted_once(leaking: dict[str, str], nano: object, labelled: Path, tmp_path: Path) -> None:
+def test_leaks_of_several_tasks_are_counted_once(
+    leaking: dict[str, str], nano: object, labelled: Path, tmp_path: Path
+) -> None:
     run = pipeline(tmp_path / "corpus", labelled, tmp_path / "run", leaks="drop")
     found = run.leaks
     assert found is not None
@@ -113,8 +119,13 @@ def test_nothing_found_nothing_dropped_and_off(
     folder = make_corpus()
     run = pipeline(folder, labelled, tmp_path / "run", leaks="drop")
     assert run.index.content == run.listed.content
-    told = " ".join(capfd.readouterr().err.split())  # 24 frames: too few to tell a changed copy from a neighbour
-    assert "none of the 8 test images was found in the pre-training corpus (changed copies were not looked for: the corpus is too" in told
+    told = " ".join(
+        capfd.readouterr().err.split()
+    )  # 24 frames: too few to tell a changed copy from a neighbour
+    assert (
+        "none of the 8 test images was found in the pre-training corpus (changed copies were not looked for: the corpus is too"
+        in told
+    )
     assert pipeline(folder, labelled, tmp_path / "run", leaks="off").leaks is None
     without = recipe(folder, labelled, tmp_path / "run") | {"labelled": ""}
     assert Pipeline(make_recipe(without)).leaks is None
@@ -127,7 +138,9 @@ def test_nothing_found_nothing_dropped_and_off(
         pipeline(tmp_path / "same", labelled, tmp_path / "run", leaks="drop").index  # noqa: B018
 
 
-def test_an_unfinished_run_shows_the_clean_corpus(leaking: dict[str, str], nano: object, labelled: Path, tmp_path: Path) -> None:
+def test_an_unfinished_run_shows_the_clean_corpus(
+    leaking: dict[str, str], nano: object, labelled: Path, tmp_path: Path
+) -> None:
     run = pipeline(tmp_path / "corpus", labelled, tmp_path / "run", leaks="drop", methods=["random"])
     run.until("select")
     opened = read_run(tmp_path / "run")

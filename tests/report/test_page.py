@@ -14,7 +14,16 @@ from optidel.report import write_report
 from optidel.report.page import duration, to_toml
 from optidel.store import Store
 
-SECTIONS = ["results", "budget", "losses-section", "selection", "patches", "composites", "difficulty-section", "segmentation"]
+SECTIONS = [
+    "results",
+    "budget",
+    "losses-section",
+    "selection",
+    "patches",
+    "composites",
+    "difficulty-section",
+    "segmentation",
+]
 SECTIONS += ["cost-section", "reproduce"]
 
 
@@ -39,7 +48,9 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         values = {name: value or "" for name, value in attributes}
         self.addresses += [
-            (tag, value) for name, value in values.items() if name in ("src", "href", "xlink:href", "srcset", "poster", "data")
+            (tag, value)
+            for name, value in values.items()
+            if name in ("src", "href", "xlink:href", "srcset", "poster", "data")
         ]
         assert not any(name.startswith("on") for name in values), f"event handler on {tag}"
         self.ids += [values["id"]] if "id" in values else []
@@ -83,7 +94,10 @@ def page(html: str) -> Page:
 
 def test_nothing_is_fetched(page: Page, html: str) -> None:
     assert page.addresses
-    assert {address.split(":")[0] if ":" in address else address[0] for _, address in page.addresses} <= {"data", "#"}
+    assert {address.split(":")[0] if ":" in address else address[0] for _, address in page.addresses} <= {
+        "data",
+        "#",
+    }
     assert not {tag for tag, _ in page.addresses} - {"a", "image", "link"}
     style = "".join(page.styles)
     assert "url(" not in style
@@ -120,7 +134,12 @@ def test_result_tables_equal_the_artifact(page: Page, run: Path) -> None:
         for cells, row in zip(shown, rows, strict=True):
             assert cells[2] == (str(row["n_images"]) if row["n_images"] else "–")
             for column, name in ((4, "miou"), (5, "dice")):
-                assert cells[column].split() == [f"{row[name]:.3f}", f"{row[name + '_low']:.3f}", "to", f"{row[name + '_high']:.3f}"]
+                assert cells[column].split() == [
+                    f"{row[name]:.3f}",
+                    f"{row[name + '_low']:.3f}",
+                    "to",
+                    f"{row[name + '_high']:.3f}",
+                ]
             assert cells[6] == ("–" if row["normdel"] is None else f"{row['normdel']:.4f}")
             for column, name in ((7, "difference"), (8, "difference_scratch")):
                 value = row[name]
@@ -137,7 +156,14 @@ def test_cost_table_equals_the_artifacts(page: Page, run: Path) -> None:
 
 
 def test_figures_are_drawn_from_data(page: Page) -> None:
-    expected = {"miou-fine-tune", "miou-probe", "difference-fine-tune", "difference-probe", "budget-fine-tune", "budget-probe"}
+    expected = {
+        "miou-fine-tune",
+        "miou-probe",
+        "difference-fine-tune",
+        "difference-probe",
+        "budget-fine-tune",
+        "budget-probe",
+    }
     assert set(page.figures) == expected | {"losses", "difficulty", "cost"}
     assert all(figure["data"] for figure in page.figures.values())
     assert set(page.figures) <= set(page.ids)
@@ -154,7 +180,11 @@ def test_hostile_names_are_shown_not_run(make_run) -> None:
 
 
 @pytest.mark.parametrize(
-    "methods", [("random", "optidel"), ("scratch", "full", "random", "meddel", "optidel", *(f"other{i}" for i in range(8)))]
+    "methods",
+    [
+        ("random", "optidel"),
+        ("scratch", "full", "random", "meddel", "optidel", *(f"other{i}" for i in range(8))),
+    ],
 )
 def test_two_and_thirteen_methods(make_run, methods: tuple[str, ...]) -> None:
     page = Page(write_report(make_run(methods=methods, classes=3, scorer="pvi")).read_text(encoding="utf-8"))
@@ -218,14 +248,23 @@ def test_a_chosen_result_is_the_one_reported(make_run) -> None:
 
 
 def test_recipe_reads_back_as_toml() -> None:
-    recipe = make_recipe({"images": 'a "b" \\ ü', "labelled": "l", "out": "o", "patches": {"backend": "onnx"}, "seeds": [0, 1]})
+    recipe = make_recipe(
+        {"images": 'a "b" \\ ü', "labelled": "l", "out": "o", "patches": {"backend": "onnx"}, "seeds": [0, 1]}
+    )
     assert make_recipe(tomllib.loads(to_toml(recipe))) == recipe
     assert isinstance(recipe, Recipe)
 
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0, "0.00 s"), (9.994, "9.99 s"), (59.94, "59.9 s"), (61.2, "1 min 01 s"), (3599.6, "1 h 00 min"), (90061, "25 h 01 min")],
+    [
+        (0.0, "0.00 s"),
+        (9.994, "9.99 s"),
+        (59.94, "59.9 s"),
+        (61.2, "1 min 01 s"),
+        (3599.6, "1 h 00 min"),
+        (90061, "25 h 01 min"),
+    ],
 )
 def test_durations_are_for_people(seconds: float, text: str) -> None:
     assert duration(seconds) == text
@@ -238,7 +277,9 @@ def test_a_page_that_cannot_be_written_is_one_sentence(run: Path, monkeypatch: p
 
     before = write_report(run).read_bytes()
     monkeypatch.setattr(Path, "write_text", full)
-    with pytest.raises(StoreError, match=r"no space left on the disk of .*; free some and run the same command again"):
+    with pytest.raises(
+        StoreError, match=r"no space left on the disk of .*; free some and run the same command again"
+    ):
         write_report(run)
     assert (run / "report.html").read_bytes() == before
     assert not list(run.glob(".tmp-*"))

@@ -9,9 +9,17 @@ from PIL import Image
 
 from optidel.errors import InputError
 from optidel.report import composites_sheet, refused_sheet, selection_sheet
-from optidel.report.collect import Run, read_run
-from optidel.report.gallery import choices, composites, extremes, patches_on_frames, refusals, segmentations, spaced
+from optidel.report.gallery import (
+    choices,
+    composites,
+    extremes,
+    patches_on_frames,
+    refusals,
+    segmentations,
+    spaced,
+)
 from optidel.report.pictures import Pictures, data_uri, outlines
+from optidel.runs.collect import Run, read_run
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +42,9 @@ def test_frames_are_the_originals_and_crops_are_exact(opened: Run, pictures: Pic
     with Image.open(opened.index.json("index.json")["root"] + "/" + record.source) as original:
         np.testing.assert_array_equal(np.asarray(pictures.frame(3)), np.asarray(original))
         box = (10, 20, 42, 52)
-        np.testing.assert_array_equal(np.asarray(pictures.crop(record.id, box)), np.asarray(original.crop(box)))
+        np.testing.assert_array_equal(
+            np.asarray(pictures.crop(record.id, box)), np.asarray(original.crop(box))
+        )
 
 
 def test_thumbnails_take_the_frame_s_shape_and_boxes_scale(make_run) -> None:
@@ -85,7 +95,9 @@ def test_choices_tell_why_and_who_stays(opened: Run, pictures: Pictures) -> None
     table = found_table(opened, "meddel")
     twin = dict(table.select("id", "twin").iter_rows())
     assert all(twin[pair.dropped.caption] == pair.twin.caption for pair in found["meddel"].pairs)
-    assert [tile.caption for tile in found["meddel"].kept] == table.filter("kept").sort("rank")["id"].to_list()[:8]
+    assert [tile.caption for tile in found["meddel"].kept] == table.filter("kept").sort("rank")[
+        "id"
+    ].to_list()[:8]
 
 
 def found_table(opened: Run, method: str):
@@ -107,7 +119,9 @@ def test_patches_are_marked_with_their_own_boxes(opened: Run, pictures: Pictures
 def test_refusals_count_every_refused_patch(opened: Run, pictures: Pictures) -> None:
     assert opened.patches is not None
     counts = {refusal.reason: refusal.count for refusal in refusals(opened, pictures)}
-    assert counts == {reason: count for reason, count in opened.patches.json("summary.json")["refused"].items() if count}
+    assert counts == {
+        reason: count for reason, count in opened.patches.json("summary.json")["refused"].items() if count
+    }
 
 
 def test_composites_show_their_sources(opened: Run, pictures: Pictures) -> None:
@@ -153,6 +167,10 @@ def test_sheets_are_pictures(run: Path) -> None:
 
 def test_sheets_say_what_is_missing(make_run) -> None:
     run = make_run(until="index", frames=3)
-    for write, words in ((composites_sheet, "no composites"), (refused_sheet, "no key patches"), (selection_sheet, "selected nothing")):
+    for write, words in (
+        (composites_sheet, "no composites"),
+        (refused_sheet, "no key patches"),
+        (selection_sheet, "selected nothing"),
+    ):
         with pytest.raises(InputError, match=words):
             write(run)

@@ -42,7 +42,9 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:
     held = []
     for _ in range(150):
         x = rng.normal(size=15)
-        found = correlate("vendi", "all sets", x.tolist(), (0.6 * x + 0.8 * rng.normal(size=15)).tolist(), draws=10)
+        found = correlate(
+            "vendi", "all sets", x.tolist(), (0.6 * x + 0.8 * rng.normal(size=15)).tolist(), draws=10
+        )
         held.append(found.low is not None and found.high is not None and found.low <= truth <= found.high)
     assert np.mean(held) >= 0.9
 

@@ -1,4 +1,6 @@
-"""The analytic curve against the classical equations, published constants, closed limits and its own symmetries."""
+"""The analytic curve against the classical equations, published constants, closed limits and its own
+symmetries.
+"""
 
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ def normal(x: float) -> float:
 
 
 def classical_error(alpha: float) -> float:
-    """Optimal stability without pruning, as Opper et al. (1990) pose it: two integrals over the student's margin, solved for R and κ."""
+    """Optimal stability without pruning, as Opper et al. (1990) pose it: two integrals over the student's
+    margin, solved for R and κ.
+    """
 
     def equations(x: np.ndarray) -> list[float]:
         overlap, margin = np.cos(x[0]), x[1]
@@ -56,13 +60,20 @@ def test_published_grid_is_solved_and_ordered() -> None:
         assert ((values > 0) & (values < 0.5)).all()
         assert (np.diff(values, axis=0) < 0).all()  # more examples help
         assert (np.diff(values, axis=1) < 1e-7).all()  # so does keeping more of them
-        np.testing.assert_allclose(values[:, -1], errors[0][:, -1], rtol=1e-9)  # nothing pruned: the probe does not matter
+        np.testing.assert_allclose(
+            values[:, -1], errors[0][:, -1], rtol=1e-9
+        )  # nothing pruned: the probe does not matter
 
 
-@pytest.mark.parametrize(("alpha", "keep", "angle"), [(5, 0.01, 0), (100, 0.01, 20), (100, 0.05, 10), (20, 0.3, 20), (100, 0.03, 0)])
+@pytest.mark.parametrize(
+    ("alpha", "keep", "angle"),
+    [(5, 0.01, 0), (100, 0.01, 20), (100, 0.05, 10), (20, 0.3, 20), (100, 0.03, 0)],
+)
 @pytest.mark.parametrize("rule", ["hardest", "easiest"])
 def test_no_student_nearby_has_a_wider_margin(alpha: float, keep: float, angle: float, rule: str) -> None:
-    """Reference: spread points over the kept part of the probe's normal law, fix a direction, find its widest margin by bisection."""
+    """Reference: spread points over the kept part of the probe's normal law, fix a direction, find its widest
+    margin by bisection.
+    """
     share, along = Sobol(2, rng=0).random(2**14).T
     probe = np.where(rule == "hardest", ndtri((1 + keep * share) / 2), -ndtri(keep * share / 2))
     across, cos, sin = ndtri(along), np.cos(np.radians(angle)), np.sin(np.radians(angle))
@@ -84,7 +95,9 @@ def test_no_student_nearby_has_a_wider_margin(alpha: float, keep: float, angle: 
     best = np.array([found.teacher, found.tilt, found.rest])
     assert np.linalg.norm(best) == pytest.approx(1, abs=1e-6)
     top = widest(best)
-    assert found.margin == pytest.approx(top, rel=1e-2)  # points in the tails are few; the gap closes with their number
+    assert found.margin == pytest.approx(
+        top, rel=1e-2
+    )  # points in the tails are few; the gap closes with their number
     for turn in 0.3 * np.random.default_rng(3).standard_normal((4, 3)):
         assert widest(np.abs(best + turn) * np.array([1, np.sign(found.tilt), 1])) < top
 
@@ -93,14 +106,20 @@ def test_no_student_nearby_has_a_wider_margin(alpha: float, keep: float, angle: 
 def test_error_is_continuous_in_keep(angle: float) -> None:
     """Halving the step halves the largest jump, also in the steep fall of a perfect probe."""
     for centre in (0.0275, 0.2, 0.98):
-        coarse = np.abs(np.diff(perceptron_error(100, centre * (1 + np.linspace(-0.005, 0.005, 9)), angle))).max()
-        fine = np.abs(np.diff(perceptron_error(100, centre * (1 + np.linspace(-0.005, 0.005, 17)), angle))).max()
+        coarse = np.abs(
+            np.diff(perceptron_error(100, centre * (1 + np.linspace(-0.005, 0.005, 9)), angle))
+        ).max()
+        fine = np.abs(
+            np.diff(perceptron_error(100, centre * (1 + np.linspace(-0.005, 0.005, 17)), angle))
+        ).max()
         assert fine <= 0.6 * coarse + 1e-8
 
 
 def test_small_angles_tend_to_the_perfect_probe() -> None:
     for rule in ("hardest", "easiest"):
-        assert perceptron_error(20, 0.2, 0.01, rule=rule) == pytest.approx(perceptron_error(20, 0.2, rule=rule), rel=1e-4)  # type: ignore[arg-type]
+        assert perceptron_error(20, 0.2, 0.01, rule=rule) == pytest.approx(
+            perceptron_error(20, 0.2, rule=rule), rel=1e-4
+        )  # type: ignore[arg-type]
 
 
 def test_rules_order_as_known() -> None:
@@ -113,7 +132,9 @@ def test_rules_order_as_known() -> None:
 
 
 def test_a_useless_probe_still_works() -> None:
-    """At 90 degrees pruning flattens one direction the teacher does not use: no worse than random, one dimension aside."""
+    """At 90 degrees pruning flattens one direction the teacher does not use: no worse than random, one
+    dimension aside.
+    """
     assert perceptron_error(20, 0.5, 90) == pytest.approx(perceptron_error(20, 0.5, rule="random"), rel=0.01)
 
 

@@ -19,7 +19,9 @@ def test_student_agrees_with_libsvm(count: int, size: int) -> None:
     svm = pytest.importorskip("sklearn.svm")
     examples = pool(count, size, count)
     student = max_margin(examples)
-    mirrored = np.concatenate([examples, -examples])  # the mirror image of every example forces the bias to zero
+    mirrored = np.concatenate(
+        [examples, -examples]
+    )  # the mirror image of every example forces the bias to zero
     reference = svm.SVC(C=1e9, kernel="linear", tol=1e-8).fit(mirrored, np.repeat([1, -1], count)).coef_[0]
     np.testing.assert_allclose(student, reference, rtol=1e-4, atol=1e-4 * np.abs(reference).max())
 
@@ -95,7 +97,11 @@ def test_same_seed_same_table(tables: dict[str, pl.DataFrame]) -> None:
 
 def test_without_pruning_rules_and_angles_agree(tables: dict[str, pl.DataFrame]) -> None:
     for table in tables.values():
-        whole = table.filter(pl.col("keep") == 1).group_by("alpha_total").agg(pl.col("error").max() - pl.col("error").min())
+        whole = (
+            table.filter(pl.col("keep") == 1)
+            .group_by("alpha_total")
+            .agg(pl.col("error").max() - pl.col("error").min())
+        )
         assert whole["error"].max() == pytest.approx(0, abs=1e-7)
 
 
@@ -108,16 +114,24 @@ def test_shift_leaves_a_floor(tables: dict[str, pl.DataFrame]) -> None:
 
 def test_copies_cost_their_share_and_removing_them_gives_it_back(tables: dict[str, pl.DataFrame]) -> None:
     """Ten copies of everything are a pool of a tenth; without them the same budget holds ten times as much."""
-    row = tables["redundancy"].filter((pl.col("alpha_total") == 200) & (pl.col("keep") == 1) & (pl.col("rule") == "hardest"))
+    row = tables["redundancy"].filter(
+        (pl.col("alpha_total") == 200) & (pl.col("keep") == 1) & (pl.col("rule") == "hardest")
+    )
     assert row["analytic"].item() == pytest.approx(perceptron_error(20, 1.0), rel=1e-9)
     small = tables["redundancy"].filter((pl.col("alpha_total") == 200) & pl.col("keep").is_between(0.05, 0.2))
-    copied, distinct = (small.filter(pl.col("rule") == rule)["error"].mean() for rule in ("hardest", "distinct"))
+    copied, distinct = (
+        small.filter(pl.col("rule") == rule)["error"].mean() for rule in ("hardest", "distinct")
+    )
     assert distinct < copied  # type: ignore[operator]
 
 
 def test_figure_has_a_panel_per_angle_and_rule(tables: dict[str, pl.DataFrame]) -> None:
     chart = figure(tables["difficulty"])
-    assert [note.text for note in chart.layout.annotations] == ["hardest, probe at 0°", "easiest, probe at 0°", "random, probe at 0°"]
+    assert [note.text for note in chart.layout.annotations] == [
+        "hardest, probe at 0°",
+        "easiest, probe at 0°",
+        "random, probe at 0°",
+    ]
     assert len(chart.data) == 3 * 5 * 2
     assert sum(bool(trace.showlegend) for trace in chart.data) == 5
 

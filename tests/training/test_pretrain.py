@@ -21,7 +21,9 @@ def images(count: int = 20) -> np.ndarray:
 
 
 def same(one: torch.nn.Module, two: torch.nn.Module) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+    return all(
+        torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True)
+    )
 
 
 @pytest.mark.parametrize("objective", ["mae", "simclr"])
@@ -34,7 +36,9 @@ def test_loss_falls(objective: str, nano: object, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("objective", ["mae", "simclr"])
-def test_resumes_to_the_same_weights(objective: str, nano: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumes_to_the_same_weights(
+    objective: str, nano: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     options = PretrainOptions(objective=objective, steps=12, batch=8, checkpoint_every=5)  # type: ignore[arg-type]
     whole, log = pretrain(images(), None, PRESETS["tiny"], options, seed=1, checkpoint=tmp_path / "a.pt")
     calls = []
@@ -59,7 +63,13 @@ def test_it_says_when_it_has_saved(nano: object, tmp_path: Path) -> None:
     options, found = PretrainOptions(steps=6, batch=4, checkpoint_every=2), []
     target = tmp_path / "c.pt"
     pretrain(
-        images(), None, PRESETS["tiny"], options, seed=0, checkpoint=target, saved=lambda: found.append(len(torch.load(target)["losses"]))
+        images(),
+        None,
+        PRESETS["tiny"],
+        options,
+        seed=0,
+        checkpoint=target,
+        saved=lambda: found.append(len(torch.load(target)["losses"])),
     )
     assert found == [2, 4]
 
@@ -68,10 +78,16 @@ def test_seed_and_rows_matter(nano: object, tmp_path: Path) -> None:
     options = PretrainOptions(steps=3, batch=8)
     rows = np.arange(10)
     base = pretrain(images(), rows, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")[0]
-    assert same(base, pretrain(images()[:10], None, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")[0])
-    assert not same(base, pretrain(images(), rows, PRESETS["tiny"], options, seed=1, checkpoint=tmp_path / "c.pt")[0])
+    assert same(
+        base, pretrain(images()[:10], None, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")[0]
+    )
+    assert not same(
+        base, pretrain(images(), rows, PRESETS["tiny"], options, seed=1, checkpoint=tmp_path / "c.pt")[0]
+    )
     sampled = PretrainOptions(steps=3, batch=8, sample=4)
-    assert not same(base, pretrain(images(), rows, PRESETS["tiny"], sampled, seed=0, checkpoint=tmp_path / "c.pt")[0])
+    assert not same(
+        base, pretrain(images(), rows, PRESETS["tiny"], sampled, seed=0, checkpoint=tmp_path / "c.pt")[0]
+    )
 
 
 def test_every_image_once_an_epoch() -> None:
@@ -104,7 +120,9 @@ def test_whole_crop_is_the_image_or_its_mirror() -> None:
         assert torch.allclose(before, after, atol=1e-4) or torch.allclose(before.flip(-1), after, atol=1e-4)
 
 
-def test_checkpoint_loads_with_weights_only(nano: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checkpoint_loads_with_weights_only(
+    nano: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     calls: list[int] = []
 
     def dies(step: int, *rest: object) -> np.ndarray:
@@ -116,7 +134,12 @@ def test_checkpoint_loads_with_weights_only(nano: object, tmp_path: Path, monkey
     monkeypatch.setattr(module, "batch_rows", dies)
     with pytest.raises(KeyboardInterrupt):
         pretrain(
-            images(), None, PRESETS["tiny"], PretrainOptions(steps=6, batch=4, checkpoint_every=2), seed=0, checkpoint=tmp_path / "c.pt"
+            images(),
+            None,
+            PRESETS["tiny"],
+            PretrainOptions(steps=6, batch=4, checkpoint_every=2),
+            seed=0,
+            checkpoint=tmp_path / "c.pt",
         )
     state = torch.load(tmp_path / "c.pt", weights_only=True)
     assert set(state) == {"model", "optimizer", "random", "losses"}

@@ -10,7 +10,9 @@ from optidel.models.encoders import build_encoder
 from optidel.models.presets import Preset
 from optidel.training.segmentation import SCHEDULES, Schedule, jittered, predict, train_segmenter, turned
 
-SMALL = Preset(size=32, patch=8, width=48, depth=2, heads=2, decoder_width=24, decoder_depth=1, decoder_heads=2)
+SMALL = Preset(
+    size=32, patch=8, width=48, depth=2, heads=2, decoder_width=24, decoder_depth=1, decoder_heads=2
+)
 PROTOCOLS = ("fine-tune", "probe")
 
 
@@ -44,14 +46,18 @@ def encoder():
 def test_one_batch_can_be_overfitted(encoder):
     images, masks = squares(4)
     plan = Schedule(steps=80, batch=4, lr=5e-3, encoder_lr=2e-3)
-    segmenter = train_segmenter(encoder, images, masks, 2, protocol="fine-tune", generator=generator(1), schedule=plan)
+    segmenter = train_segmenter(
+        encoder, images, masks, 2, protocol="fine-tune", generator=generator(1), schedule=plan
+    )
     assert overlap(predict(segmenter, images), masks) > 0.85
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 def test_what_was_learnt_carries_to_other_images(encoder, protocol):
     plan = Schedule(steps=80, batch=8, lr=5e-3, encoder_lr=1e-3)
-    segmenter = train_segmenter(encoder, *squares(24, classes=3), 3, protocol=protocol, generator=generator(1), schedule=plan)
+    segmenter = train_segmenter(
+        encoder, *squares(24, classes=3), 3, protocol=protocol, generator=generator(1), schedule=plan
+    )
     images, masks = squares(12, classes=3, seed=1)
     guess = predict(segmenter, images)
     assert guess.shape == masks.shape
@@ -66,7 +72,9 @@ def test_same_generator_same_weights(encoder, protocol):
     states = []
     for seed in (0, 0, 1):
         torch.manual_seed(len(states))  # the global generator must not matter
-        segmenter = train_segmenter(encoder, images, masks, 2, protocol=protocol, generator=generator(seed), schedule=plan)
+        segmenter = train_segmenter(
+            encoder, images, masks, 2, protocol=protocol, generator=generator(seed), schedule=plan
+        )
         states.append(segmenter.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert any(not torch.equal(states[0][name], states[2][name]) for name in states[0])
@@ -78,18 +86,29 @@ def test_a_probe_leaves_the_encoder_as_it_is_and_fine_tuning_changes_a_copy(enco
     trained = {}
     for protocol in PROTOCOLS:
         plan = replace(SCHEDULES[protocol], steps=2, batch=4)
-        trained[protocol] = train_segmenter(encoder, images, masks, 2, protocol=protocol, generator=generator(), schedule=plan)
+        trained[protocol] = train_segmenter(
+            encoder, images, masks, 2, protocol=protocol, generator=generator(), schedule=plan
+        )
         assert all(torch.equal(value, before[name]) for name, value in encoder.state_dict().items())
-        assert all(weight.requires_grad for name, weight in encoder.named_parameters() if "position" not in name)
-    assert all(torch.equal(value, before[name]) for name, value in trained["probe"].encoder.state_dict().items())
-    assert any(not torch.equal(value, before[name]) for name, value in trained["fine-tune"].encoder.state_dict().items())
+        assert all(
+            weight.requires_grad for name, weight in encoder.named_parameters() if "position" not in name
+        )
+    assert all(
+        torch.equal(value, before[name]) for name, value in trained["probe"].encoder.state_dict().items()
+    )
+    assert any(
+        not torch.equal(value, before[name])
+        for name, value in trained["fine-tune"].encoder.state_dict().items()
+    )
     assert not trained["fine-tune"].training
 
 
 def test_the_frozen_encoder_runs_once_for_every_turn_of_an_image(encoder, monkeypatch):
     seen = []
     monkeypatch.setattr(
-        type(encoder), "tokens", lambda self, x: seen.append(len(x)) or torch.randn(len(x), 48, 4, 4, generator=generator())
+        type(encoder),
+        "tokens",
+        lambda self, x: seen.append(len(x)) or torch.randn(len(x), 48, 4, 4, generator=generator()),
     )
     plan = replace(SCHEDULES["probe"], steps=20, batch=4)
     train_segmenter(encoder, *squares(5), 2, protocol="probe", generator=generator(), schedule=plan)
@@ -123,9 +142,13 @@ def test_jitter_is_light_and_differs_between_images():
 def test_prediction_does_not_depend_on_how_images_are_grouped(encoder):
     images, masks = squares(70)
     plan = replace(SCHEDULES["probe"], steps=3, batch=4)
-    segmenter = train_segmenter(encoder, images[:8], masks[:8], 2, protocol="probe", generator=generator(), schedule=plan)
+    segmenter = train_segmenter(
+        encoder, images[:8], masks[:8], 2, protocol="probe", generator=generator(), schedule=plan
+    )
     whole = predict(segmenter, images)
-    assert (whole == np.concatenate([predict(segmenter, images[:9]), predict(segmenter, images[9:])])).mean() > 0.999
+    assert (
+        whole == np.concatenate([predict(segmenter, images[:9]), predict(segmenter, images[9:])])
+    ).mean() > 0.999
 
 
 def test_bad_arrays_are_named(encoder):

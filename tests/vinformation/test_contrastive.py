@@ -18,7 +18,9 @@ def views(n: int, noise: float, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 def test_it_is_the_training_loss_and_a_plain_loop() -> None:
     first, second = views(7, 0.8)
     found = nt_xent_surprisal(first, second, 0.3)
-    assert found.mean() == pytest.approx(nt_xent(torch.from_numpy(first), torch.from_numpy(second), 0.3).item(), rel=1e-5)
+    assert found.mean() == pytest.approx(
+        nt_xent(torch.from_numpy(first), torch.from_numpy(second), 0.3).item(), rel=1e-5
+    )
     z = np.concatenate([first, second])
     z /= np.linalg.norm(z, axis=1, keepdims=True)
     for row in range(7):
@@ -39,7 +41,9 @@ def test_knowing_nothing_gives_nothing_and_knowing_all_the_log_of_the_candidates
 
 
 def test_noise_between_the_views_costs_information() -> None:
-    found = [contrastive_information(*views(64, noise), temperature=0.2).information for noise in (0.1, 0.5, 2.0)]
+    found = [
+        contrastive_information(*views(64, noise), temperature=0.2).information for noise in (0.1, 0.5, 2.0)
+    ]
     assert found[0] > found[1] > found[2]
 
 
@@ -58,7 +62,9 @@ def test_batches_fix_the_number_of_candidates() -> None:
         (np.ones((3, 2)), np.ones((3, 2)), 0.0, "must be positive, got 0.0"),
     ],
 )
-def test_what_cannot_be_told_apart_is_refused(first: np.ndarray, second: np.ndarray, temperature: float, says: str) -> None:
+def test_what_cannot_be_told_apart_is_refused(
+    first: np.ndarray, second: np.ndarray, temperature: float, says: str
+) -> None:
     with pytest.raises(InputError, match=says):
         nt_xent_surprisal(first, second, temperature)
     with pytest.raises(InputError, match="batch must be at least 2"):

@@ -28,11 +28,18 @@ def slow_log_det(vectors: np.ndarray, distortion: float) -> float:
 
 
 @settings(max_examples=40, deadline=None)
-@given(n=st.integers(1, 30), d=st.integers(1, 12), seed=st.integers(0, 99), distortion=st.sampled_from([0.01, 0.5]))
+@given(
+    n=st.integers(1, 30),
+    d=st.integers(1, 12),
+    seed=st.integers(0, 99),
+    distortion=st.sampled_from([0.01, 0.5]),
+)
 def test_both_meet_their_definitions(n: int, d: int, seed: int, distortion: float) -> None:
     vectors = np.random.default_rng(seed).normal(size=(n, d))
     assert vendi(vectors) == pytest.approx(slow_vendi(vectors), rel=1e-4)
-    assert log_determinant(vectors, distortion) == pytest.approx(slow_log_det(vectors, distortion), rel=1e-4, abs=1e-4)
+    assert log_determinant(vectors, distortion) == pytest.approx(
+        slow_log_det(vectors, distortion), rel=1e-4, abs=1e-4
+    )
 
 
 @pytest.mark.parametrize("d", [4, 40])
@@ -47,14 +54,19 @@ def test_extremes(d: int) -> None:
 def test_copies_do_not_raise_diversity(measure) -> None:
     vectors = np.random.default_rng(1).normal(size=(40, 16))
     assert measure(np.repeat(vectors, 3, axis=0)) == pytest.approx(measure(vectors), rel=1e-6)
-    replaced = [measure(np.concatenate([vectors[:distinct], np.tile(vectors[:1], (40 - distinct, 1))])) for distinct in (40, 30, 20, 10, 1)]
+    replaced = [
+        measure(np.concatenate([vectors[:distinct], np.tile(vectors[:1], (40 - distinct, 1))]))
+        for distinct in (40, 30, 20, 10, 1)
+    ]
     assert np.diff(replaced).max() < 0
     distinct = np.eye(16)
     added = [measure(np.concatenate([distinct, np.tile(distinct[:1], (copies, 1))])) for copies in range(5)]
     assert np.diff(added).max() < 0
 
 
-def test_neither_length_nor_order_nor_storage_matters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_length_nor_order_nor_storage_matters(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rng = np.random.default_rng(2)
     vectors = rng.normal(size=(300, 8)).astype(np.float16)
     np.save(tmp_path / "vectors.npy", vectors)
@@ -62,7 +74,9 @@ def test_neither_length_nor_order_nor_storage_matters(tmp_path: Path, monkeypatc
     expected = vendi(vectors), log_determinant(vectors)
     monkeypatch.setattr(feature_rows.spans, "__defaults__", (56,))  # blocks of 7 rows
     assert (vendi(mapped), log_determinant(mapped)) == pytest.approx(expected)
-    moved = (vectors.astype(np.float32) * rng.uniform(0.1, 9, (300, 1)).astype(np.float32))[rng.permutation(300)]
+    moved = (vectors.astype(np.float32) * rng.uniform(0.1, 9, (300, 1)).astype(np.float32))[
+        rng.permutation(300)
+    ]
     assert (vendi(moved), log_determinant(moved)) == pytest.approx(expected, rel=1e-4)
 
 

@@ -19,7 +19,9 @@ def test_a_linear_gaussian_pair_has_shannons_information(rho: float) -> None:
     slope, offset = np.polyfit(x[fit], y[fit], 1)
     error, null = (y[test] - slope * x[test] - offset) ** 2, (y[test] - y[fit].mean()) ** 2
     expected = -0.5 * np.log(1 - rho**2)
-    given_variance = information(error, null, 1, variance=float(error.mean()), null_variance=float(null.mean()))
+    given_variance = information(
+        error, null, 1, variance=float(error.mean()), null_variance=float(null.mean())
+    )
     for found in (information(error, null, 1), given_variance):
         assert found.information == pytest.approx(expected, rel=0.02)
         assert found.h_null == pytest.approx(0.5 * np.log(2 * np.pi * np.e * 4), rel=0.01)
@@ -43,7 +45,9 @@ def test_so_has_a_linear_map_between_many_dimensions(values: int) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(n=st.integers(2, 12), values=st.integers(1, 6), seed=st.integers(0, 99))
-def test_surprisal_is_minus_the_log_density_under_the_variance_of_the_others(n: int, values: int, seed: int) -> None:
+def test_surprisal_is_minus_the_log_density_under_the_variance_of_the_others(
+    n: int, values: int, seed: int
+) -> None:
     residual = np.random.default_rng(seed).normal(size=(n, values))
     found = surprisal(np.square(residual).mean(axis=1), values)
     for row in range(n):
@@ -51,7 +55,9 @@ def test_surprisal_is_minus_the_log_density_under_the_variance_of_the_others(n: 
         density = multivariate_normal(mean=np.zeros(values), cov=variance * np.eye(values))
         assert found[row] == pytest.approx(-density.logpdf(residual[row]))
     shared = surprisal(np.square(residual).mean(axis=1), values, variance=0.7)
-    np.testing.assert_allclose(shared, -multivariate_normal(np.zeros(values), 0.7 * np.eye(values)).logpdf(residual))
+    np.testing.assert_allclose(
+        shared, -multivariate_normal(np.zeros(values), 0.7 * np.eye(values)).logpdf(residual)
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -73,7 +79,9 @@ def test_a_better_model_lowers_the_conditional_entropy_alone() -> None:
 
 def test_copies_of_the_set_change_the_entropies_only_by_what_leaving_one_out_does() -> None:
     targets = np.random.default_rng(3).normal(size=(500, 4))
-    once, twice = (surprisal(null_errors(rows), 4).mean() for rows in (targets, np.concatenate([targets, targets])))
+    once, twice = (
+        surprisal(null_errors(rows), 4).mean() for rows in (targets, np.concatenate([targets, targets]))
+    )
     assert twice <= once
     assert twice == pytest.approx(once, abs=0.02)
 

@@ -1,4 +1,6 @@
-"""How much is enough: a budget, with what it is expected to lose against all of the data, or why the data cannot say."""
+"""How much is enough: a budget, with what it is expected to lose against all of the data, or why the data
+cannot say.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,9 +28,11 @@ NORMAL = 1.96
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """``budget`` to take with the expected ``loss`` of mIoU against full (positive: worse), or None and the ``reason`` why not.
+    """``budget`` to take with the expected ``loss`` of mIoU against full (positive: worse), or None and the
+    ``reason`` why not.
 
-    ``errors``: root mean square error of predicting left-out budgets, in mIoU, by the ``curve`` and by the ``coverage`` of the embedding.
+    ``errors``: root mean square error of predicting left-out budgets, in mIoU, by the ``curve`` and by the
+        ``coverage`` of the embedding.
     """
 
     setting: str
@@ -51,11 +55,13 @@ class Advice:
 
 
 def advise(root: Path | str, *, tolerance: float = TOLERANCE) -> list[Advice]:
-    """Advice for each setting and method of a bench; for a single run, what its embedding says, and that it cannot be checked.
+    """Advice for each setting and method of a bench; for a single run, what its embedding says, and that it
+    cannot be checked.
 
-    A curve a − b·x^(−c) is fitted to mean mIoU at every budget and at full. The interval of the loss joins the hierarchical bootstrap
-    (seeds and images, drawn alike for all budgets) with the error on left-out budgets. The smallest budget whose whole interval lies
-    below ``tolerance`` is recommended, never one below the smallest that was measured.
+    A curve a − b·x^(−c) is fitted to mean mIoU at every budget and at full. The interval of the loss joins
+    the hierarchical bootstrap (seeds and images, drawn alike for all budgets) with the error on left-out
+    budgets. The smallest budget whose whole interval lies below ``tolerance`` is recommended, never one below
+    the smallest that was measured.
 
     Args:
         root: run folder of ``optidel bench`` or ``optidel run``.
@@ -65,14 +71,25 @@ def advise(root: Path | str, *, tolerance: float = TOLERANCE) -> list[Advice]:
         InputError: no finished bench or run there, or a tolerance out of range.
     """
     if not 0 < tolerance < 1:
-        raise InputError(f"tolerance must be a loss of mIoU in (0, 1), got {tolerance:g}; pass 0.01 for one point")
+        raise InputError(
+            f"tolerance must be a loss of mIoU in (0, 1), got {tolerance:g}; pass 0.01 for one point"
+        )
     folder = Path(root)
     if not (folder / "bench.json").exists():
         curves = coverage_of_run(folder)
         if not curves:
-            raise InputError(f"the run {folder} has chosen no frames of an embedded corpus yet; run `optidel run` or `optidel bench` first")
+            raise InputError(
+                f"the run {folder} has chosen no frames of an embedded corpus yet; run `optidel run` or `optidel bench` first"
+            )
         return [
-            Advice(setting="one run", method=method, budget=None, loss=None, reason=_of_one_budget(curve), errors={})
+            Advice(
+                setting="one run",
+                method=method,
+                budget=None,
+                loss=None,
+                reason=_of_one_budget(curve),
+                errors={},
+            )
             for method, curve in curves.items()
         ]
     tables = open_bench(folder)
@@ -105,13 +122,28 @@ def _advice(setting: Setting, method: str, tolerance: float, covered: dict[float
     stack = _common(setting, [*((method, budget) for budget in budgets), (FULL, 1.0)])
     x, y = np.array([*budgets, 1.0]), stack.mean(axis=(1, 2)) if stack.size else np.empty(0)
     if not stack.size:
-        return Advice(setting=setting.name, method=method, budget=None, loss=None, reason="no seed has all budgets and full", errors={})
+        return Advice(
+            setting=setting.name,
+            method=method,
+            budget=None,
+            loss=None,
+            reason="no seed has all budgets and full",
+            errors={},
+        )
     errors = {"curve": _rms(left_out_errors(x, y))}
     if set(budgets) <= covered.keys():
-        errors["coverage"] = _rms(predicted_errors(np.array([*(covered[budget] for budget in budgets), 1.0]), y))
+        errors["coverage"] = _rms(
+            predicted_errors(np.array([*(covered[budget] for budget in budgets), 1.0]), y)
+        )
     if passed is None or passed.low <= 0:
-        reason = "full does not beat from scratch here, so there is nothing to lose" if passed else gate_sentence(setting)
-        return Advice(setting=setting.name, method=method, budget=None, loss=None, reason=reason, errors=errors)
+        reason = (
+            "full does not beat from scratch here, so there is nothing to lose"
+            if passed
+            else gate_sentence(setting)
+        )
+        return Advice(
+            setting=setting.name, method=method, budget=None, loss=None, reason=reason, errors=errors
+        )
     grid = np.geomspace(budgets[0], 1.0, 200)
     mean, spread = _losses(x, stack, grid)
     half = NORMAL * np.hypot(spread, errors["curve"] * (grid < 1))
@@ -120,32 +152,51 @@ def _advice(setting: Setting, method: str, tolerance: float, covered: dict[float
     if not len(good):
         low, high = 100 * (mean - half)[0], 100 * (mean + half)[0]
         smallest = f"{percent(budgets[0])}: {low:+.1f} to {high:+.1f}"
-        reason = (
-            f"no budget below full is sure to lose less than {100 * tolerance:g} point{'' if tolerance == TOLERANCE else 's'} ({smallest})"
+        reason = f"no budget below full is sure to lose less than {100 * tolerance:g} point{'' if tolerance == TOLERANCE else 's'} ({smallest})"
+        return Advice(
+            setting=setting.name, method=method, budget=None, loss=None, reason=reason, errors=errors
         )
-        return Advice(setting=setting.name, method=method, budget=None, loss=None, reason=reason, errors=errors)
     place = int(good[0])
-    loss = Interval(mean=float(mean[place]), low=float(mean[place] - half[place]), high=float(mean[place] + half[place]), level=0.95)
-    return Advice(setting=setting.name, method=method, budget=float(grid[place]), loss=loss, reason="", errors=errors)
+    loss = Interval(
+        mean=float(mean[place]),
+        low=float(mean[place] - half[place]),
+        high=float(mean[place] + half[place]),
+        level=0.95,
+    )
+    return Advice(
+        setting=setting.name, method=method, budget=float(grid[place]), loss=loss, reason="", errors=errors
+    )
 
 
 def _common(setting: Setting, choices: Sequence[tuple[str, float]]) -> Float[np.ndarray, "k s n"]:
     seeds = sorted(set.intersection(*(set(setting.iou[choice]) for choice in choices)))
-    return np.stack([np.stack([setting.iou[choice][seed] for seed in seeds]) for choice in choices]) if seeds else np.empty((0, 0, 0))
+    return (
+        np.stack([np.stack([setting.iou[choice][seed] for seed in seeds]) for choice in choices])
+        if seeds
+        else np.empty((0, 0, 0))
+    )
 
 
 def _losses(
     x: Float[np.ndarray, "k"], stack: Float[np.ndarray, "k s n"], grid: Float[np.ndarray, "g"]
 ) -> tuple[Float[np.ndarray, "g"], Float[np.ndarray, "g"]]:
-    """Expected loss against full and its standard deviation over hierarchical resamples, at every budget of the grid."""
+    """Expected loss against full and its standard deviation over hierarchical resamples, at every budget of
+    the grid.
+    """
     rng = np.random.default_rng(0)
     _, seeds, images = stack.shape
     weights = np.array([1 / max(mean_squares(matrix).error, 1e-6) ** 2 for matrix in stack])
     found = np.empty((RESAMPLES, len(grid)))
     for row in range(RESAMPLES):
-        drawn = stack[:, rng.integers(seeds, size=seeds)].mean(axis=1)[:, rng.integers(images, size=images)].mean(axis=1)
+        drawn = (
+            stack[:, rng.integers(seeds, size=seeds)]
+            .mean(axis=1)[:, rng.integers(images, size=images)]
+            .mean(axis=1)
+        )
         found[row] = fit(x, drawn, weights).loss(grid)
-    few = np.sqrt(seeds / (seeds - 1)) if seeds > 1 else 1.0  # the bootstrap of s seeds sees (s − 1)/s of their variance
+    few = (
+        np.sqrt(seeds / (seeds - 1)) if seeds > 1 else 1.0
+    )  # the bootstrap of s seeds sees (s − 1)/s of their variance
     return fit(x, stack.mean(axis=(1, 2)), weights).loss(grid), few * found.std(axis=0)
 
 

@@ -1,4 +1,6 @@
-"""A cheap proxy of what a selection is worth: how close every image is to a kept one, over nested budgets; no training."""
+"""A cheap proxy of what a selection is worth: how close every image is to a kept one, over nested budgets; no
+training.
+"""
 
 from pathlib import Path
 
@@ -9,7 +11,7 @@ from optidel.arrays import Vectors
 from optidel.features.neighbours import nearest_rows
 from optidel.features.rows import unit
 from optidel.pipeline.steps import kept_rows
-from optidel.report.collect import open_store
+from optidel.runs.collect import open_store
 from optidel.store import Artifact
 
 SAMPLE = 5000
@@ -17,7 +19,8 @@ SAMPLE = 5000
 
 
 def coverage(vectors: Vectors, kept: Int64[np.ndarray, "m"], rng: np.random.Generator) -> float:
-    """Mean over (a sample of) the rows of the cosine similarity to the nearest kept row; 1 where everything is kept.
+    """Mean over (a sample of) the rows of the cosine similarity to the nearest kept row; 1 where everything
+    is kept.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -25,12 +28,16 @@ def coverage(vectors: Vectors, kept: Int64[np.ndarray, "m"], rng: np.random.Gene
         rng: the sample.
     """
     rows = rng.permutation(len(vectors))[:SAMPLE]
-    _, similarity = nearest_rows(unit(np.asarray(vectors[np.sort(rows)])), unit(np.asarray(vectors[np.sort(kept)])))
+    _, similarity = nearest_rows(
+        unit(np.asarray(vectors[np.sort(rows)])), unit(np.asarray(vectors[np.sort(kept)]))
+    )
     return float(np.mean(similarity))
 
 
 def coverage_of_run(root: Path) -> dict[str, dict[float, float]]:
-    """Method to budget to coverage, the mean over seeds, for every selection of frames in a run folder that has an embedding."""
+    """Method to budget to coverage, the mean over seeds, for every selection of frames in a run folder that
+    has an embedding.
+    """
     artifacts = open_store(root).artifacts()
     embedded = next((artifact for artifact in reversed(artifacts) if artifact.step == "embed"), None)
     if embedded is None:
@@ -43,7 +50,8 @@ def coverage_of_run(root: Path) -> dict[str, dict[float, float]]:
             value = coverage(vectors, kept_rows(selected), np.random.default_rng(0))
             found.setdefault(summary["method"], {}).setdefault(summary["budget"], []).append(value)
     return {
-        method: {budget: float(np.mean(values)) for budget, values in sorted(budgets.items())} for method, budgets in sorted(found.items())
+        method: {budget: float(np.mean(values)) for budget, values in sorted(budgets.items())}
+        for method, budgets in sorted(found.items())
     }
 
 

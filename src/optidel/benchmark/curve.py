@@ -32,7 +32,8 @@ class Curve:
 
 
 def fit(x: Values, y: Values, weights: Values | None = None) -> Curve:
-    """Weighted least squares: for each exponent of a fixed list the best a and b ≥ 0 in closed form, then the best exponent.
+    """Weighted least squares: for each exponent of a fixed list the best a and b ≥ 0 in closed form, then the
+    best exponent.
 
     Args:
         x: fractions of the data in (0, 1], at least 3 different ones.
@@ -53,7 +54,8 @@ def fit(x: Values, y: Values, weights: Values | None = None) -> Curve:
 
 
 def left_out_errors(x: Values, y: Values) -> Values:
-    """Error of the prediction of each inner point by a curve fitted to all others; the ends would be extrapolated.
+    """Error of the prediction of each inner point by a curve fitted to all others; the ends would be
+    extrapolated.
 
     Returns:
         predicted minus measured, (k − 2,), in order of x; empty with fewer than 4 points.

@@ -14,7 +14,9 @@ POINTS = 100.0
 """Per cent, as in the tables: a difference is in points."""
 
 APART = 1.025
-"""Methods share their budgets; on the logarithmic axis each is set this factor beside the next, so that none hides another."""
+"""Methods share their budgets; on the logarithmic axis each is set this factor beside the next, so that none
+hides another.
+"""
 
 
 def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> dict[str, str]:
@@ -27,7 +29,9 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
     """
     colours = colour_of(list(dict.fromkeys(table["method"])))
     table = table.with_columns(pl.col("miou", "miou_low", "miou_high") * POINTS)
-    compared = compared.with_columns(pl.col("difference", "difference_low", "difference_high", "joint_low", "joint_high") * POINTS)
+    compared = compared.with_columns(
+        pl.col("difference", "difference_low", "difference_high", "joint_low", "joint_high") * POINTS
+    )
     found = {}
     if setting.budgets:
         found["miou"] = _against_budget(table, colours, "miou", "mIoU, %")
@@ -35,7 +39,9 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
         found["pareto-images"] = _pareto(table, colours, "n_images", "pre-training images")
         found["pareto-seconds"] = _pareto(table, colours, "seconds", "seconds of selection and pre-training")
     for reference in dict.fromkeys(compared["reference"]):
-        rows = compared.filter(pl.col("reference") == reference).sort("budget", "difference", descending=[False, True])
+        rows = compared.filter(pl.col("reference") == reference).sort(
+            "budget", "difference", descending=[False, True]
+        )
         bars = [
             Bar(
                 name=f"{row['method']} {percent(row['budget'])}",
@@ -50,7 +56,8 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
             for row in rows.iter_rows(named=True)
         ]
         found[f"difference-{reference}"] = whiskers(
-            bars, f"points of mIoU above {REFERENCES[reference]}: thick its own 95 % interval, thin all of a budget at once"
+            bars,
+            f"points of mIoU above {REFERENCES[reference]}: thick its own 95 % interval, thin all of a budget at once",
         )
     for budget in setting.budgets:
         ranks = rank_rows(setting, budget)
@@ -62,27 +69,43 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
 def _against_budget(table: pl.DataFrame, colours: dict[str, str], column: str, label: str) -> str:
     """A line for each method over its budgets; from scratch and full across."""
     methods = [method for method in dict.fromkeys(table["method"]) if method not in (SCRATCH, FULL)]
-    series = [_across(table, name, column) for name in (SCRATCH, FULL) if name in table["method"] and column == "miou"]
+    series = [
+        _across(table, name, column)
+        for name in (SCRATCH, FULL)
+        if name in table["method"] and column == "miou"
+    ]
     for number, method in enumerate(methods):
         rows = table.filter(pl.col("method") == method).sort("budget")
         shift = APART ** (number - (len(methods) - 1) / 2)
         points = [
-            Point(x=row["budget"] * shift, y=row[column], low=row.get(f"{column}_low"), high=row.get(f"{column}_high"))
+            Point(
+                x=row["budget"] * shift,
+                y=row[column],
+                low=row.get(f"{column}_low"),
+                high=row.get(f"{column}_high"),
+            )
             for row in rows.iter_rows(named=True)
         ]
         series.append(Series(name=method, colour=colours[method], points=points))
-    ticks = [(budget, percent(budget)) for budget in sorted(set(table.filter(pl.col("method").is_in(methods))["budget"]))]
+    ticks = [
+        (budget, percent(budget))
+        for budget in sorted(set(table.filter(pl.col("method").is_in(methods))["budget"]))
+    ]
     return chart(series, "budget", label, log=True, ticks=ticks)
 
 
 def _across(table: pl.DataFrame, method: str, column: str) -> Series:
     value = table.filter(pl.col("method") == method)[column][0]
-    return Series(name=method, colour=COLOURS[method], points=[Point(x=1.0, y=value)], across=True, dashed=True)
+    return Series(
+        name=method, colour=COLOURS[method], points=[Point(x=1.0, y=value)], across=True, dashed=True
+    )
 
 
 def _pareto(table: pl.DataFrame, colours: dict[str, str], column: str, label: str) -> str:
     """Every method and budget, and the front, the only one in words: what no other beats with as little."""
-    rows = table.filter(pl.col("method") != SCRATCH).with_columns(seconds=pl.col("seconds_select") + pl.col("seconds_train"))
+    rows = table.filter(pl.col("method") != SCRATCH).with_columns(
+        seconds=pl.col("seconds_select") + pl.col("seconds_train")
+    )
     places = {(max(row[column], 1e-3), row["miou"]): row for row in rows.iter_rows(named=True)}
     series = [
         Series(
@@ -95,7 +118,14 @@ def _pareto(table: pl.DataFrame, colours: dict[str, str], column: str, label: st
     ]
     front = pareto_front(list(places))
     labels = [f"{places[place]['method']} {percent(places[place]['budget'])}" for place in front]
-    line = Series(name="front", colour=COLOURS[SCRATCH], points=[Point(x=x, y=y) for x, y in front], dashed=True, labels=labels, bare=True)
+    line = Series(
+        name="front",
+        colour=COLOURS[SCRATCH],
+        points=[Point(x=x, y=y) for x, y in front],
+        dashed=True,
+        labels=labels,
+        bare=True,
+    )
     return chart([line, *series], label, "mIoU, %", log=True)
 
 
@@ -110,12 +140,23 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
 
 def _ranks(ranks: pl.DataFrame, colours: dict[str, str], budget: float) -> str:
     """Rank of each method for each seed; steady methods are level lines."""
-    order = ranks.group_by("method", maintain_order=True).agg(pl.col("rank").mean()).sort("rank", maintain_order=True)["method"].to_list()
+    order = (
+        ranks.group_by("method", maintain_order=True)
+        .agg(pl.col("rank").mean())
+        .sort("rank", maintain_order=True)["method"]
+        .to_list()
+    )
     series = [
         Series(
             name=method,
             colour=colours[method],
-            points=[Point(x=x, y=y) for x, y in ranks.filter(pl.col("method") == method).sort("seed").select("seed", "rank").iter_rows()],
+            points=[
+                Point(x=x, y=y)
+                for x, y in ranks.filter(pl.col("method") == method)
+                .sort("seed")
+                .select("seed", "rank")
+                .iter_rows()
+            ],
             dashed=method == RANDOM,
         )
         for method in order

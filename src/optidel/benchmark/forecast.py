@@ -1,4 +1,6 @@
-"""What a bench will run and about how long, before it runs: costs measured in the store, else a stated rule of thumb."""
+"""What a bench will run and about how long, before it runs: costs measured in the store, else a stated rule
+of thumb.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,7 +31,9 @@ FRAME_SECONDS = {"index": 0.01, "pixels": 0.01, "embed": 0.005, "patches": 1.3}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One kind of work: how often it is to be done, how often it is done already, seconds each, and where that number is from."""
+    """One kind of work: how often it is to be done, how often it is done already, seconds each, and where
+    that number is from.
+    """
 
     what: str
     total: int
@@ -45,9 +49,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """``cells`` in the order in which they run, with whether each is done; the kinds of work; and what difference could be detected.
+    """``cells`` in the order in which they run, with whether each is done; the kinds of work; and what
+    difference could be detected.
 
-    ``blocks``: seconds from now until all methods of a seed and budget have been run once, in the order in which that happens.
+    ``blocks``: seconds from now until all methods of a seed and budget have been run once, in the order in
+        which that happens.
     """
 
     cells: tuple[tuple[Cell, bool], ...]
@@ -61,26 +67,39 @@ class Forecast:
         return sum(item.left for item in self.items)
 
 
-def forecast(bench: Bench, out: Path, *, shard: tuple[int, int] | None = None, pilot: Path | None = None) -> Forecast:
+def forecast(
+    bench: Bench, out: Path, *, shard: tuple[int, int] | None = None, pilot: Path | None = None
+) -> Forecast:
     """Count what a bench will do; nothing is computed and nothing written into ``out``.
 
     Args:
         bench: what is to run.
         out: its run folder, which need not exist.
         shard: as in :func:`~optidel.benchmark.runner.run_bench`.
-        pilot: a folder with a finished or unfinished bench of two seeds or more, for the minimum detectable difference; default ``out``.
+        pilot: a folder with a finished or unfinished bench of two seeds or more, for the minimum detectable
+            difference; default ``out``.
     """
     planned = cells(bench)
     mine = planned if shard is None else part_of(bench, planned, *shard)
-    done = {cell for cell in mine if (record := read_record(out, key_of(bench, cell))) and record.state == "done"}
+    done = {
+        cell for cell in mine if (record := read_record(out, key_of(bench, cell))) and record.state == "done"
+    }
     artifacts = Store(out).artifacts() if (out / "run.json").exists() else []
     costs = _measured(artifacts)
     recipe = recipe_of(bench, mine[0], "") if mine else recipe_of(bench, planned[0], "")
 
     def items(part: Sequence[Cell]) -> list[Item]:
         there = done & set(part)
-        shared, chosen = _shared(bench, part, recipe, artifacts, costs), _selections(bench, part, there, costs)
-        return [*shared, *chosen, *_trainings(bench, part, there, costs), *_evaluations(bench, part, there, costs)]
+        shared, chosen = (
+            _shared(bench, part, recipe, artifacts, costs),
+            _selections(bench, part, there, costs),
+        )
+        return [
+            *shared,
+            *chosen,
+            *_trainings(bench, part, there, costs),
+            *_evaluations(bench, part, there, costs),
+        ]
 
     return Forecast(
         cells=tuple((cell, cell in done) for cell in mine),
@@ -104,12 +123,18 @@ def _blocks(mine: Sequence[Cell]) -> list[tuple[str, int]]:
 
 def _detectable(bench: Bench, pilot: Path) -> tuple[str, ...]:
     if not (pilot / "bench.json").exists():
-        return ("Without a pilot (two seeds, in the run folder or by --pilot) the smallest detectable difference is not known.",)
-    return tuple(f"{setting.name}: {detectable_sentence(bench, setting)}" for setting in settings(open_bench(pilot)))
+        return (
+            "Without a pilot (two seeds, in the run folder or by --pilot) the smallest detectable difference is not known.",
+        )
+    return tuple(
+        f"{setting.name}: {detectable_sentence(bench, setting)}" for setting in settings(open_bench(pilot))
+    )
 
 
 def _measured(artifacts: Sequence[Artifact]) -> Mapping[tuple[Any, ...], float]:
-    """Median seconds by kind: a training step by preset, batch and objective; an evaluation step by protocol; others by step."""
+    """Median seconds by kind: a training step by preset, batch and objective; an evaluation step by protocol;
+    others by step.
+    """
     found: dict[tuple[Any, ...], list[float]] = {}
     for artifact in artifacts:
         config = artifact.json(MANIFEST)["config"]
@@ -119,7 +144,13 @@ def _measured(artifacts: Sequence[Artifact]) -> Mapping[tuple[Any, ...], float]:
                 artifact.seconds / options["steps"]
             )
         elif artifact.step == "evaluate":
-            key = ("evaluate", config["preset"], config["protocol"], config["options"]["steps"], config["options"]["batch"])
+            key = (
+                "evaluate",
+                config["preset"],
+                config["protocol"],
+                config["options"]["steps"],
+                config["options"]["batch"],
+            )
             found.setdefault(key, []).append(artifact.seconds)
         else:
             found.setdefault((artifact.step,), []).append(artifact.seconds)
@@ -127,7 +158,9 @@ def _measured(artifacts: Sequence[Artifact]) -> Mapping[tuple[Any, ...], float]:
 
 
 OBJECTIVE = {"mae": 0.4, "simclr": 2.0}
-"""Forward passes of the whole encoder over the batch: a masked one sees a quarter and has a small decoder, SimCLR sees two views."""
+"""Forward passes of the whole encoder over the batch: a masked one sees a quarter and has a small decoder,
+SimCLR sees two views.
+"""
 
 
 def step_seconds(preset: str, batch: int) -> float:
@@ -137,7 +170,11 @@ def step_seconds(preset: str, batch: int) -> float:
 
 
 def _shared(
-    bench: Bench, mine: Sequence[Cell], recipe: Recipe, artifacts: Sequence[Artifact], costs: Mapping[tuple[Any, ...], float]
+    bench: Bench,
+    mine: Sequence[Cell],
+    recipe: Recipe,
+    artifacts: Sequence[Artifact],
+    costs: Mapping[tuple[Any, ...], float],
 ) -> list[Item]:
     there = Counter(artifact.step for artifact in artifacts)
     frames = _frames(bench, artifacts)
@@ -150,18 +187,34 @@ def _shared(
         costs.get(("train", recipe.preset, recipe.pretrain.batch, "mae"))
         or step_seconds(recipe.preset, recipe.pretrain.batch) * OBJECTIVE["mae"]
     )
-    wanted = {"index": 1, "pixels": 1, "task": len({cell.task for cell in mine}), "warmup": int(looking), "embed": int(looking)}
+    wanted = {
+        "index": 1,
+        "pixels": 1,
+        "task": len({cell.task for cell in mine}),
+        "warmup": int(looking),
+        "embed": int(looking),
+    }
     items = []
     for step, total in {**wanted, "patches": len(sections)}.items():
         share = recipe.patches.candidates if step == "patches" else 1.0
-        rule = recipe.encoder.steps * train if step == "warmup" else FRAME_SECONDS.get(step, 0.01) * frames * share
+        rule = (
+            recipe.encoder.steps * train
+            if step == "warmup"
+            else FRAME_SECONDS.get(step, 0.01) * frames * share
+        )
         done = cut if step == "patches" else min(there[step], total)
-        items.append(Item(what=step, total=total, done=done, seconds=costs.get((step,), rule), measured=(step,) in costs))
+        items.append(
+            Item(
+                what=step, total=total, done=done, seconds=costs.get((step,), rule), measured=(step,) in costs
+            )
+        )
     return items
 
 
 def _cut_so(artifact: Artifact, section: PatchesSection) -> bool:
-    """Whether an artifact holds key patches of these options; weights are not compared, for they would have to be read."""
+    """Whether an artifact holds key patches of these options; weights are not compared, for they would have
+    to be read.
+    """
     if artifact.step != "patches":
         return False
     config = artifact.json(MANIFEST)["config"]
@@ -181,21 +234,32 @@ def _frames(bench: Bench, artifacts: Sequence[Artifact]) -> int:
     return sum(path.is_file() for path in Path(bench.images).rglob("*")) if Path(bench.images).is_dir() else 0
 
 
-def _selections(bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mapping[tuple[Any, ...], float]) -> list[Item]:
+def _selections(
+    bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mapping[tuple[Any, ...], float]
+) -> list[Item]:
     def kinds(some: Sequence[Cell] | set[Cell]) -> set[tuple[Any, ...]]:
         trained = [cell for cell in some if cell.method != SCRATCH]
-        return {(c.method, c.seed) if METHODS[method_of(bench, c.method)].nested else (c.method, c.seed, c.budget) for c in trained}
+        return {
+            (c.method, c.seed) if METHODS[method_of(bench, c.method)].nested else (c.method, c.seed, c.budget)
+            for c in trained
+        }
 
     seconds, known = costs.get(("select",), 1.0), ("select",) in costs
     what = "select (nested methods rank once)"
     return [Item(what=what, total=len(kinds(mine)), done=len(kinds(done)), seconds=seconds, measured=known)]
 
 
-def _trainings(bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mapping[tuple[Any, ...], float]) -> list[Item]:
+def _trainings(
+    bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mapping[tuple[Any, ...], float]
+) -> list[Item]:
     """By objective and rule: under equal epochs a smaller set trains shorter. Full trains alike under both."""
     items = []
     for objective, compute in dict.fromkeys((cell.objective, cell.compute) for cell in mine):
-        own = {cell.training: cell for cell in mine if (cell.objective, cell.compute) == (objective, compute) and cell.method != SCRATCH}
+        own = {
+            cell.training: cell
+            for cell in mine
+            if (cell.objective, cell.compute) == (objective, compute) and cell.method != SCRATCH
+        }
         if not own:
             continue
         recipe = recipe_of(bench, next(iter(own.values())), "")
@@ -204,11 +268,21 @@ def _trainings(bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mappi
         share = sum(cell.budget if compute == "epochs" else 1.0 for cell in own.values()) / len(own)
         made = len({cell.training for cell in done} & set(own))
         what = f"pretrain, {objective}, equal {compute}"
-        items.append(Item(what=what, total=len(own), done=made, seconds=each * recipe.pretrain.steps * share, measured=key in costs))
+        items.append(
+            Item(
+                what=what,
+                total=len(own),
+                done=made,
+                seconds=each * recipe.pretrain.steps * share,
+                measured=key in costs,
+            )
+        )
     return items
 
 
-def _evaluations(bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mapping[tuple[Any, ...], float]) -> list[Item]:
+def _evaluations(
+    bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mapping[tuple[Any, ...], float]
+) -> list[Item]:
     items = []
     for task, protocol in dict.fromkeys((cell.task, cell.protocol) for cell in mine):
         own = [cell for cell in mine if (cell.task, cell.protocol) == (task, protocol)]
@@ -222,6 +296,12 @@ def _evaluations(bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Map
         )
         seconds = costs.get(key, rule)
         items.append(
-            Item(what=f"evaluate, {task}, {protocol}", total=len(own), done=len(done & set(own)), seconds=seconds, measured=key in costs)
+            Item(
+                what=f"evaluate, {task}, {protocol}",
+                total=len(own),
+                done=len(done & set(own)),
+                seconds=seconds,
+                measured=key in costs,
+            )
         )
     return items

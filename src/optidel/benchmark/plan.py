@@ -27,7 +27,9 @@ LISTED = {"budget": "budgets", "labelled": "tasks"}
 """Recipe keys that are lists in a bench file."""
 
 HELD_OUT = "held_out"
-"""Option of a task: no grid runs it but those of ``also`` that name it, so that a test split is looked at once, at the end."""
+"""Option of a task: no grid runs it but those of ``also`` that name it, so that a test split is looked at
+once, at the end.
+"""
 
 
 class _Section(BaseModel):
@@ -58,7 +60,9 @@ class Also(_Section):
 
 
 class Stop(_Section):
-    """Further seeds of a comparison to ``random`` are left out once its interval excludes zero; checked from ``seeds`` seeds on."""
+    """Further seeds of a comparison to ``random`` are left out once its interval excludes zero; checked from
+    ``seeds`` seeds on.
+    """
 
     seeds: int = Field(3, ge=2)
 
@@ -66,9 +70,10 @@ class Stop(_Section):
 class Bench(Lists):
     """A bench file.
 
-    ``tasks``: name to the evaluation options that differ for it, ``labelled`` among them, and whether it is ``held_out``; its
-    ``protocols`` are the only ones it is run with; ``variants``: name to a method and the recipe sections that differ for it; ``also``:
-    further grids, run after the main one; ``recipe``: everything else of the recipe.
+    ``tasks``: name to the evaluation options that differ for it, ``labelled`` among them, and whether it is
+    ``held_out``; its ``protocols`` are the only ones it is run with; ``variants``: name to a method and the
+    recipe sections that differ for it; ``also``: further grids, run after the main one; ``recipe``:
+    everything else of the recipe.
     """
 
     images: str
@@ -81,7 +86,9 @@ class Bench(Lists):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """One number of the bench: ``method`` (or variant, or scratch) at a budget and seed, pre-trained and evaluated in one way."""
+    """One number of the bench: ``method`` (or variant, or scratch) at a budget and seed, pre-trained and
+    evaluated in one way.
+    """
 
     method: str
     budget: float
@@ -116,10 +123,12 @@ def make_bench(values: Mapping[str, Any]) -> Bench:
     """Validate everything a cell will need, before the first one runs.
 
     Args:
-        values: the keys of a bench file. ``labelled``, a folder, a list of folders or a table name to folder, is short for ``tasks``.
+        values: the keys of a bench file. ``labelled``, a folder, a list of folders or a table name to folder,
+            is short for ``tasks``.
 
     Raises:
-        RecipeError: unknown key or name (with the nearest known), a value out of range, or a list that is empty or repeats itself.
+        RecipeError: unknown key or name (with the nearest known), a value out of range, or a list that is
+            empty or repeats itself.
     """
     named = {name: value for name, value in values.items() if name != "labelled"}
     own = set(Bench.model_fields)
@@ -144,21 +153,31 @@ def make_bench(values: Mapping[str, Any]) -> Bench:
 def cells(bench: Bench) -> list[Cell]:
     """Every cell once, in an order of which each prefix is a fair answer.
 
-    Seed by seed; within a seed from scratch and full, then budget by budget as listed, ``random`` before the other methods. Grids of
-    ``also`` follow the main one.
+    Seed by seed; within a seed from scratch and full, then budget by budget as listed, ``random`` before the
+    other methods. Grids of ``also`` follow the main one.
     """
     found: dict[Cell, None] = {}
     for lists in (bench, *bench.also):
         methods, budgets, seeds, objectives, compute, protocols = (
             getattr(lists, name) or getattr(bench, name) for name in Lists.model_fields
         )
-        tasks = (lists.tasks if isinstance(lists, Also) else None) or [name for name in bench.tasks if not bench.tasks[name].get(HELD_OUT)]
+        tasks = (lists.tasks if isinstance(lists, Also) else None) or [
+            name for name in bench.tasks if not bench.tasks[name].get(HELD_OUT)
+        ]
         for seed, objective, rule in product(seeds, objectives, compute):
             for method, budget in _choices(methods, budgets):
                 for task in tasks:
                     for protocol in _protocols(bench, task, protocols):
                         found.setdefault(
-                            Cell(method=method, budget=budget, seed=seed, objective=objective, compute=rule, task=task, protocol=protocol)
+                            Cell(
+                                method=method,
+                                budget=budget,
+                                seed=seed,
+                                objective=objective,
+                                compute=rule,
+                                task=task,
+                                protocol=protocol,
+                            )
                         )
     return list(found)
 
@@ -186,7 +205,9 @@ def method_of(bench: Bench, name: str) -> str:
 
 def recipe_of(bench: Bench, cell: Cell, out: str) -> Recipe:
     """The recipe of one cell: ``optidel run`` with it gives the same number."""
-    values = {name: dict(value) if isinstance(value, Mapping) else value for name, value in bench.recipe.items()}
+    values = {
+        name: dict(value) if isinstance(value, Mapping) else value for name, value in bench.recipe.items()
+    }
     for section, changes in bench.variants.get(cell.method, {}).items():
         if section != "method":
             values[section] = {**values.get(section, {}), **changes}
@@ -196,28 +217,54 @@ def recipe_of(bench: Bench, cell: Cell, out: str) -> Recipe:
     task.pop(HELD_OUT, None)
     values["evaluate"] = {**values.get("evaluate", {}), **task, "protocols": [cell.protocol]}
     method = "full" if cell.method == SCRATCH else method_of(bench, cell.method)
-    own = {"images": bench.images, "labelled": labelled, "out": out, "methods": [method], "seeds": [cell.seed]}
+    own = {
+        "images": bench.images,
+        "labelled": labelled,
+        "out": out,
+        "methods": [method],
+        "seeds": [cell.seed],
+    }
     return make_recipe({**values, **own, "budget": cell.budget or 1.0})
 
 
 def key_of(bench: Bench, cell: Cell) -> str:
-    """A file name of the cell: readable, and another one where any option of its recipe is another; paths do not enter it.
+    """A file name of the cell: readable, and another one where any option of its recipe is another; paths do
+    not enter it.
 
-    Only options that differ from their default count, so that cells stay known when a later version adds an option.
+    Only options that differ from their default count, so that cells stay known when a later version adds an
+    option.
     """
-    recipe = recipe_of(bench, cell, "").model_dump(mode="json", exclude={"images", "labelled", "out"}, exclude_defaults=True)
-    words = [f"seed{cell.seed}", cell.method, f"{cell.budget:g}", cell.objective, cell.compute, cell.task, cell.protocol]
-    return re.sub(r"[^\w.+-]", "_", "-".join(words)) + "-" + digest(canonical(asdict(cell)), canonical(recipe))[:8]
+    recipe = recipe_of(bench, cell, "").model_dump(
+        mode="json", exclude={"images", "labelled", "out"}, exclude_defaults=True
+    )
+    words = [
+        f"seed{cell.seed}",
+        cell.method,
+        f"{cell.budget:g}",
+        cell.objective,
+        cell.compute,
+        cell.task,
+        cell.protocol,
+    ]
+    return (
+        re.sub(r"[^\w.+-]", "_", "-".join(words))
+        + "-"
+        + digest(canonical(asdict(cell)), canonical(recipe))[:8]
+    )
 
 
 def _tasks(tasks: Any, labelled: Any) -> Any:
-    """``labelled`` as tasks named after their folders, or as the folder of the one task that has none; a table gives folders by name."""
+    """``labelled`` as tasks named after their folders, or as the folder of the one task that has none; a
+    table gives folders by name.
+    """
     if labelled is None or not isinstance(tasks, dict):
         return tasks
     if isinstance(labelled, str):
         labelled = [labelled]
     if isinstance(labelled, Mapping):
-        return tasks | {name: {**tasks.get(name, {}), "labelled": folder} for name, folder in labelled.items()}
+        return tasks | {
+            name: {**tasks.get(name, {}), "labelled": folder} for name, folder in labelled.items()
+        }
     bare = [name for name, options in tasks.items() if not options.get("labelled")]
     if len(bare) == len(labelled) == 1:
         name, options = bare[0], tasks[bare[0]]
@@ -239,11 +286,15 @@ def _check(bench: Bench) -> None:
     if not bench.images:
         raise RecipeError('bench file: images is missing; write images = "DIR" or pass --images DIR')
     if not bench.tasks or not all(task.get("labelled") for task in bench.tasks.values()):
-        raise RecipeError('bench file: a labelled set is missing; write labelled = "DIR", or pass --labelled DIR (NAME=DIR for several)')
+        raise RecipeError(
+            'bench file: a labelled set is missing; write labelled = "DIR", or pass --labelled DIR (NAME=DIR for several)'
+        )
     for name, task in bench.tasks.items():
         for protocol in task.get("protocols", ()):
             if protocol not in SCHEDULES:
-                raise RecipeError(f"bench file: tasks.{name}.protocols: unknown protocol {protocol!r}{nearest(str(protocol), SCHEDULES)}")
+                raise RecipeError(
+                    f"bench file: tasks.{name}.protocols: unknown protocol {protocol!r}{nearest(str(protocol), SCHEDULES)}"
+                )
         if not isinstance(task.get(HELD_OUT, False), bool):
             raise RecipeError(f"bench file: tasks.{name}.{HELD_OUT} is true or false, got {task[HELD_OUT]!r}")
     for variant, changes in bench.variants.items():
@@ -251,21 +302,29 @@ def _check(bench: Bench) -> None:
             raise RecipeError(f"bench file: the variant {variant!r} has the name of a method; choose another")
         method = changes.get("method")
         if method not in METHODS:
-            raise RecipeError(f"bench file: variants.{variant}: unknown method {method!r}{nearest(str(method), METHODS)}; write method = …")
+            raise RecipeError(
+                f"bench file: variants.{variant}: unknown method {method!r}{nearest(str(method), METHODS)}; write method = …"
+            )
     for place, lists in [("", bench), *((f"also.{number}.", also) for number, also in enumerate(bench.also))]:
         for name in (*Lists.model_fields, "tasks"):
             items = getattr(lists, name)
             if items is not None and not items:
                 raise RecipeError(f"bench file: {place}{name} is empty; name at least one")
             if items is not None and len(set(items)) != len(items):
-                raise RecipeError(f"bench file: {place}{name} holds an entry twice: {', '.join(map(str, items))}")
+                raise RecipeError(
+                    f"bench file: {place}{name} holds an entry twice: {', '.join(map(str, items))}"
+                )
         known = {"methods": {*METHODS, *bench.variants, SCRATCH}, "tasks": set(bench.tasks)}
         for name, names in known.items():
             for item in getattr(lists, name) or ():
                 if item not in names:
-                    raise RecipeError(f"bench file: {place}{name}: unknown {name[:-1]} {item!r}{nearest(item, names)}")
+                    raise RecipeError(
+                        f"bench file: {place}{name}: unknown {name[:-1]} {item!r}{nearest(item, names)}"
+                    )
     planned = cells(bench)
     if not planned:
-        raise RecipeError("bench file: there is nothing to run: every task is held out, or has none of the grid's protocols")
+        raise RecipeError(
+            "bench file: there is nothing to run: every task is held out, or has none of the grid's protocols"
+        )
     for cell in planned:
         recipe_of(bench, cell, "")

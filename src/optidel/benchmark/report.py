@@ -56,7 +56,9 @@ TITLES = {
     "normdel": "NormDEL against budget",
     "pareto-images": "mIoU against images",
     "pareto-seconds": "mIoU against time",
-    **{f"difference-{reference}": f"Paired differences to {words}" for reference, words in REFERENCES.items()},
+    **{
+        f"difference-{reference}": f"Paired differences to {words}" for reference, words in REFERENCES.items()
+    },
 }
 
 
@@ -75,7 +77,8 @@ class Section:
 
 
 def write_bench_report(root: Path) -> Path:
-    """Gather a bench and write ``report/``: ``report.html``, ``tables.md``, ``tables.tex``, ``figures/*.svg``, and two Parquet tables.
+    """Gather a bench and write ``report/``: ``report.html``, ``tables.md``, ``tables.tex``,
+    ``figures/*.svg``, and two Parquet tables.
 
     Args:
         root: run folder of ``optidel bench``; unfinished, or merged from shards, it shows what there is.
@@ -92,7 +95,9 @@ def write_bench_report(root: Path) -> Path:
     sections = [section_of(tables, setting) for setting in settings(tables)]
     if not sections:
         reason = f"; the first failure: {tables.failed[0].reason}" if tables.failed else ""
-        raise InputError(f"{root} has no finished cell yet; run `optidel bench BENCH.toml --out {root}`{reason}")
+        raise InputError(
+            f"{root} has no finished cell yet; run `optidel bench BENCH.toml --out {root}`{reason}"
+        )
     folder = Path(root) / FOLDER
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for section in sections:
@@ -114,7 +119,9 @@ def section_of(tables: Tables, setting: Setting) -> Section:
     found = gate(setting)
     return Section(
         setting=setting,
-        slug=re.sub(r"[^\w.-]+", "-", f"{setting.task}-{setting.protocol}-{setting.objective}-{setting.compute}"),
+        slug=re.sub(
+            r"[^\w.-]+", "-", f"{setting.task}-{setting.protocol}-{setting.objective}-{setting.compute}"
+        ),
         passed=found is not None and found.low > 0,
         sentences=(
             gate_sentence(setting),
@@ -135,7 +142,9 @@ def section_of(tables: Tables, setting: Setting) -> Section:
 def _one_seed(setting: Setting) -> list[str]:
     if max(len(found) for found in setting.iou.values()) > 1:
         return []
-    return ["One seed so far: intervals and p-values are over test images only and do not know how another seed would move a method."]
+    return [
+        "One seed so far: intervals and p-values are over test images only and do not know how another seed would move a method."
+    ]
 
 
 def _findings(setting: Setting, compared: pl.DataFrame) -> list[str]:
@@ -149,7 +158,9 @@ def _findings(setting: Setting, compared: pl.DataFrame) -> list[str]:
             sure = rows.filter(pl.col("p_holm") < 0.05).sort("difference", descending=True)
             texts = [f"{row['method']} {signed(row['difference'])}" for row in sure.iter_rows(named=True)]
             what = ", ".join(texts) if texts else "no method"
-            said.append(f"At {percent(budget)}, different from {reference} (Holm p < 0.05, of {len(rows)} compared): {what}.")
+            said.append(
+                f"At {percent(budget)}, different from {reference} (Holm p < 0.05, of {len(rows)} compared): {what}."
+            )
     return said
 
 
@@ -161,7 +172,9 @@ def _ours(bench: Bench, compared: pl.DataFrame) -> list[str]:
 def _against(compared: pl.DataFrame, reference: str) -> list[str]:
     """For each budget, every method against one reference."""
     said = []
-    for (budget,), part in compared.filter(pl.col("reference") == reference).group_by("budget", maintain_order=True):
+    for (budget,), part in compared.filter(pl.col("reference") == reference).group_by(
+        "budget", maintain_order=True
+    ):
         texts = [f"{row['method']} {_signed_range(row)}" for row in part.iter_rows(named=True)]
         said.append(f"At {percent(budget)}, against {REFERENCES[reference]}: {', '.join(texts)}.")
     return said
@@ -170,7 +183,11 @@ def _against(compared: pl.DataFrame, reference: str) -> list[str]:
 def _steadiness(setting: Setting) -> list[str]:
     found = [(budget, concordance(rank_rows(setting, budget))) for budget in setting.budgets]
     texts = [f"{value:.2f} at {percent(budget)}" for budget, value in found if value is not None]
-    return [f"Agreement of the seeds about the ranks (Kendall's W, 1 full, 0 none): {', '.join(texts)}."] if texts else []
+    return (
+        [f"Agreement of the seeds about the ranks (Kendall's W, 1 full, 0 none): {', '.join(texts)}."]
+        if texts
+        else []
+    )
 
 
 def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
@@ -179,7 +196,9 @@ def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
 
     def against(reference: str) -> tuple[str, str]:
         own = compared.filter(
-            (pl.col("method") == row["method"]) & (pl.col("budget") == row["budget"]) & (pl.col("reference") == reference)
+            (pl.col("method") == row["method"])
+            & (pl.col("budget") == row["budget"])
+            & (pl.col("reference") == reference)
         )
         if own.is_empty():
             return "–", "–"
@@ -197,7 +216,9 @@ def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _signed_range(row: Mapping[str, float]) -> str:
-    return f"{signed(row['difference'])} ({signed(row['difference_low'])} to {signed(row['difference_high'])})"
+    return (
+        f"{signed(row['difference'])} ({signed(row['difference_low'])} to {signed(row['difference_high'])})"
+    )
 
 
 def markdown(section: Section) -> str:
@@ -209,8 +230,8 @@ def markdown(section: Section) -> str:
 
 
 def latex(section: Section) -> str:
-    """The table, as wide as the text, for a paper that loads booktabs and graphicx; the caption says which setting and whether the gate is
-    passed."""
+    """The table, as wide as the text, for a paper that loads booktabs and graphicx; the caption says which
+    setting and whether the gate is passed."""
     gate_text = "full beats scratch" if section.passed else "full does not beat scratch: no ranking"
     lines = [
         r"\begin{table}",

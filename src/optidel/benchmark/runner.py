@@ -14,7 +14,15 @@ from filelock import FileLock, Timeout
 from optidel.benchmark.plan import Bench, Cell, cells, key_of, method_of, recipe_of
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.stopping import decided
-from optidel.benchmark.tables import RECORDS, Record, collect, image_scores_of, read_record, write_atomically, write_tables
+from optidel.benchmark.tables import (
+    RECORDS,
+    Record,
+    collect,
+    image_scores_of,
+    read_record,
+    write_atomically,
+    write_tables,
+)
 from optidel.errors import OptidelError, StoreError
 from optidel.pipeline.overlap import clean_step
 from optidel.pipeline.results import cell_table
@@ -28,7 +36,9 @@ PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a bench ended: ``cells`` planned (for this shard), and records of those that are done, failed, or left out by the stop rule."""
+    """How a bench ended: ``cells`` planned (for this shard), and records of those that are done, failed, or
+    left out by the stop rule.
+    """
 
     cells: int
     done: int
@@ -41,14 +51,17 @@ def run_bench(bench: Bench, out: Path | str, *, shard: tuple[int, int] | None = 
 
     Args:
         bench: what to run.
-        out: run folder; made, or continued. Several processes may run into it at once: each takes the next cell that nobody works on.
-        shard: (i, n), the i-th of n parts, from 0. Parts run anywhere and are merged by copying their run folders together.
+        out: run folder; made, or continued. Several processes may run into it at once: each takes the next
+            cell that nobody works on.
+        shard: (i, n), the i-th of n parts, from 0. Parts run anywhere and are merged by copying their run
+            folders together.
 
     Returns:
         The counts, and the records of the failed cells.
 
     Raises:
-        OptidelError: corpus or labelled sets cannot be used, or the disk is full or read-only; what was computed stays.
+        OptidelError: corpus or labelled sets cannot be used, or the disk is full or read-only; what was
+            computed stays.
     """
     runner = Runner(bench, Path(out))
     planned = cells(bench)
@@ -67,7 +80,9 @@ def run_bench(bench: Bench, out: Path | str, *, shard: tuple[int, int] | None = 
 
 
 class Runner:
-    """A bench in a run folder. ``cells/KEY.json`` says how each cell ended; artifacts are shared through the store."""
+    """A bench in a run folder. ``cells/KEY.json`` says how each cell ended; artifacts are shared through the
+    store.
+    """
 
     def __init__(self, bench: Bench, out: Path) -> None:
         """Open or create the run folder; nothing is computed yet."""
@@ -76,7 +91,9 @@ class Runner:
         self._pipelines: dict[tuple[str, bool], Pipeline] = {}
         self._broken: dict[tuple[Any, ...], str] = {}
         (self.root / RECORDS).mkdir(exist_ok=True)
-        write_atomically(self.root / "bench.json", json.dumps(bench.model_dump(mode="json"), indent=1) + "\n")  # tasks keep their order
+        write_atomically(
+            self.root / "bench.json", json.dumps(bench.model_dump(mode="json"), indent=1) + "\n"
+        )  # tasks keep their order
 
     @cached_property
     def base(self) -> Pipeline:
@@ -95,7 +112,9 @@ class Runner:
         return found
 
     def pipeline(self, cell: Cell, *, look: bool = False) -> Pipeline:
-        """The pipeline of a cell's recipe, or one that only looks; cells that differ in method or seed alone share it."""
+        """The pipeline of a cell's recipe, or one that only looks; cells that differ in method or seed alone
+        share it.
+        """
         recipe = recipe_of(self.bench, cell, str(self.root))
         key = recipe.model_copy(update={"methods": ("full",), "seeds": (0,)}).model_dump_json(), look
         if key not in self._pipelines:
@@ -103,10 +122,12 @@ class Runner:
         return self._pipelines[key]
 
     def prepare(self, mine: Iterable[Cell]) -> None:
-        """Read the corpus and every labelled set first: what cannot be used should be known before hours of training.
+        """Read the corpus and every labelled set first: what cannot be used should be known before hours of
+        training.
 
-        Where the recipe drops test images from the corpus, those of every task go, whichever tasks this part runs and also where a task is
-        held out: an encoder serves all, and a test split that is asked for at the end must not change the corpus.
+        Where the recipe drops test images from the corpus, those of every task go, whichever tasks this part
+        runs and also where a task is held out: an encoder serves all, and a test split that is asked for at
+        the end must not change the corpus.
         """
         any_cell = cells(self.bench)[0]
         for task in self.bench.tasks:
@@ -137,7 +158,8 @@ class Runner:
         return read_record(self.root, key_of(self.bench, cell))
 
     def state(self, cell: Cell) -> Literal["done", "unknown", "missing"]:
-        """Whether the cell's number is there and is what today's code makes of today's images; left-out cells are judged again.
+        """Whether the cell's number is there and is what today's code makes of today's images; left-out cells
+        are judged again.
 
         ``unknown``: a number is there, but what today's would come from cannot be named without making it.
         """
@@ -155,7 +177,9 @@ class Runner:
         return SCRATCH if cell.method == SCRATCH else method_of(self.bench, cell.method)
 
     def _attempt(self, cell: Cell, *, keep: bool) -> None:
-        """Compute and record one cell, at the cost of what is missing; where it fails, the number that is there may be kept."""
+        """Compute and record one cell, at the cost of what is missing; where it fails, the number that is
+        there may be kept.
+        """
         blank = Record(cell=cell, state="failed", reason="", row=None, artifacts={})
         try:
             if not keep and (reason := decided(self.bench, cell, self.scores)):
@@ -168,7 +192,9 @@ class Runner:
             raise  # a full disk fails every cell alike
         except Exception as error:
             record = replace(blank, reason=_reason(error))
-            say(f"failed: {name_of(cell)}: {record.reason}" + ("; its earlier number is kept" if keep else ""))
+            say(
+                f"failed: {name_of(cell)}: {record.reason}" + ("; its earlier number is kept" if keep else "")
+            )
         if not keep or record.state == "done":
             self._write(record)
 
@@ -184,14 +210,25 @@ class Runner:
             raise
         made = pipeline.cell(method, cell.seed)
         [row] = cell_table(pipeline.recipe, pipeline.shared([method]), [made]).to_dicts()
-        artifacts = {"select": made.select, "compose": made.compose, "pretrain": made.pretrain, "evaluate": made.evaluate[cell.protocol]}
+        artifacts = {
+            "select": made.select,
+            "compose": made.compose,
+            "pretrain": made.pretrain,
+            "evaluate": made.evaluate[cell.protocol],
+        }
         names = {role: artifact.path.name if artifact else None for role, artifact in artifacts.items()}
-        return replace(blank, state="done", row=row | asdict(cell) | {"device": device().type}, artifacts=names)
+        return replace(
+            blank, state="done", row=row | asdict(cell) | {"device": device().type}, artifacts=names
+        )
 
     def scores(self, cell: Cell) -> Any:
         """IoU of every test image of a finished cell, or None."""
         record = self.recorded(cell)
-        return None if record is None or record.state != "done" else image_scores_of(self.root, record)["iou"].to_numpy()
+        return (
+            None
+            if record is None or record.state != "done"
+            else image_scores_of(self.root, record)["iou"].to_numpy()
+        )
 
     def _write(self, record: Record) -> None:
         path = self.root / RECORDS / f"{key_of(self.bench, record.cell)}.json"
@@ -205,7 +242,9 @@ def name_of(cell: Cell) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What happened and, unless we said it ourselves, the last place in our code: a failed cell is looked into long after."""
+    """What happened and, unless we said it ourselves, the last place in our code: a failed cell is looked
+    into long after.
+    """
     if isinstance(error, OptidelError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)

@@ -12,15 +12,18 @@ from optidel.pipeline.steps import WHOLE
 def part_of(bench: Bench, planned: Sequence[Cell], index: int, count: int) -> list[Cell]:
     """The cells of part ``index`` of ``count``, in the order of the plan.
 
-    Cells of one method and seed share their ranking and stay together. These groups are ranked by what they share with others (nothing,
-    the embedding, the key patches), then by method and seed, and cut into ``count`` runs of equal numbers of encoders: so the dearest
-    shared artifacts, key patches above all, are made in as few parts as possible.
+    Cells of one method and seed share their ranking and stay together. These groups are ranked by what they
+    share with others (nothing, the embedding, the key patches), then by method and seed, and cut into
+    ``count`` runs of equal numbers of encoders: so the dearest shared artifacts, key patches above all, are
+    made in as few parts as possible.
 
     Raises:
         RecipeError: the part does not exist.
     """
     if count < 1 or not 0 <= index < count:
-        raise RecipeError(f"--shard must be i/n with 0 <= i < n, got {index}/{count}; the first of two parts is 0/2")
+        raise RecipeError(
+            f"--shard must be i/n with 0 <= i < n, got {index}/{count}; the first of two parts is 0/2"
+        )
     groups: dict[tuple[int, str, int], list[Cell]] = {}
     for cell in planned:
         groups.setdefault((_needs(bench, cell.method), cell.method, cell.seed), []).append(cell)

@@ -1,4 +1,6 @@
-"""What a bench's numbers say: differences to random, full, scratch and the rivals; the gate; ranks; what could be detected."""
+"""What a bench's numbers say: differences to random, full, scratch and the rivals; the gate; ranks; what
+could be detected.
+"""
 
 from dataclasses import dataclass
 
@@ -36,7 +38,8 @@ Choice = tuple[str, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is held fixed while methods are compared, and the per-image scores of every method and budget in it.
+    """What is held fixed while methods are compared, and the per-image scores of every method and budget in
+    it.
 
     ``iou`` and ``dice``: choice to seed to scores (n,), in one order of images.
     """
@@ -74,7 +77,8 @@ def settings(tables: Tables) -> list[Setting]:
     """Every combination of task, protocol, objective and rule of compute that has a finished cell.
 
     Raises:
-        InputError: cells of one setting were tested on different images, before and after its labelled set changed.
+        InputError: cells of one setting were tested on different images, before and after its labelled set
+            changed.
     """
     found = []
     for names, rows in tables.scores.group_by(SETTING, maintain_order=True):
@@ -88,19 +92,30 @@ def settings(tables: Tables) -> list[Setting]:
                     "cannot be compared; run `optidel bench` again, which makes anew what is of an earlier state of the labelled set"
                 )
             for column in values:
-                values[column].setdefault((method, budget), {})[seed] = part[column].to_numpy().astype(np.float64)
-        found.append(Setting(**dict(zip(SETTING, map(str, names), strict=True)), iou=values["iou"], dice=values["dice"]))
+                values[column].setdefault((method, budget), {})[seed] = (
+                    part[column].to_numpy().astype(np.float64)
+                )
+        found.append(
+            Setting(
+                **dict(zip(SETTING, map(str, names), strict=True)), iou=values["iou"], dice=values["dice"]
+            )
+        )
     return found
 
 
 def method_rows(tables: Tables, setting: Setting) -> pl.DataFrame:
-    """One row a method and budget: means over seeds and images with intervals, NormDEL, images, seconds, and when they are earned back."""
+    """One row a method and budget: means over seeds and images with intervals, NormDEL, images, seconds, and
+    when they are earned back.
+    """
     own = tables.results.filter(pl.all_horizontal(pl.col(name) == getattr(setting, name) for name in SETTING))
     full = own.filter(pl.col("method") == FULL)["seconds_train"].to_numpy()
     rows = []
     for method, budget in setting.iou:
         cell = own.filter((pl.col("method") == method) & (pl.col("budget") == budget))
-        overlap, dice = (mean_interval(setting.matrix((method, budget), name), np.random.default_rng(0)) for name in ("iou", "dice"))
+        overlap, dice = (
+            mean_interval(setting.matrix((method, budget), name), np.random.default_rng(0))
+            for name in ("iou", "dice")
+        )
         rows.append(
             {
                 "method": method,
@@ -119,22 +134,30 @@ def method_rows(tables: Tables, setting: Setting) -> pl.DataFrame:
 
 
 def _break_even(cell: pl.DataFrame, full: Vector) -> float:
-    """Trainings on all images, ``full`` seconds each, until selecting has cost what it saves at equal epochs: S / (T · (1 − n/N))."""
+    """Trainings on all images, ``full`` seconds each, until selecting has cost what it saves at equal epochs:
+    S / (T · (1 − n/N)).
+    """
     selecting, kept = (cell[name].to_numpy().mean() for name in ("seconds_select", "kept"))
     return trainings_to_break_even(float(selecting), float(full.mean() * (1 - kept)))
 
 
 def comparison_rows(bench: Bench, setting: Setting) -> pl.DataFrame:
-    """One row a method, budget and reference: paired difference, its interval, the joint one, and Holm's p over the methods.
+    """One row a method, budget and reference: paired difference, its interval, the joint one, and Holm's p
+    over the methods.
 
-    Families, over which corrections count: the methods compared to one reference at one budget. ``rivals`` is the mean of every other
-    selection method at that budget, ``random`` and variants left out; ``base`` is the method that a variant changes.
+    Families, over which corrections count: the methods compared to one reference at one budget. ``rivals`` is
+    the mean of every other selection method at that budget, ``random`` and variants left out; ``base`` is the
+    method that a variant changes.
     """
     rows = []
     for budget in setting.budgets:
         methods = [method for method, other in setting.iou if other == budget]
         for reference in REFERENCES:
-            found = {method: difference for method in methods if (difference := _to(bench, setting, method, budget, reference)) is not None}
+            found = {
+                method: difference
+                for method in methods
+                if (difference := _to(bench, setting, method, budget, reference)) is not None
+            }
             judged = compare(list(found.values()), np.random.default_rng(0))
             for method, difference, one in zip(found, found.values(), judged, strict=True):
                 rows.append(
@@ -158,7 +181,10 @@ COMPARED = {
     "budget": pl.Float64,
     "reference": pl.String,
     "seeds": pl.Int64,
-    **dict.fromkeys(("difference", "difference_low", "difference_high", "joint_low", "joint_high", "p", "p_holm"), pl.Float64),
+    **dict.fromkeys(
+        ("difference", "difference_low", "difference_high", "joint_low", "joint_high", "p", "p_holm"),
+        pl.Float64,
+    ),
 }
 
 
@@ -177,18 +203,29 @@ def _to(bench: Bench, setting: Setting, method: str, budget: float, reference: s
     seeds = sorted(set.intersection(*(set(setting.iou[choice]) for choice in [(method, budget), *rivals])))
     if len(rivals) < 2 or not seeds:
         return None
-    own, others = (np.array([[setting.iou[one][seed] for seed in seeds] for one in some]) for some in ([(method, budget)], rivals))
+    own, others = (
+        np.array([[setting.iou[one][seed] for seed in seeds] for one in some])
+        for some in ([(method, budget)], rivals)
+    )
     return np.asarray(own[0] - others.mean(axis=0))
 
 
 def _rivals(setting: Setting, budget: float) -> list[str]:
-    return [method for method, other in setting.iou if other == budget and method in METHODS and method != RANDOM]
+    return [
+        method for method, other in setting.iou if other == budget and method in METHODS and method != RANDOM
+    ]
 
 
 def gate(setting: Setting) -> Interval | None:
-    """Full minus scratch: only where it excludes zero from below can this setting rank methods. None where not both ran."""
+    """Full minus scratch: only where it excludes zero from below can this setting rank methods. None where
+    not both ran.
+    """
     difference = setting.difference((FULL, 1.0), (SCRATCH, 0.0))
-    return None if difference is None else difference_interval(difference, np.zeros_like(difference), np.random.default_rng(0))
+    return (
+        None
+        if difference is None
+        else difference_interval(difference, np.zeros_like(difference), np.random.default_rng(0))
+    )
 
 
 def gate_sentence(setting: Setting) -> str:
@@ -208,14 +245,21 @@ def rank_rows(setting: Setting, budget: float) -> pl.DataFrame:
     Columns: method, seed, rank; ties share the mean of their ranks.
     """
     methods = [method for method, other in setting.iou if other == budget]
-    seeds = sorted(set.intersection(*(set(setting.iou[method, budget]) for method in methods))) if methods else []
-    rows = [{"method": method, "seed": seed, "miou": setting.iou[method, budget][seed].mean()} for seed in seeds for method in methods]
+    seeds = (
+        sorted(set.intersection(*(set(setting.iou[method, budget]) for method in methods))) if methods else []
+    )
+    rows = [
+        {"method": method, "seed": seed, "miou": setting.iou[method, budget][seed].mean()}
+        for seed in seeds
+        for method in methods
+    ]
     table = pl.DataFrame(rows, schema={"method": pl.String, "seed": pl.Int64, "miou": pl.Float64})
     return table.with_columns(rank=pl.col("miou").rank("average", descending=True).over("seed")).drop("miou")
 
 
 def concordance(ranks: pl.DataFrame) -> float | None:
-    """Kendall's W of the ranks over seeds: 1 the same order every time, 0 none in common; None with fewer than 2 seeds or 3 methods.
+    """Kendall's W of the ranks over seeds: 1 the same order every time, 0 none in common; None with fewer
+    than 2 seeds or 3 methods.
 
     Source: Kendall and Babington Smith 1939, without the correction for ties.
     """
@@ -227,9 +271,17 @@ def concordance(ranks: pl.DataFrame) -> float | None:
 
 
 def pilot_spread(setting: Setting) -> Spread | None:
-    """Variance components of a paired difference to random, pooled over the methods and budgets that ran with two seeds or more."""
-    pairs = [(choice, (RANDOM, choice[1])) for choice in setting.iou if choice[0] not in (RANDOM, FULL, SCRATCH)]
-    found = [difference for own, reference in pairs if (difference := setting.difference(own, reference)) is not None]
+    """Variance components of a paired difference to random, pooled over the methods and budgets that ran with
+    two seeds or more.
+    """
+    pairs = [
+        (choice, (RANDOM, choice[1])) for choice in setting.iou if choice[0] not in (RANDOM, FULL, SCRATCH)
+    ]
+    found = [
+        difference
+        for own, reference in pairs
+        if (difference := setting.difference(own, reference)) is not None
+    ]
     usable = [difference for difference in found if min(difference.shape) > 1]
     return spread_of(usable) if usable else None
 
@@ -253,12 +305,16 @@ def detectable_sentence(bench: Bench, setting: Setting) -> str:
 
 
 def _planned(bench: Bench, setting: Setting) -> dict[tuple[int, int], list[float]]:
-    """Seeds of a method and number of methods compared to random with it, to the budgets planned so, most seeds first.
+    """Seeds of a method and number of methods compared to random with it, to the budgets planned so, most
+    seeds first.
 
-    Of all cells, where the pilot was of another setting. A plan of one seed says nothing of others and is left out.
+    Of all cells, where the pilot was of another setting. A plan of one seed says nothing of others and is
+    left out.
     """
     planned = cells(bench)
-    own = [cell for cell in planned if all(getattr(cell, name) == getattr(setting, name) for name in SETTING)] or planned
+    own = [
+        cell for cell in planned if all(getattr(cell, name) == getattr(setting, name) for name in SETTING)
+    ] or planned
     found: dict[tuple[int, int], list[float]] = {}
     for budget in sorted({cell.budget for cell in own if 0 < cell.budget < 1}):
         seeds: dict[str, set[int]] = {}

@@ -17,9 +17,9 @@ LEVEL = 0.95
 def decided(bench: Bench, cell: Cell, scores: Callable[[Cell], Float[np.ndarray, "n"] | None]) -> str:
     """Why the cell is not needed, or an empty text.
 
-    The seeds before it, in the order of the plan, are compared to ``random`` at the same budget. With ``L`` looks the interval's level is
-    1 − 0.05/L (Bonferroni), so that looking more often does not find more. References are never left out. A seed that is
-    missing (run by another machine, or failed) does not count.
+    The seeds before it, in the order of the plan, are compared to ``random`` at the same budget. With ``L``
+    looks the interval's level is 1 − 0.05/L (Bonferroni), so that looking more often does not find more.
+    References are never left out. A seed that is missing (run by another machine, or failed) does not count.
 
     Args:
         bench: with its stop rule.
@@ -29,7 +29,10 @@ def decided(bench: Bench, cell: Cell, scores: Callable[[Cell], Float[np.ndarray,
     before = bench.seeds[: bench.seeds.index(cell.seed)] if cell.seed in bench.seeds else ()
     if bench.stop is None or cell.method in (SCRATCH, "full", REFERENCE) or len(before) < bench.stop.seeds:
         return ""
-    pairs = [(scores(replace(cell, seed=seed)), scores(replace(cell, seed=seed, method=REFERENCE))) for seed in before]
+    pairs = [
+        (scores(replace(cell, seed=seed)), scores(replace(cell, seed=seed, method=REFERENCE)))
+        for seed in before
+    ]
     found = [(own, reference) for own, reference in pairs if own is not None and reference is not None]
     if len(found) < bench.stop.seeds:
         return ""

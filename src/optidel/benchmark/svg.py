@@ -1,4 +1,6 @@
-"""Plain SVG charts: points with intervals and lines, on a page as in a paper, without a script. Ink follows the page's text colour."""
+"""Plain SVG charts: points with intervals and lines, on a page as in a paper, without a script. Ink follows
+the page's text colour.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -24,8 +26,8 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Points of one name; ``joined`` by a line, which alone is drawn where ``bare``, ``across`` the whole width where there is one y only;
-    ``labels`` stand beside the points."""
+    """Points of one name; ``joined`` by a line, which alone is drawn where ``bare``, ``across`` the whole
+    width where there is one y only; ``labels`` stand beside the points."""
 
     name: str
     colour: str
@@ -39,8 +41,8 @@ class Series:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bar:
-    """A row of a whisker chart: a mean, its own interval (thick) and, where given, the joint one (thin). Rows of another ``group`` than
-    the one above stand apart."""
+    """A row of a whisker chart: a mean, its own interval (thick) and, where given, the joint one (thin). Rows
+    of another ``group`` than the one above stand apart."""
 
     name: str
     colour: str
@@ -53,7 +55,13 @@ class Bar:
 
 
 def chart(
-    series: Sequence[Series], x_label: str, y_label: str, *, log: bool = False, ticks: Sequence[tuple[float, str]] = (), height: int = 400
+    series: Sequence[Series],
+    x_label: str,
+    y_label: str,
+    *,
+    log: bool = False,
+    ticks: Sequence[tuple[float, str]] = (),
+    height: int = 400,
 ) -> str:
     """Lines and points against x; y grows upwards unless its label begins with ``rank``.
 
@@ -70,7 +78,9 @@ def chart(
     height = max(height, TOP + BOTTOM + LINE * len(series))
     scale = math.log10 if log else float
     x0, x1 = _range([scale(x) for x in free or [1.0]])
-    y0, y1 = _range([value for point in points for value in (point.y, point.low, point.high) if value is not None])
+    y0, y1 = _range(
+        [value for point in points for value in (point.y, point.low, point.high) if value is not None]
+    )
     flip = y_label.startswith("rank")
     bottom, top = (TOP, height - BOTTOM) if flip else (height - BOTTOM, TOP)
 
@@ -89,7 +99,9 @@ def chart(
     for number, one in enumerate(series):
         parts.append(_series(one, across, up, TOP + 10 + LINE * number))
     parts.append(_text((LEFT + WIDTH - RIGHT) / 2, height - 8, x_label, "middle"))
-    parts.append(f'<g transform="translate(14 {(height - BOTTOM) / 2:.1f}) rotate(-90)">{_text(0, 0, y_label, "middle")}</g>')
+    parts.append(
+        f'<g transform="translate(14 {(height - BOTTOM) / 2:.1f}) rotate(-90)">{_text(0, 0, y_label, "middle")}</g>'
+    )
     return _svg(height, parts)
 
 
@@ -98,7 +110,12 @@ def whiskers(bars: Sequence[Bar], x_label: str) -> str:
     groups = list(dict.fromkeys(bar.group for bar in bars))
     height = TOP + BOTTOM + 26 * len(bars) + 14 * max(0, len(groups) - 1)
     left = 20 + 7.2 * max((len(bar.name) for bar in bars), default=0)
-    ends = [value for bar in bars for value in (bar.low, bar.high, bar.outer_low, bar.outer_high) if value is not None]
+    ends = [
+        value
+        for bar in bars
+        for value in (bar.low, bar.high, bar.outer_low, bar.outer_high)
+        if value is not None
+    ]
     x0, x1 = _range([*ends, 0.0])
 
     def across(x: float) -> float:
@@ -106,7 +123,10 @@ def whiskers(bars: Sequence[Bar], x_label: str) -> str:
 
     parts = []
     for x in _round_ticks(x0, x1):
-        parts.append(_rule(across(x), TOP, across(x), height - BOTTOM) + _text(across(x), height - BOTTOM + 18, f"{x:g}", "middle"))
+        parts.append(
+            _rule(across(x), TOP, across(x), height - BOTTOM)
+            + _text(across(x), height - BOTTOM + 18, f"{x:g}", "middle")
+        )
     parts.append(
         f'<line x1="{across(0):.1f}" x2="{across(0):.1f}" y1="{TOP}" y2="{height - BOTTOM}" stroke="currentColor" stroke-width="1.2"/>'
     )
@@ -119,7 +139,10 @@ def whiskers(bars: Sequence[Bar], x_label: str) -> str:
                 parts.append(
                     f'<line x1="{across(low):.1f}" x2="{across(high):.1f}" y1="{y}" y2="{y}" stroke="{bar.colour}" stroke-width="{width}"/>'
                 )
-        parts.append(f'<circle cx="{across(bar.mean):.1f}" cy="{y}" r="5" fill="{bar.colour}"/>' + _text(left - 10, y + 4, bar.name, "end"))
+        parts.append(
+            f'<circle cx="{across(bar.mean):.1f}" cy="{y}" r="5" fill="{bar.colour}"/>'
+            + _text(left - 10, y + 4, bar.name, "end")
+        )
     parts.append(_text((left + WIDTH - 24) / 2, height - 8, x_label, "middle"))
     return _svg(height, parts)
 
@@ -130,7 +153,9 @@ def _series(one: Series, across: Scale, up: Scale, legend: float) -> str:
     parts = []
     if one.across and one.points:
         y = up(one.points[0].y)
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke-width="1.5" {stroke}/>')
+        parts.append(
+            f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke-width="1.5" {stroke}/>'
+        )
     else:
         if one.joined and len(one.points) > 1:
             path = " ".join(f"{across(point.x):.1f},{up(point.y):.1f}" for point in one.points)
@@ -143,11 +168,15 @@ def _series(one: Series, across: Scale, up: Scale, legend: float) -> str:
                 )
             if not one.bare:
                 parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{one.colour}"/>')
-            near = any(abs(x - across(other.x)) < 60 and abs(y - up(other.y)) < 14 for other in one.points[:number])
+            near = any(
+                abs(x - across(other.x)) < 60 and abs(y - up(other.y)) < 14 for other in one.points[:number]
+            )
             if number < len(one.labels) and not near:  # two labels on one another cannot be read
                 # A label near the right edge would run into the legend.
                 edge = x > LEFT + 0.8 * (WIDTH - LEFT - RIGHT)
-                parts.append(_text(x - 7 if edge else x + 7, y - 6, one.labels[number], "end" if edge else "start"))
+                parts.append(
+                    _text(x - 7 if edge else x + 7, y - 6, one.labels[number], "end" if edge else "start")
+                )
     key = f'<line x1="{WIDTH - RIGHT + 12}" x2="{WIDTH - RIGHT + 32}" y1="{legend - 4}" y2="{legend - 4}" stroke-width="3" {stroke}/>'
     return "".join(parts) + key + _text(WIDTH - RIGHT + 38, legend, one.name, "start")
 
@@ -168,10 +197,17 @@ def _round_ticks(low: float, high: float) -> list[float]:
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten inside 10^low … 10^high; the powers alone over three decades or more."""
+    """1, 2 and 5 times the powers of ten inside 10^low … 10^high; the powers alone over three decades or
+    more.
+    """
     factors = (1, 2, 5) if high - low < 3 else (1,)
     powers = range(math.floor(low), math.ceil(high) + 1)
-    return [factor * 10.0**power for power in powers for factor in factors if low <= math.log10(factor) + power <= high]
+    return [
+        factor * 10.0**power
+        for power in powers
+        for factor in factors
+        if low <= math.log10(factor) + power <= high
+    ]
 
 
 def _rule(x1: float, y1: float, x2: float, y2: float) -> str:

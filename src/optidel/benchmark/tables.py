@@ -14,7 +14,13 @@ from optidel.store import Artifact, replacing
 RECORDS = "cells"
 RESULTS, SCORES = "results.parquet", "scores.parquet"
 KEYS = ("method", "budget", "seed", "objective", "protocol", "compute", "task")
-FIGURES = {"n_images": pl.Int64, "kept": pl.Float64, "miou": pl.Float64, "dice": pl.Float64, "normdel": pl.Float64}
+FIGURES = {
+    "n_images": pl.Int64,
+    "kept": pl.Float64,
+    "miou": pl.Float64,
+    "dice": pl.Float64,
+    "normdel": pl.Float64,
+}
 SECONDS = {"seconds_select": pl.Float64, "seconds_train": pl.Float64}
 SCHEMA: dict[str, Any] = {
     "method": pl.String,
@@ -25,12 +31,16 @@ SCHEMA: dict[str, Any] = {
     **SECONDS,
     "device": pl.String,
 }
-"""Columns of results.parquet; budget and kept are fractions, miou and dice in [0, 1], normdel null from scratch."""
+"""Columns of results.parquet; budget and kept are fractions, miou and dice in [0, 1], normdel null from
+scratch.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """How a cell ended: ``row`` of the results where done, else the ``reason``; ``artifacts`` are folder names by role."""
+    """How a cell ended: ``row`` of the results where done, else the ``reason``; ``artifacts`` are folder
+    names by role.
+    """
 
     cell: Cell
     state: Literal["done", "failed", "stopped"]
@@ -41,7 +51,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
-    """A gathered bench: ``results`` one row a finished cell, ``scores`` one a cell and test image, both in the order of the plan."""
+    """A gathered bench: ``results`` one row a finished cell, ``scores`` one a cell and test image, both in
+    the order of the plan.
+    """
 
     bench: Bench
     results: pl.DataFrame
@@ -68,12 +80,16 @@ def read_record(root: Path, key: str) -> Record | None:
 
 
 def image_scores_of(root: Path, record: Record) -> pl.DataFrame:
-    """IoU and Dice of every test image of a finished cell, the mean over its foreground classes: id, iou, dice, sorted by id."""
+    """IoU and Dice of every test image of a finished cell, the mean over its foreground classes: id, iou,
+    dice, sorted by id.
+    """
     name = record.artifacts["evaluate"]
     assert name is not None, "only finished cells have scores"
     folder = root / name
     if not (folder / "images.parquet").exists():
-        raise InputError(f"{folder} is missing, though its cell is recorded as done; run `optidel bench` again, or copy the folder there")
+        raise InputError(
+            f"{folder} is missing, though its cell is recorded as done; run `optidel bench` again, or copy the folder there"
+        )
     table = Artifact(path=folder, step="evaluate", fingerprint="", content="").table("images.parquet")
     scores = table.with_columns(pl.col("iou", "dice").fill_nan(None)).group_by("id", maintain_order=True)
     return scores.agg(pl.col("iou", "dice").mean()).sort("id")
@@ -100,16 +116,28 @@ def write_tables(tables: Tables, root: Path) -> None:
     for name, table in ((RESULTS, tables.results), (SCORES, tables.scores)):
         with replacing(root / name) as scratch:
             table.write_parquet(scratch)
-    states = {state: [asdict(item.cell) | {"reason": item.reason} for item in getattr(tables, state)] for state in ("failed", "stopped")}
-    summary = {"planned": tables.planned, "rows": tables.results.to_dicts(), **states, "bench": tables.bench.model_dump(mode="json")}
+    states = {
+        state: [asdict(item.cell) | {"reason": item.reason} for item in getattr(tables, state)]
+        for state in ("failed", "stopped")
+    }
+    summary = {
+        "planned": tables.planned,
+        "rows": tables.results.to_dicts(),
+        **states,
+        "bench": tables.bench.model_dump(mode="json"),
+    }
     write_atomically(root / "results.json", json.dumps(summary, indent=1) + "\n")
 
 
 def _scores(root: Path, done: list[Record]) -> pl.DataFrame:
-    """All test images of all cells; float32 halves the file and loses nothing that matters of a mean over a few classes."""
+    """All test images of all cells; float32 halves the file and loses nothing that matters of a mean over a
+    few classes.
+    """
     parts = [
         image_scores_of(root, record).select(
-            *(pl.lit(getattr(record.cell, key), SCHEMA[key]).alias(key) for key in KEYS), "id", pl.col("iou", "dice").cast(pl.Float32)
+            *(pl.lit(getattr(record.cell, key), SCHEMA[key]).alias(key) for key in KEYS),
+            "id",
+            pl.col("iou", "dice").cast(pl.Float32),
         )
         for record in done
     ]
@@ -125,5 +153,7 @@ def open_bench(root: Path) -> Tables:
     """
     path = root / "bench.json"
     if not path.exists():
-        raise InputError(f"{root} holds no bench (no bench.json); pass the folder given to `optidel bench … --out`")
+        raise InputError(
+            f"{root} holds no bench (no bench.json); pass the folder given to `optidel bench … --out`"
+        )
     return collect(make_bench(json.loads(path.read_text())), root)

@@ -1,4 +1,6 @@
-"""The command line: parse, call, print. Progress and remarks go to standard error, results to standard output."""
+"""The command line: parse, call, print. Progress and remarks go to standard error, results to standard
+output.
+"""
 
 import sys
 

@@ -11,36 +11,81 @@ from optidel.cli.app import app
 from optidel.cli.options import Json, comma_separated
 
 
-@app.command(epilog="Examples: `optidel bench bench.toml --images IMAGES --labelled DIR --out BENCH`, then `optidel bench report BENCH`")
+@app.command(
+    epilog="Examples: `optidel bench bench.toml --images IMAGES --labelled DIR --out BENCH`, then `optidel bench report BENCH`"
+)
 def bench(
-    what: Annotated[str, typer.Argument(metavar="BENCH.toml|report", help="Bench file, or the word `report`.", show_default=False)],
-    folder: Annotated[Path | None, typer.Argument(metavar="[BENCH]", help="With `report`: the bench's folder.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder; made, or continued.", show_default=False)] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Corpus, instead of the file's.", show_default=False)] = None,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="BENCH.toml|report", help="Bench file, or the word `report`.", show_default=False
+        ),
+    ],
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[BENCH]", help="With `report`: the bench's folder.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Run folder; made, or continued.", show_default=False)
+    ] = None,
+    images: Annotated[
+        Path | None, typer.Option("--images", help="Corpus, instead of the file's.", show_default=False)
+    ] = None,
     labelled: Annotated[
         list[str] | None,
-        typer.Option("--labelled", help="Labelled set, instead of the file's; NAME=DIR for one of several.", show_default=False),
+        typer.Option(
+            "--labelled",
+            help="Labelled set, instead of the file's; NAME=DIR for one of several.",
+            show_default=False,
+        ),
     ] = None,
     seeds: Annotated[
-        str | None, typer.Option("--seeds", help="Comma-separated whole numbers.  [default: the file's, else 0 to 4]", show_default=False)
+        str | None,
+        typer.Option(
+            "--seeds",
+            help="Comma-separated whole numbers.  [default: the file's, else 0 to 4]",
+            show_default=False,
+        ),
     ] = None,
-    shard: Annotated[str | None, typer.Option("--shard", help="i/n: the i-th of n parts, from 0.", show_default=False)] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the cells, what they share and the time; compute nothing.")] = False,
+    shard: Annotated[
+        str | None, typer.Option("--shard", help="i/n: the i-th of n parts, from 0.", show_default=False)
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the cells, what they share and the time; compute nothing."),
+    ] = False,
     pilot: Annotated[
-        Path | None, typer.Option("--pilot", help="With --dry-run: a bench whose spread says what can be detected.", show_default=False)
+        Path | None,
+        typer.Option(
+            "--pilot",
+            help="With --dry-run: a bench whose spread says what can be detected.",
+            show_default=False,
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Run every method, budget and seed of a bench file, or write the report of a finished or unfinished bench."""
+    """Run every method, budget and seed of a bench file, or write the report of a finished or unfinished
+    bench.
+    """
     from optidel.benchmark import load_bench, run_bench, write_bench_report
     from optidel.benchmark.forecast import forecast
     from optidel.errors import RecipeError
 
-    overrides = {"images": images and str(images), "labelled": _labelled(labelled), "seeds": comma_separated(seeds)}
-    plan = None if what == "report" else load_bench(what, {name: value for name, value in overrides.items() if value is not None})
+    overrides = {
+        "images": images and str(images),
+        "labelled": _labelled(labelled),
+        "seeds": comma_separated(seeds),
+    }
+    plan = (
+        None
+        if what == "report"
+        else load_bench(what, {name: value for name, value in overrides.items() if value is not None})
+    )
     target = out if plan else folder
     if target is None:
-        raise RecipeError("the bench's folder is missing; write `optidel bench report BENCH`, or `optidel bench BENCH.toml --out BENCH`")
+        raise RecipeError(
+            "the bench's folder is missing; write `optidel bench report BENCH`, or `optidel bench BENCH.toml --out BENCH`"
+        )
     if plan is None:
         page = write_bench_report(target)
         print(json.dumps({"report": str(page)}) if as_json else page)
@@ -58,14 +103,21 @@ def bench(
         print(f"{counts}; report: {written or 'none'}")
     if outcome.failed:
         first = outcome.failed[0]
-        typer.echo(f"optidel: {len(outcome.failed)} cells failed; the first, {first.cell.method}: {first.reason}", err=True)
+        typer.echo(
+            f"optidel: {len(outcome.failed)} cells failed; the first, {first.cell.method}: {first.reason}",
+            err=True,
+        )
         raise typer.Exit(1)
 
 
 @app.command(epilog="Example: `optidel advise BENCH --tolerance 0.01`")
 def advise(
-    folder: Annotated[Path, typer.Argument(metavar="RUN|BENCH", help="Folder of a bench or of a run.", show_default=False)],
-    tolerance: Annotated[float, typer.Option("--tolerance", help="mIoU that may be lost against full.")] = 0.01,
+    folder: Annotated[
+        Path, typer.Argument(metavar="RUN|BENCH", help="Folder of a bench or of a run.", show_default=False)
+    ],
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="mIoU that may be lost against full.")
+    ] = 0.01,
     as_json: Json = False,
 ) -> None:
     """How much is enough: the smallest budget that is sure to lose little, or why the data cannot say."""
@@ -105,13 +157,23 @@ def _forecast(found: Any, as_json: bool) -> None:
         cells = [asdict(cell) | {"done": done} for cell, done in found.cells]
         items = [asdict(item) for item in found.items]
         print(
-            json.dumps({"cells": cells, "items": items, "blocks": found.blocks, "seconds": found.seconds, "detectable": found.detectable})
+            json.dumps(
+                {
+                    "cells": cells,
+                    "items": items,
+                    "blocks": found.blocks,
+                    "seconds": found.seconds,
+                    "detectable": found.detectable,
+                }
+            )
         )
         return
     for cell, done in found.cells:
         budget = "" if cell.method == "scratch" else f" {100 * cell.budget:g} %"
         mark = "done" if done else "    "
-        print(f"{mark}  seed {cell.seed}  {cell.method}{budget}, {cell.objective}, equal {cell.compute}, {cell.task}, {cell.protocol}")
+        print(
+            f"{mark}  seed {cell.seed}  {cell.method}{budget}, {cell.objective}, equal {cell.compute}, {cell.task}, {cell.protocol}"
+        )
     print("\nshared and single work, done / all, seconds each")
     for item in found.items:
         origin = "measured" if item.measured else "rule of thumb"

@@ -13,9 +13,13 @@ from optidel.cli.app import app
 from optidel.cli.options import Json
 
 if TYPE_CHECKING:
-    from optidel.corpus.datasets import Check, Dataset, SharedImage
+    from optidel.copies.datasets import SharedImage
+    from optidel.datasets import Check, Dataset
 
-RegistryFile = Annotated[Path | None, typer.Option("--registry", help="TOML file that describes sets of your own.", show_default=False)]
+RegistryFile = Annotated[
+    Path | None,
+    typer.Option("--registry", help="TOML file that describes sets of your own.", show_default=False),
+]
 
 datasets = typer.Typer(rich_markup_mode="markdown", context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -23,7 +27,9 @@ datasets = typer.Typer(rich_markup_mode="markdown", context_settings={"help_opti
 @datasets.callback(invoke_without_command=True, epilog="Example: `optidel datasets --name polypgen`")
 def list_sets(
     context: typer.Context,
-    name: Annotated[str | None, typer.Option("--name", help="Tell everything of one set.", show_default=False)] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Tell everything of one set.", show_default=False)
+    ] = None,
     registry: RegistryFile = None,
     as_json: Json = False,
 ) -> None:
@@ -32,7 +38,7 @@ def list_sets(
         if registry or name or as_json:
             raise typer.BadParameter("give the options of check after the word check")
         return
-    from optidel.corpus.datasets import dataset_named
+    from optidel.datasets import dataset_named
 
     known = _registry(registry)
     chosen = [dataset_named(name, known)] if name else list(known.values())
@@ -46,21 +52,32 @@ def list_sets(
 
 @datasets.command(epilog="Example: `optidel datasets check DIR --name kvasir-seg --json`")
 def check(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that the set was unpacked into.", show_default=False)],
-    name: Annotated[str | None, typer.Option("--name", help="The set, where it is not to be recognised.", show_default=False)] = None,
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Folder that the set was unpacked into.", show_default=False)
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="The set, where it is not to be recognised.", show_default=False),
+    ] = None,
     against: Annotated[
-        list[Path] | None, typer.Option("--against", help="Another folder; report the images that both hold.", show_default=False)
+        list[Path] | None,
+        typer.Option(
+            "--against", help="Another folder; report the images that both hold.", show_default=False
+        ),
     ] = None,
     registry: RegistryFile = None,
     as_json: Json = False,
 ) -> None:
     """Compare a folder with the set it holds; exit code 2 where something is missing, wrong or shared."""
-    from optidel.corpus.datasets import check as check_set
-    from optidel.corpus.datasets import images_of, shared_images
+    from optidel.copies.datasets import images_of, shared_images
+    from optidel.datasets import check as check_set
 
     known = _registry(registry)
     result = check_set(folder, name, known)
-    shared = {str(other): shared_images(*images_of(folder, name, known), *images_of(other, None, known)) for other in against or []}
+    shared = {
+        str(other): shared_images(*images_of(folder, name, known), *images_of(other, None, known))
+        for other in against or []
+    }
     if as_json:
         print(json.dumps(_as_dict(result, shared)))
     else:
@@ -73,7 +90,7 @@ app.add_typer(datasets, name="datasets")
 
 
 def _registry(path: Path | None) -> Any:
-    from optidel.corpus.datasets import DATASETS, load_registry
+    from optidel.datasets import DATASETS, load_registry
 
     return load_registry(path) if path else DATASETS
 
@@ -105,12 +122,19 @@ def _print_check(result: "Check", shared: dict[str, list["SharedImage"]]) -> Non
     for note in result.notes:
         print(f"  note: {note}")
     for other, images in shared.items():
-        how = {kind: [image for image in images if image.how == kind] for kind in ("pixels", "similar", "name")}
-        print(f"  shared with {other}: {len(images)} images" + "".join(f", {len(found)} by {kind}" for kind, found in how.items() if found))
+        how = {
+            kind: [image for image in images if image.how == kind] for kind in ("pixels", "similar", "name")
+        }
+        print(
+            f"  shared with {other}: {len(images)} images"
+            + "".join(f", {len(found)} by {kind}" for kind, found in how.items() if found)
+        )
         for image in images[:5]:
             print(f"    {image.first} = {image.second} ({image.how})")
     verdict = (
-        "whole" if result.whole else f"not whole, see {' and '.join(dict.fromkeys(problem.kind for problem in result.problems))} above"
+        "whole"
+        if result.whole
+        else f"not whole, see {' and '.join(dict.fromkeys(problem.kind for problem in result.problems))} above"
     )
     print(verdict + (", and shares images, see above" if any(shared.values()) else ""))
 
@@ -151,7 +175,9 @@ def _tabulate(chosen: list["Dataset"]) -> None:
     for dataset in chosen:
         facts = {"unit": dataset.split, "centres": _centres(dataset), "licence": dataset.licence}
         told = "; ".join(f"{text}{_star(dataset, field)}" for field, text in facts.items() if text)
-        size = f"{dataset.images:,}{_star(dataset, 'images')}" + (f"\n+ {dataset.videos:,} videos" if dataset.videos else "")
+        size = f"{dataset.images:,}{_star(dataset, 'images')}" + (
+            f"\n+ {dataset.videos:,} videos" if dataset.videos else ""
+        )
         table.add_row(dataset.name, size, f"{dataset.role}: {dataset.task}\n[dim]{told}[/dim]")
     console = Console(highlight=False)
     (console if console.is_terminal else Console(width=100, highlight=False)).print(table)

@@ -20,19 +20,32 @@ def methods(as_json: Json = False) -> None:
     from optidel.methods import METHODS
 
     if as_json:
-        listed = [{"name": name, "unit": m.unit, "summary": m.summary, "paper": m.paper, "cost": m.cost} for name, m in METHODS.items()]
+        listed = [
+            {"name": name, "unit": m.unit, "summary": m.summary, "paper": m.paper, "cost": m.cost}
+            for name, m in METHODS.items()
+        ]
         print(json.dumps(listed))
         return
-    table = Table("method", "what it keeps; cost with n items, m kept, k clusters, d dimensions; paper", box=None, header_style="bold")
+    table = Table(
+        "method",
+        "what it keeps; cost with n items, m kept, k clusters, d dimensions; paper",
+        box=None,
+        header_style="bold",
+    )
     for name, method in METHODS.items():
         unit = "" if method.unit == "frame" else f" (chooses {method.unit}es)"
-        table.add_row(name, f"{method.summary}{unit}\n[dim]{method.cost}{'; ' if method.paper else ''}{method.paper}[/dim]")
+        table.add_row(
+            name,
+            f"{method.summary}{unit}\n[dim]{method.cost}{'; ' if method.paper else ''}{method.paper}[/dim]",
+        )
     Console(highlight=False).print(table)
 
 
 @app.command(epilog="Example: `optidel theory --experiment angle --out theory/`")
 def theory(
-    experiment: Annotated[str, typer.Option("--experiment", help="angle, redundancy, shift or difficulty.")] = "angle",
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="angle, redundancy, shift or difficulty.")
+    ] = "angle",
     out: Annotated[Path, typer.Option("--out", help="Folder for the table and the figure.")] = Path("theory"),
     size: Annotated[int, typer.Option("--size", help="Dimensions N of an example.")] = 30,
     repeats: Annotated[int, typer.Option("--repeats", help="Simulations of each cell.")] = 50,
@@ -48,12 +61,18 @@ def theory(
     paths = {"table": out / f"{experiment}.csv", "figure": out / f"{experiment}.html"}
     table.write_csv(paths["table"])
     figure(table).write_html(paths["figure"])
-    print(json.dumps({name: str(path) for name, path in paths.items()}) if as_json else "\n".join(map(str, paths.values())))
+    print(
+        json.dumps({name: str(path) for name, path in paths.items()})
+        if as_json
+        else "\n".join(map(str, paths.values()))
+    )
 
 
 @app.command(epilog="Example: `optidel vinfo run --json`")
 def vinfo(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run or a bench.", show_default=False)],
+    run_folder: Annotated[
+        Path, typer.Argument(metavar="RUN", help="Folder of a run or a bench.", show_default=False)
+    ],
     as_json: Json = False,
 ) -> None:
     """Measure the V-information and the diversity of every training set of a run, beside its mIoU."""
@@ -65,16 +84,46 @@ def vinfo(
     report = write_report(run_folder) if any(run_folder.glob("result-*")) else None
     comparisons, rows = compare(sets), rows_of(sets)
     if as_json:
-        print(json.dumps({"sets": rows, "comparisons": [asdict(one) for one in comparisons], "report": report and str(report)}))
+        print(
+            json.dumps(
+                {
+                    "sets": rows,
+                    "comparisons": [asdict(one) for one in comparisons],
+                    "report": report and str(report),
+                }
+            )
+        )
         return
     table = Table(box=None, header_style="bold")
-    for column in ("method", "budget", "seed", "images", "H(Y|∅)", "H(Y|X)", "I_V", "log-det", "Vendi", "I_V gained", "mIoU"):
+    for column in (
+        "method",
+        "budget",
+        "seed",
+        "images",
+        "H(Y|∅)",
+        "H(Y|X)",
+        "I_V",
+        "log-det",
+        "Vendi",
+        "I_V gained",
+        "mIoU",
+    ):
         table.add_column(column, justify="left" if column in ("method", "mIoU") else "right")
     for row in rows:
-        measures = [f"{row[name]:.3f}" for name in ("h_null", "h_conditional", "information", "log_det", "vendi")]
+        measures = [
+            f"{row[name]:.3f}" for name in ("h_null", "h_conditional", "information", "log_det", "vendi")
+        ]
         gained = "\n".join(f"{value:+.3f}" for value in row["gained"].values())
         miou = "\n".join(f"{value:.3f} {where}" for where, value in row["miou"].items())
-        table.add_row(row["method"], f"{row['budget']:.3g}", str(row["seed"]), str(row["images"]), *measures, gained, miou)
+        table.add_row(
+            row["method"],
+            f"{row['budget']:.3g}",
+            str(row["seed"]),
+            str(row["images"]),
+            *measures,
+            gained,
+            miou,
+        )
     Console(width=None if sys.stdout.isatty() else 140).print(table)
     for one in comparisons:
         print(f"{one.title}: {one.sentence}")

@@ -10,7 +10,18 @@ from rich.console import Console
 from rich.table import Table
 
 from optidel.cli.app import app
-from optidel.cli.options import Budget, Config, Images, Json, Labelled, Methods, Out, PresetOption, Seeds, recipe_of
+from optidel.cli.options import (
+    Budget,
+    Config,
+    Images,
+    Json,
+    Labelled,
+    Methods,
+    Out,
+    PresetOption,
+    Seeds,
+    recipe_of,
+)
 
 
 def _steps(step: str, recipe: Any, as_json: bool) -> None:
@@ -18,14 +29,23 @@ def _steps(step: str, recipe: Any, as_json: bool) -> None:
 
     artifacts = Pipeline(recipe).until(step)
     if as_json:
-        print(json.dumps([{"step": a.step, "path": str(a.path), "fingerprint": a.fingerprint, "seconds": a.seconds} for a in artifacts]))
+        print(
+            json.dumps(
+                [
+                    {"step": a.step, "path": str(a.path), "fingerprint": a.fingerprint, "seconds": a.seconds}
+                    for a in artifacts
+                ]
+            )
+        )
     else:
         for artifact in artifacts:
             print(artifact.path)
 
 
 @app.command(epilog="Example: `optidel embed scans/ --out run --preset tiny`")
-def embed(images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False) -> None:
+def embed(
+    images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False
+) -> None:
     """Embed every frame and map what a masked autoencoder cannot predict of it."""
     _steps("embed", recipe_of(images, out, None, None, None, None, preset, config), as_json)
 
@@ -46,7 +66,9 @@ def select(
 
 
 @app.command(epilog="Example: `optidel patches scans/ --out run`")
-def patches(images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False) -> None:
+def patches(
+    images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False
+) -> None:
     """Cut key patches out of the frames; refused ones are listed with their reason."""
     _steps("patches", recipe_of(images, out, None, None, None, None, preset, config), as_json)
 
@@ -96,10 +118,18 @@ def evaluate(
     _steps("evaluate", recipe_of(images, out, labelled, methods, budget, seeds, preset, config), as_json)
 
 
-@app.command(epilog="Example: `optidel run scans/ --labelled polyps/ --methods full,random,meddel,optidel --budget 0.05 --out run`")
+@app.command(
+    epilog="Example: `optidel run scans/ --labelled polyps/ --methods full,random,meddel,optidel --budget 0.05 --out run`"
+)
 def run(
-    images: Annotated[Path | None, typer.Argument(help="Folder of unlabelled images; may stand in the recipe.", show_default=False)] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Run folder; made if missing, continued if there.", show_default=False)] = None,
+    images: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of unlabelled images; may stand in the recipe.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="Run folder; made if missing, continued if there.", show_default=False),
+    ] = None,
     labelled: Labelled = None,
     methods: Methods = None,
     budget: Budget = None,
@@ -118,7 +148,10 @@ def run(
 def demo(
     out: Annotated[Path, typer.Option("--out", help="Run folder.")] = Path("runs/demo"),
     quick: Annotated[
-        bool, typer.Option("--quick", help="A tenth of the training steps: shows that it runs, not what it is worth.")
+        bool,
+        typer.Option(
+            "--quick", help="A tenth of the training steps: shows that it runs, not what it is worth."
+        ),
     ] = False,
     as_json: Json = False,
 ) -> None:
@@ -130,7 +163,9 @@ def demo(
 
 
 @app.command(epilog="Example: `optidel report run`")
-def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")], as_json: Json = False) -> None:
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")], as_json: Json = False
+) -> None:
     """Write the page of a run again from its artifacts."""
     from optidel.report import write_report
 
@@ -140,7 +175,15 @@ def report(run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run f
 
 def _show(result: Any, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"report": str(result.report), "table": result.table.to_dicts(), "cells": result.cells.to_dicts()}))
+        print(
+            json.dumps(
+                {
+                    "report": str(result.report),
+                    "table": result.table.to_dicts(),
+                    "cells": result.cells.to_dicts(),
+                }
+            )
+        )
         return
     table = Table(box=None, header_style="bold")
     for column in ("protocol", "method"):

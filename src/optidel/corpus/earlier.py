@@ -1,19 +1,23 @@
-"""What an earlier index of the same folder knows: the rows of files that have not changed since are taken over."""
+"""What an earlier index of the same folder knows: the rows of files that have not changed since are taken
+over.
+"""
 
 from collections import defaultdict
 from dataclasses import dataclass
 
 import polars as pl
 
+from optidel.corpus.sandbox.workers import TRANSIENT
 from optidel.corpus.walk import Listing
-from optidel.corpus.workers import TRANSIENT
 from optidel.records import Rejected, from_table
 from optidel.store import Artifact, Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """Rows by file of the newest earlier index: ``spans`` are (first row, count) in ``table``. Only files that have not changed are in."""
+    """Rows by file of the newest earlier index: ``spans`` are (first row, count) in ``table``. Only files
+    that have not changed are in.
+    """
 
     artifact: Artifact
     table: pl.DataFrame
@@ -37,7 +41,8 @@ class Earlier:
 
 
 def earlier_index(store: Store, listing: Listing, scan: str, version: int) -> Earlier | None:
-    """The newest finished index of the same folder, read with the same options by the same code; None without one.
+    """The newest finished index of the same folder, read with the same options by the same code; None without
+    one.
 
     Args:
         store: the run folder.
@@ -60,7 +65,11 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
     rejected: dict[str, list[Rejected]] = defaultdict(list)
     for item in from_table(Rejected, artifact.table("rejected.parquet")):
         rejected[_owner(item.source, before)].append(item)
-    again = {source for source, items in rejected.items() if any(item.reason.startswith(TRANSIENT) for item in items)}
+    again = {
+        source
+        for source, items in rejected.items()
+        if any(item.reason.startswith(TRANSIENT) for item in items)
+    }
     now = {file.source: (file.size, file.mtime_ns) for file in listing.files}
     same = {source for source, stamp in now.items() if before.get(source) == stamp}
     counts = {
@@ -74,10 +83,18 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
         if source in same and source not in again:
             spans[source] = (first, count)
         first += count
-    return Earlier(artifact=artifact, table=artifact.table("scan.parquet"), spans=spans, rejected=dict(rejected), counts=counts)
+    return Earlier(
+        artifact=artifact,
+        table=artifact.table("scan.parquet"),
+        spans=spans,
+        rejected=dict(rejected),
+        counts=counts,
+    )
 
 
 def _owner(source: str, files: dict[str, tuple[int, int]]) -> str:
     """The file that a quarantined file or member of an archive is of."""
     parts = source.split("#")
-    return next((name for end in range(len(parts), 0, -1) if (name := "#".join(parts[:end])) in files), source)
+    return next(
+        (name for end in range(len(parts), 0, -1) if (name := "#".join(parts[:end])) in files), source
+    )

@@ -23,10 +23,11 @@ KEY_BYTES = 32
 
 
 def group_key(root: Path | None) -> bytes:
-    """The secret with which identifiers are hashed: kept in the run folder, readable by its owner only; a fresh one without a folder.
+    """The secret with which identifiers are hashed: kept in the run folder, readable by its owner only; a
+    fresh one without a folder.
 
-    Equal patients have equal hashes inside one run folder and nowhere else, and without the key a hash cannot be checked against a list
-    of names.
+    Equal patients have equal hashes inside one run folder and nowhere else, and without the key a hash cannot
+    be checked against a list of names.
     """
     if root is None:
         return secrets.token_bytes(KEY_BYTES)
@@ -47,9 +48,15 @@ def group_key(root: Path | None) -> bytes:
 
 
 def hashed(key: bytes, kind: str, value: str) -> str | None:
-    """Keyed BLAKE2b of an identifier, 16 hex digits; None for an empty one. ``kind`` keeps equal patient and study ids apart."""
+    """Keyed BLAKE2b of an identifier, 16 hex digits; None for an empty one. ``kind`` keeps equal patient and
+    study ids apart.
+    """
     text = value.strip()
-    return hashlib.blake2b(text.encode(), digest_size=8, key=key, person=kind.encode()).hexdigest() if text else None
+    return (
+        hashlib.blake2b(text.encode(), digest_size=8, key=key, person=kind.encode()).hexdigest()
+        if text
+        else None
+    )
 
 
 def compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
@@ -63,12 +70,16 @@ def compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise RecipeError(f"pattern {pattern!r} is no regular expression ({error}); an example is '(?P<patient>P[0-9]+)/'") from error
+        raise RecipeError(
+            f"pattern {pattern!r} is no regular expression ({error}); an example is '(?P<patient>P[0-9]+)/'"
+        ) from error
     if not compiled.groupindex:
         raise RecipeError(f"pattern {pattern!r} names no group; an example is '(?P<patient>P[0-9]+)/'")
     for name in compiled.groupindex:
         if name not in FIELDS:
-            raise RecipeError(f"pattern {pattern!r}: unknown group {name!r}{nearest(name, FIELDS)}; there are {', '.join(FIELDS)}")
+            raise RecipeError(
+                f"pattern {pattern!r}: unknown group {name!r}{nearest(name, FIELDS)}; there are {', '.join(FIELDS)}"
+            )
     return compiled
 
 
@@ -78,7 +89,9 @@ def match(pattern: re.Pattern[str], path: str) -> dict[str, str]:
     return {name: value for name, value in found.groupdict().items() if value} if found else {}
 
 
-def resolve(frame: Frame, pattern: re.Pattern[str] | None, row: Mapping[str, str], chosen: str | None) -> Frame:
+def resolve(
+    frame: Frame, pattern: re.Pattern[str] | None, row: Mapping[str, str], chosen: str | None
+) -> Frame:
     """A frame with its groups, label and split, and the one ``group`` that must stay on one side of a split.
 
     What a manifest says wins over the pattern, and that over what the file itself says.

@@ -10,18 +10,18 @@ import numpy as np
 import polars as pl
 
 from optidel.arrays import Image, Pixels
-from optidel.corpus.decode import fit, read_frame, to_image
 from optidel.corpus.earlier import Earlier, earlier_index
 from optidel.corpus.groups import compile_pattern, group_key, resolve
 from optidel.corpus.manifest import Manifest, listed, load_manifest
-from optidel.corpus.readers import Decoded, DecodeOptions
-from optidel.corpus.reading import place, read_rows
 from optidel.corpus.reuse import known_rows
-from optidel.corpus.scan import ScanOptions
+from optidel.corpus.sandbox.scan import ScanOptions
+from optidel.corpus.sandbox.workers import Scanned, scan_files
 from optidel.corpus.walk import Listing, printable, walk
-from optidel.corpus.workers import Scanned, scan_files
 from optidel.errors import InputError
 from optidel.progress import say, track
+from optidel.readers import Decoded, DecodeOptions
+from optidel.readers.decode import fit, read_frame, to_image
+from optidel.readers.reading import place, read_rows
 from optidel.records import Frame, Quality, Rejected, from_table, to_table
 from optidel.store import PARTS, Artifact, Store, Workspace, canonical, digest
 
@@ -37,9 +37,11 @@ MEASURED = ["id", *to_table(Quality, []).columns]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IndexOptions:
-    """What becomes a frame and what belongs together; the defaults are those of the recipe's section ``corpus``, explained there.
+    """What becomes a frame and what belongs together; the defaults are those of the recipe's section
+    ``corpus``, explained there.
 
-    ``seconds`` and ``memory`` (GiB) are the limits of one file. ``crop``: ``none``, or ``content`` for the lit area of a frame alone.
+    ``seconds`` and ``memory`` (GiB) are the limits of one file. ``crop``: ``none``, or ``content`` for the
+    lit area of a frame alone.
     """
 
     axes: tuple[str, ...] = ("axial",)
@@ -56,11 +58,17 @@ class IndexOptions:
     def scan(self, key: bytes) -> ScanOptions:
         """How one file is read."""
         decode = DecodeOptions(axes=tuple(self.axes), every=self.every, scenes=self.scenes)
-        return ScanOptions(decode=decode, seconds=self.seconds, memory=round(self.memory * 2**30), key=key, crop=self.crop)
+        return ScanOptions(
+            decode=decode, seconds=self.seconds, memory=round(self.memory * 2**30), key=key, crop=self.crop
+        )
 
     def config(self) -> dict[str, Any]:
         """What of this decides the rows of a file."""
-        config = {name: value for name, value in asdict(self).items() if name not in ("pattern", "group", "manifest", "workers")}
+        config = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("pattern", "group", "manifest", "workers")
+        }
         if self.crop == "none":
             del config["crop"]  # so that indexes made before there was a choice stay valid
         return config
@@ -100,7 +108,9 @@ class Corpus:
         return to_image(self.pixels(i))
 
     def images(self, rows: Sequence[int]) -> Iterator[tuple[int, Image]]:
-        """Yield (row, u8 (h, w, 3)) for some rows, in one pass over each file; use it rather than :meth:`image` for many frames."""
+        """Yield (row, u8 (h, w, 3)) for some rows, in one pass over each file; use it rather than
+        :meth:`image` for many frames.
+        """
         for row, decoded in self.decoded(rows):
             image = decoded.image
             yield row, np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
@@ -135,17 +145,26 @@ def index(path: str | Path, axes: Sequence[str] = ("axial",), **options: Any) ->
     chosen = IndexOptions(axes=tuple(axes), **options)
     listing, manifest = _listing(Path(path), chosen)
     sources = [file.source for file in listing.files]
-    scanned = list(track(scan_files(listing.root, sources, chosen.scan(group_key(None)), chosen.workers), "index", len(sources)))
+    scanned = list(
+        track(
+            scan_files(listing.root, sources, chosen.scan(group_key(None)), chosen.workers),
+            "index",
+            len(sources),
+        )
+    )
     resolver = _Resolver(chosen, manifest)
     frames = [frame for file in scanned for frame in resolver.frames(file.frames)]
     rejected = [item for file in scanned for item in file.rejected]
     rejected += [*listing.refused, *resolver.missing(sources)]
     resolver.tell(len(frames))
-    return _checked(Corpus(root=listing.root, frames=frames, rejected=sorted(rejected, key=_by_source), crop=chosen.crop))
+    return _checked(
+        Corpus(root=listing.root, frames=frames, rejected=sorted(rejected, key=_by_source), crop=chosen.crop)
+    )
 
 
 def index_step(store: Store, path: Path, options: IndexOptions) -> Artifact:
-    """Index a folder as an artifact; of files that did not change since the newest earlier index of the folder the rows are taken over.
+    """Index a folder as an artifact; of files that did not change since the newest earlier index of the
+    folder the rows are taken over.
 
     Later steps depend on ids and pixels alone, not on where the folder lies or when a file was touched.
     """
@@ -153,7 +172,11 @@ def index_step(store: Store, path: Path, options: IndexOptions) -> Artifact:
     scan = options.config()
     config = {
         "scan": scan,
-        "groups": {"pattern": options.pattern, "group": options.group, "manifest": manifest.digest if manifest else None},
+        "groups": {
+            "pattern": options.pattern,
+            "group": options.group,
+            "manifest": manifest.digest if manifest else None,
+        },
         "listing": listing.digest,
         "root": digest(str(listing.root).encode()),
     }
@@ -164,7 +187,9 @@ def index_step(store: Store, path: Path, options: IndexOptions) -> Artifact:
 class _Build:
     """The making of an index artifact."""
 
-    def __init__(self, store: Store, listing: Listing, manifest: Manifest | None, options: IndexOptions, scan: str) -> None:
+    def __init__(
+        self, store: Store, listing: Listing, manifest: Manifest | None, options: IndexOptions, scan: str
+    ) -> None:
         self.store, self.listing, self.options, self.scan = store, listing, options, scan
         self.resolver = _Resolver(options, manifest)
 
@@ -179,18 +204,30 @@ class _Build:
         starts = range(0, len(self.listing.files), SHARD)
         frames = _one(self._resolved(work.table(f"{PARTS}/scan-{start}.parquet")) for start in starts)
         scanned = _one(work.table(f"{PARTS}/scan-{start}.parquet") for start in starts)
-        rejected = [item for start in starts for item in from_table(Rejected, work.table(f"{PARTS}/rejected-{start}.parquet"))]
-        rejected += [*self.listing.refused, *self.resolver.missing([file.source for file in self.listing.files])]
+        rejected = [
+            item
+            for start in starts
+            for item in from_table(Rejected, work.table(f"{PARTS}/rejected-{start}.parquet"))
+        ]
+        rejected += [
+            *self.listing.refused,
+            *self.resolver.missing([file.source for file in self.listing.files]),
+        ]
         rejected.sort(key=_by_source)
         self.resolver.tell(len(frames))
         _complain(self.listing.root, len(frames), rejected)
         files = pl.DataFrame([astuple(file) for file in self.listing.files], FILES, orient="row")
         counts = scanned.group_by("source").len("frames").with_columns(pl.col("frames").cast(pl.Int64))
         work.write_table("frames.parquet", frames)
-        work.write_table("quality.parquet", frames.select("id").join(scanned.select(MEASURED), on="id", how="left", maintain_order="left"))
+        work.write_table(
+            "quality.parquet",
+            frames.select("id").join(scanned.select(MEASURED), on="id", how="left", maintain_order="left"),
+        )
         work.write_table("scan.parquet", scanned)
         work.write_table("rejected.parquet", to_table(Rejected, rejected))
-        work.write_table("files.parquet", files.join(counts, on="source", how="left", maintain_order="left").fill_null(0))
+        work.write_table(
+            "files.parquet", files.join(counts, on="source", how="left", maintain_order="left").fill_null(0)
+        )
         work.write_json(
             "index.json",
             {
@@ -207,14 +244,21 @@ class _Build:
         work.content = digest(canonical(frames.select("id", "sha256").rows()))
 
     def _scan(self, work: Workspace, earlier: Earlier | None) -> None:
-        """Rows of all files as their readers give them, shard by shard; groups are resolved later, so that they may change."""
+        """Rows of all files as their readers give them, shard by shard; groups are resolved later, so that
+        they may change.
+        """
         files = [file.source for file in self.listing.files]
         scanned: Iterator[Scanned] | None = None
         try:
             for start, stop in work.blocks(len(files), SHARD, "index"):
                 if scanned is None:
                     unknown = [source for source in files[start:] if not (earlier and earlier.knows(source))]
-                    scanned = scan_files(self.listing.root, unknown, self.options.scan(group_key(self.store.root)), self.options.workers)
+                    scanned = scan_files(
+                        self.listing.root,
+                        unknown,
+                        self.options.scan(group_key(self.store.root)),
+                        self.options.workers,
+                    )
                 tables: list[pl.DataFrame] = [_scan_table([])]
                 fresh: list[Scanned] = []
                 rejected: list[Rejected] = []
@@ -265,14 +309,24 @@ class _Resolver:
         if not self.manifest:
             return []
         files = set(sources)
-        inside = [place for place in self.manifest.rows if "#" in place and place not in files and place not in self.found]
+        inside = [
+            place
+            for place in self.manifest.rows
+            if "#" in place and place not in files and place not in self.found
+        ]
         reason = "is listed in the manifest but did not become a frame"
-        return [Rejected(source=printable(place), reason=reason) for place in inside if place.partition("#")[0] in files]
+        return [
+            Rejected(source=printable(place), reason=reason)
+            for place in inside
+            if place.partition("#")[0] in files
+        ]
 
     def tell(self, count: int) -> None:
         """Say where an option did nothing."""
         if self.pattern and self.matched < count:
-            say(f"index: the pattern matches {self.matched} of {count} frames; the others have only the groups that their files state")
+            say(
+                f"index: the pattern matches {self.matched} of {count} frames; the others have only the groups that their files state"
+            )
         if self.chosen and self.grouped < count:
             say(f"index: {count - self.grouped} of {count} frames have no {self.chosen}, and so no group")
 
@@ -280,8 +334,8 @@ class _Resolver:
 def write_pixels(work: Workspace, corpus: Corpus, size: int, store: Store | None = None) -> None:
     """Decode every frame once, stretched to the model's size, block by block.
 
-    Writes ``pixels.npy`` u8 (n, size, size, 3) and ``rows.parquet`` (id, sha256). Rows of frames that an earlier artifact of the same size
-    holds are copied from there.
+    Writes ``pixels.npy`` u8 (n, size, size, 3) and ``rows.parquet`` (id, sha256). Rows of frames that an
+    earlier artifact of the same size holds are copied from there.
     """
     pixels = work.open_array("pixels.npy", (len(corpus), size, size, 3), np.uint8)
     hashes = [frame.sha256 for frame in corpus.frames]
@@ -294,7 +348,9 @@ def write_pixels(work: Workspace, corpus: Corpus, size: int, store: Store | None
         pixels[copied] = held[known[copied]]
         for row, image in corpus.images(rows[known[start:stop] < 0].tolist()):
             pixels[row] = fit(image, size)
-    work.write_table("rows.parquet", pl.DataFrame({"id": [frame.id for frame in corpus.frames], "sha256": hashes}))
+    work.write_table(
+        "rows.parquet", pl.DataFrame({"id": [frame.id for frame in corpus.frames], "sha256": hashes})
+    )
 
 
 def _earlier_pixels(store: Store, size: int) -> Artifact | None:
@@ -305,7 +361,9 @@ def _earlier_pixels(store: Store, size: int) -> Artifact | None:
 
 
 def listing(path: Path) -> str:
-    """Hash of the names, sizes and times of all files under ``path``: changes when a file is added, removed or written."""
+    """Hash of the names, sizes and times of all files under ``path``: changes when a file is added, removed
+    or written.
+    """
     return walk(path).digest
 
 
@@ -325,7 +383,9 @@ def _scan_table(scanned: Sequence[Scanned]) -> pl.DataFrame:
 
 
 def _one(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
-    """Tables below each other, laid out as if written at once: equal rows give equal bytes, however many parts they came in."""
+    """Tables below each other, laid out as if written at once: equal rows give equal bytes, however many
+    parts they came in.
+    """
     return pl.concat(list(tables)).rechunk()
 
 

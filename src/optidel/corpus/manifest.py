@@ -22,7 +22,9 @@ Row = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What is said of each path: a file relative to the images' folder, or ``file#place`` for one member or frame of a file."""
+    """What is said of each path: a file relative to the images' folder, or ``file#place`` for one member or
+    frame of a file.
+    """
 
     rows: dict[str, dict[str, str]]
 
@@ -45,7 +47,8 @@ class Manifest:
 
 
 def load_manifest(path: Path, root: Path) -> Manifest:
-    """Read a CSV or Parquet file with a column ``path`` and any of group, patient, study, series, video, centre, label, split.
+    """Read a CSV or Parquet file with a column ``path`` and any of group, patient, study, series, video,
+    centre, label, split.
 
     Args:
         path: the table.
@@ -55,15 +58,23 @@ def load_manifest(path: Path, root: Path) -> Manifest:
         InputError: not readable, without a column ``path``, without rows, or with two rows that disagree.
     """
     try:
-        table = pl.read_parquet(path) if path.suffix.lower() == ".parquet" else pl.read_csv(path, infer_schema=False)
+        table = (
+            pl.read_parquet(path)
+            if path.suffix.lower() == ".parquet"
+            else pl.read_csv(path, infer_schema=False)
+        )
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(f"the manifest {path} cannot be read as CSV or Parquet: {str(error).splitlines()[0]}") from error
+        raise InputError(
+            f"the manifest {path} cannot be read as CSV or Parquet: {str(error).splitlines()[0]}"
+        ) from error
     column = next((name for name in PATHS if name in table.columns), None)
     if column is None:
         raise InputError(f"the manifest {path} has no column 'path'; it has {', '.join(table.columns)}")
     unknown = [name for name in table.columns if name not in (*COLUMNS, column)]
     if unknown:
-        say(f"manifest {path.name}: not used: {', '.join(map(printable, unknown))}; known columns are {', '.join(COLUMNS)}")
+        say(
+            f"manifest {path.name}: not used: {', '.join(map(printable, unknown))}; known columns are {', '.join(COLUMNS)}"
+        )
     said = [name for name in table.columns if name in COLUMNS and name not in PATHS]
     rows: dict[str, dict[str, str]] = {}
     for values in table.select(column, *said).cast(pl.String).iter_rows(named=True):
@@ -82,8 +93,13 @@ def _relative(place: str, root: Path) -> str:
 
 
 def listed(listing: Listing, manifest: Manifest) -> Listing:
-    """The files that a manifest lists; what it lists and is not there is refused, what it does not list is left out, aloud."""
-    wanted = {place if place in manifest.rows and "#" not in place else place.partition("#")[0] for place in manifest.rows}
+    """The files that a manifest lists; what it lists and is not there is refused, what it does not list is
+    left out, aloud.
+    """
+    wanted = {
+        place if place in manifest.rows and "#" not in place else place.partition("#")[0]
+        for place in manifest.rows
+    }
     known = {file.source for file in listing.files}
     wanted |= manifest.rows.keys() & known  # names that hold a #
     files = [file for file in listing.files if file.source in wanted]
@@ -93,7 +109,11 @@ def listed(listing: Listing, manifest: Manifest) -> Listing:
         if any(name.startswith(f"{place}#") for name in known & manifest.rows.keys()):
             continue  # the part before the # of such a name
         out = PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts
-        reason = "is listed in the manifest but lies outside the images' folder" if out else "is listed in the manifest but missing"
+        reason = (
+            "is listed in the manifest but lies outside the images' folder"
+            if out
+            else "is listed in the manifest but missing"
+        )
         refused.append(Rejected(source=printable(place), reason=reason))
     others = len(listing.files) - len(files)
     if others:

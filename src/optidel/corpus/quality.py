@@ -1,7 +1,8 @@
-"""What a frame holds: a few measures, the flaws that make it worthless, and a perceptual hash. Nothing is deleted, only marked.
+"""What a frame holds: a few measures, the flaws that make it worthless, and a perceptual hash. Nothing is
+deleted, only marked.
 
-Everything is measured on samples of the frame (about 100 along the longest side; for sharpness, thin strips at 384), so that the cost
-hardly grows with the frame: decoding is dear, looking must not be.
+Everything is measured on samples of the frame (about 100 along the longest side; for sharpness, thin strips
+at 384), so that the cost hardly grows with the frame: decoding is dear, looking must not be.
 """
 
 from dataclasses import dataclass, replace
@@ -36,10 +37,12 @@ WHITE = 250
 class Thresholds:
     """From where on a frame is marked; docs/audit.md says on which images the defaults were judged.
 
-    ``blank``: deviation of grey, levels of 255, under it, and ``structure`` under its own: noise has little, dim cells on black have
-    more. ``dark`` and ``saturated``: fractions of black and of white, over them; a dark frame has a structure under ``dim`` too.
-    ``blurred``: sharpness, under it. ``entropy``: bits, under it. ``border``: fraction of a colour frame, over it. ``text``: fraction
-    under burned-in text, over it. ``near``: two frames whose perceptual hashes differ by at most so many of 256 bits are near-duplicates.
+    ``blank``: deviation of grey, levels of 255, under it, and ``structure`` under its own: noise has little,
+    dim cells on black have more. ``dark`` and ``saturated``: fractions of black and of white, over them; a
+    dark frame has a structure under ``dim`` too.
+    ``blurred``: sharpness, under it. ``entropy``: bits, under it. ``border``: fraction of a colour frame,
+    over it. ``text``: fraction under burned-in text, over it. ``near``: two frames whose perceptual hashes
+    differ by at most so many of 256 bits are near-duplicates.
     """
 
     blank: float = 5.1
@@ -57,10 +60,14 @@ class Thresholds:
 DEFAULTS = Thresholds()
 
 COLOURED = 4
-"""Mean difference of red and blue, levels, above which a frame is in colour: its dark surround is a border, else it may be content."""
+"""Mean difference of red and blue, levels, above which a frame is in colour: its dark surround is a border,
+else it may be content.
+"""
 
 SIDE, LOW = 32, 16
-"""The perceptual hash takes the LOW × LOW lowest cosines of a picture of SIDE × SIDE; 8 × 8 see little but the device's frame."""
+"""The perceptual hash takes the LOW × LOW lowest cosines of a picture of SIDE × SIDE; 8 × 8 see little but
+the device's frame.
+"""
 
 Plane = UInt8[np.ndarray, "h w"]
 
@@ -71,14 +78,19 @@ def examine(image: UInt8[np.ndarray, "h w c"]) -> Quality:
     Args:
         image: u8 (h, w, 1 or 3).
 
-    Source: the hash is that of Zauner (2010), Implementation and benchmarking of perceptual image hash functions, DCT variant.
+    Source: the hash is that of Zauner (2010), Implementation and benchmarking of perceptual image hash
+        functions, DCT variant.
     """
     view = _sampled(image, SAMPLES)
     total, brightest, colour = _grey(view)
     levels = np.bincount(total.ravel(), minlength=766).astype(np.float64)
     count = total.size
     mean = float(levels @ _VALUES) / count
-    deviation = float(np.sqrt(levels @ (_VALUES - mean) ** 2 / count)) if np.count_nonzero(levels) > 1 else float(image.std())
+    deviation = (
+        float(np.sqrt(levels @ (_VALUES - mean) ** 2 / count))
+        if np.count_nonzero(levels) > 1
+        else float(image.std())
+    )
     share = levels[:765].reshape(255, 3).sum(axis=1) / count
     share = share[share > 0]
     coarse = _averaged(total, SIDE)
@@ -106,7 +118,9 @@ FLAWS = ("blank", "dark", "saturated")
 
 
 def marks(quality: Quality, thresholds: Thresholds = DEFAULTS) -> tuple[str, ...]:
-    """What is remarkable about a frame: ``blank``, ``constant``, ``dark``, ``saturated``, ``blurred``, ``low-entropy``, ``border``."""
+    """What is remarkable about a frame: ``blank``, ``constant``, ``dark``, ``saturated``, ``blurred``,
+    ``low-entropy``, ``border``.
+    """
     blank = quality.deviation < thresholds.blank and quality.structure < thresholds.structure
     dark = quality.dark > thresholds.dark and quality.structure < thresholds.dim
     saturated = quality.saturated > thresholds.saturated
@@ -132,7 +146,8 @@ def flaw(pixels: Pixels) -> str:
 
 
 def perceptual_hash(picture: Float32[np.ndarray, "s s"]) -> str:
-    """256 bits as hex digits, row by row: which of the lowest cosines of a grey picture are above their median.
+    """256 bits as hex digits, row by row: which of the lowest cosines of a grey picture are above their
+    median.
 
     Args:
         picture: float32 (32, 32); its scale and offset do not matter.
@@ -154,11 +169,17 @@ def _grey(view: UInt8[np.ndarray, "h w c"]) -> tuple[UInt16[np.ndarray, "h w"], 
         return plane * np.uint16(3), plane, 0.0
     red, green, blue = (np.ascontiguousarray(view[..., channel]) for channel in range(3))
     brighter, darker = np.maximum(red, blue), np.minimum(red, blue)
-    return red.astype(np.uint16) + green + blue, np.maximum(brighter, green), float((brighter - darker).mean())
+    return (
+        red.astype(np.uint16) + green + blue,
+        np.maximum(brighter, green),
+        float((brighter - darker).mean()),
+    )
 
 
 def _averaged(total: UInt16[np.ndarray, "h w"], side: int) -> Float32[np.ndarray, "side side"]:
-    """Grey, in levels, averaged over the cells of a square grid; every sample weighs by how much of it lies in the cell."""
+    """Grey, in levels, averaged over the cells of a square grid; every sample weighs by how much of it lies
+    in the cell.
+    """
     rows, columns = _cells(total.shape[0], side), _cells(total.shape[1], side)
     averaged: Float32[np.ndarray, "side side"] = rows @ total.astype(np.float32) @ columns.T / np.float32(3)
     return averaged
@@ -174,16 +195,19 @@ def _cells(count: int, side: int) -> Float32[np.ndarray, "side count"]:
 
 
 def _sharpness(image: UInt8[np.ndarray, "h w c"]) -> tuple[float, float]:
-    """Variance of the Laplacian, in levels² and in units of the variance itself, of the green, or only, channel.
+    """Variance of the Laplacian, in levels² and in units of the variance itself, of the green, or only,
+    channel.
 
-    Measured on every twelfth row, at most 384 samples wide, and inside the lit area, for the edge of a device's black border is sharp
-    in the most blurred of frames; everywhere where little is lit.
+    Measured on every twelfth row, at most 384 samples wide, and inside the lit area, for the edge of a
+    device's black border is sharp in the most blurred of frames; everywhere where little is lit.
     """
     step = max(1, max(image.shape[:2]) // STRIPS)
     plane = image[::step, ::step, image.shape[2] // 2]
     if min(plane.shape) < 3:
         return 0.0, 0.0
-    above, row, below = (np.ascontiguousarray(plane[first : plane.shape[0] - 2 + first : 12]) for first in range(3))
+    above, row, below = (
+        np.ascontiguousarray(plane[first : plane.shape[0] - 2 + first : 12]) for first in range(3)
+    )
     middle, left, right = row[:, 1:-1], row[:, :-2], row[:, 2:]
     above, below = above[:, 1:-1], below[:, 1:-1]
     laplacian = (middle.astype(np.int16) << 2) - above

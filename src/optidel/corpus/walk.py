@@ -18,12 +18,19 @@ SKIPPED = {
 }
 """Files that accompany images, by name in lower case, and what the quarantine says of them."""
 
-KINDS = ((stat.S_ISFIFO, "FIFO"), (stat.S_ISSOCK, "socket"), (stat.S_ISCHR, "device"), (stat.S_ISBLK, "device"))
+KINDS = (
+    (stat.S_ISFIFO, "FIFO"),
+    (stat.S_ISSOCK, "socket"),
+    (stat.S_ISCHR, "device"),
+    (stat.S_ISBLK, "device"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A regular file: POSIX path relative to the root, bytes, and time of the last change in ns. A link counts as what it leads to."""
+    """A regular file: POSIX path relative to the root, bytes, and time of the last change in ns. A link
+    counts as what it leads to.
+    """
 
     source: str
     size: int
@@ -46,9 +53,11 @@ class Listing:
 
 
 def walk(path: Path) -> Listing:
-    """List a folder, or the folder of one file with that file alone. Hidden files and folders are passed over.
+    """List a folder, or the folder of one file with that file alone. Hidden files and folders are passed
+    over.
 
-    Links to files are read as the files they lead to; links to folders are never followed, so no loop can arise.
+    Links to files are read as the files they lead to; links to folders are never followed, so no loop can
+    arise.
 
     Raises:
         InputError: there is nothing at ``path``, or the folder is empty.
@@ -71,7 +80,9 @@ def walk(path: Path) -> Listing:
 
 
 def _entries(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result | str]]:
-    """Path and either its status or why it is refused; folders are kept on a list of our own, so depth costs no stack."""
+    """Path and either its status or why it is refused; folders are kept on a list of our own, so depth costs
+    no stack.
+    """
     waiting = [(folder, prefix)]
     while waiting:
         folder, prefix = waiting.pop()
@@ -94,7 +105,12 @@ def _look(source: str, path: Path) -> tuple[str, os.stat_result | str]:
     try:
         status = path.stat()
     except OSError as error:
-        return source, f"is a link that leads nowhere ({error.strerror})" if path.is_symlink() else f"cannot be opened: {error.strerror}"
+        return (
+            source,
+            f"is a link that leads nowhere ({error.strerror})"
+            if path.is_symlink()
+            else f"cannot be opened: {error.strerror}",
+        )
     if stat.S_ISDIR(status.st_mode):
         return source, "is a link to a folder; links to folders are not followed"
     if not stat.S_ISREG(status.st_mode):
@@ -112,6 +128,10 @@ def _is_text(name: str) -> bool:
 
 
 def printable(name: str) -> str:
-    """A file's name for tables and terminals: bytes that are no UTF-8 and control characters are written as escapes."""
+    """A file's name for tables and terminals: bytes that are no UTF-8 and control characters are written as
+    escapes.
+    """
     text = name.encode("utf-8", "backslashreplace").decode()
-    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text
+    )

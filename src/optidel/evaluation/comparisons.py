@@ -1,4 +1,6 @@
-"""Several methods against one reference: intervals that hold all at once, and p-values corrected for their number."""
+"""Several methods against one reference: intervals that hold all at once, and p-values corrected for their
+number.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ DRAWS = 20_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One of several paired differences: its own ``interval``, the one that holds together with all ``others``, and p-values."""
+    """One of several paired differences: its own ``interval``, the one that holds together with all
+    ``others``, and p-values.
+    """
 
     estimate: Estimate
     interval: Interval
@@ -41,7 +45,9 @@ def holm(p: Sequence[float]) -> list[float]:
     """
     values = np.asarray(p, dtype=np.float64)
     if not ((values >= 0) & (values <= 1)).all():
-        raise InputError(f"p-values must be in [0, 1], got {', '.join(f'{value:g}' for value in values if not 0 <= value <= 1)}")
+        raise InputError(
+            f"p-values must be in [0, 1], got {', '.join(f'{value:g}' for value in values if not 0 <= value <= 1)}"
+        )
     order = np.argsort(values, kind="stable")
     raised = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
     adjusted = np.empty(len(values))
@@ -50,18 +56,24 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def compare(
-    differences: Sequence[Float[np.ndarray, "s n"]], rng: np.random.Generator, *, level: float = 0.95, resamples: int = RESAMPLES
+    differences: Sequence[Float[np.ndarray, "s n"]],
+    rng: np.random.Generator,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
 ) -> list[Comparison]:
     """Judge a family of paired differences.
 
-    The joint intervals are single-step max-T: one quantile such that the largest of the family's deviations, each in its own standard
-    errors, stays below it with probability ``level``. How deviations go together (all share the reference and the images) is estimated
-    over images, of which there are many; over seeds, of which there are few, they are taken as independent, which errs on the wide side:
-    correlations from three seeds are mostly noise, and joint intervals that trust them hold 85 times in 100. Each deviation keeps the
+    The joint intervals are single-step max-T: one quantile such that the largest of the family's deviations,
+    each in its own standard errors, stays below it with probability ``level``. How deviations go together
+    (all share the reference and the images) is estimated over images, of which there are many; over seeds, of
+    which there are few, they are taken as independent, which errs on the wide side: correlations from three
+    seeds are mostly noise, and joint intervals that trust them hold 85 times in 100. Each deviation keeps the
     tails of its own t (a normal copula).
 
     Args:
-        differences: each float (s, n): a method minus the reference; all of the same images, seeds may differ in number.
+        differences: each float (s, n): a method minus the reference; all of the same images, seeds may differ
+            in number.
         rng: of all draws.
         level: of the intervals.
         resamples: of each bootstrap.
@@ -69,7 +81,8 @@ def compare(
     Returns:
         In the same order.
 
-    Source: Westfall and Young 1993, section 2.5 (max-T); Hothorn, Bretz and Westfall 2008 (simultaneous intervals); Holm 1979.
+    Source: Westfall and Young 1993, section 2.5 (max-T); Hothorn, Bretz and Westfall 2008 (simultaneous
+        intervals); Holm 1979.
     """
     if not differences:
         return []
@@ -100,4 +113,8 @@ def _largest(
     errors[errors == 0] = 1.0
     correlation = shared / np.outer(errors, errors)
     np.fill_diagonal(correlation, 1.0)
-    return np.asarray(np.abs(rng.multivariate_normal(np.zeros(len(found)), correlation, size=DRAWS, method="eigh")).max(axis=1))
+    return np.asarray(
+        np.abs(rng.multivariate_normal(np.zeros(len(found)), correlation, size=DRAWS, method="eigh")).max(
+            axis=1
+        )
+    )

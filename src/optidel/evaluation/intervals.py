@@ -1,4 +1,5 @@
-"""Intervals of means over test images and seeds: as wide as a crossed analysis of variance says, as skewed as the bootstrap finds.
+"""Intervals of means over test images and seeds: as wide as a crossed analysis of variance says, as skewed as
+the bootstrap finds.
 
 Legend: s seeds, n images, b resamples.
 """
@@ -14,7 +15,8 @@ from optidel.evaluation.variance import mean_squares
 
 RESAMPLES = 5000
 SHAPE_LEVEL = 0.95
-"""Level at which the bootstrap's two sides are compared; rounder levels than this leave the shape to noise."""
+"""Level at which the bootstrap's two sides are compared; rounder levels than this leave the shape to noise.
+"""
 BLOCK = 4_000_000
 """Values gathered at once, so that memory does not grow with the number of images."""
 
@@ -34,7 +36,9 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A mean, its standard error with ``df`` degrees of freedom, and the error of either side: their mean is ``error``."""
+    """A mean, its standard error with ``df`` degrees of freedom, and the error of either side: their mean is
+    ``error``.
+    """
 
     mean: float
     error: float
@@ -45,7 +49,9 @@ class Estimate:
     def interval(self, level: float = 0.95, quantile: float | None = None) -> Interval:
         """The interval at a level; ``quantile`` of t replaces the level's own, for several intervals at once."""
         t = float(stats.t.ppf((1 + level) / 2, self.df)) if quantile is None else quantile
-        return Interval(mean=self.mean, low=self.mean - t * self.below, high=self.mean + t * self.above, level=level)
+        return Interval(
+            mean=self.mean, low=self.mean - t * self.below, high=self.mean + t * self.above, level=level
+        )
 
     @property
     def p(self) -> float:
@@ -56,7 +62,9 @@ class Estimate:
         return float(2 * stats.t.sf(abs(self.mean) / side, self.df))
 
 
-def mean_interval(values: Scores, rng: np.random.Generator, *, level: float = 0.95, resamples: int = RESAMPLES) -> Interval:
+def mean_interval(
+    values: Scores, rng: np.random.Generator, *, level: float = 0.95, resamples: int = RESAMPLES
+) -> Interval:
     """Interval of the mean over images, and over seeds where there are several.
 
     Args:
@@ -75,9 +83,15 @@ def mean_interval(values: Scores, rng: np.random.Generator, *, level: float = 0.
 
 
 def difference_interval(
-    values: Scores, reference: Scores, rng: np.random.Generator, *, level: float = 0.95, resamples: int = RESAMPLES
+    values: Scores,
+    reference: Scores,
+    rng: np.random.Generator,
+    *,
+    level: float = 0.95,
+    resamples: int = RESAMPLES,
 ) -> Interval:
-    """Interval of the mean of ``values - reference``, paired by image (and seed); one that excludes zero is a difference.
+    """Interval of the mean of ``values - reference``, paired by image (and seed); one that excludes zero is a
+    difference.
 
     Args:
         values: float (n,) or (s, n).
@@ -96,15 +110,19 @@ def difference_interval(
     return mean_interval(values - reference, rng, level=level, resamples=resamples)
 
 
-def estimate(values: Scores, rng: np.random.Generator, *, level: float = 0.95, resamples: int = RESAMPLES) -> Estimate:
+def estimate(
+    values: Scores, rng: np.random.Generator, *, level: float = 0.95, resamples: int = RESAMPLES
+) -> Estimate:
     """The mean with its standard error, from few seeds and many images.
 
-    Seeds and images are crossed: every seed is tested on the same images, and an image hard for one is hard for all. The hierarchical
-    bootstrap draws seeds with replacement, then images, the same for all seeds. Its percentile interval is too narrow with few seeds (at
-    3, where seeds differ much, a 95 % interval holds the truth 85 times in 100) and too wide where neither seeds nor images matter. So the
-    bootstrap gives the shape only, how much longer one side is than the other; the width is that of a t interval whose variance is the
-    crossed analysis of variance's and whose degrees of freedom are Satterthwaite's. In simulations a 95 % interval then holds the truth in
-    92 to 97 of 100 cases with three seeds, 94 to 97 with five; with two, where seeds decide, still only in 87.
+    Seeds and images are crossed: every seed is tested on the same images, and an image hard for one is hard
+    for all. The hierarchical bootstrap draws seeds with replacement, then images, the same for all seeds. Its
+    percentile interval is too narrow with few seeds (at 3, where seeds differ much, a 95 % interval holds the
+    truth 85 times in 100) and too wide where neither seeds nor images matter. So the bootstrap gives the
+    shape only, how much longer one side is than the other; the width is that of a t interval whose variance
+    is the crossed analysis of variance's and whose degrees of freedom are Satterthwaite's. In simulations a
+    95 % interval then holds the truth in 92 to 97 of 100 cases with three seeds, 94 to 97 with five; with
+    two, where seeds decide, still only in 87.
 
     Args:
         values: float (n,) or (s, n).
@@ -115,8 +133,8 @@ def estimate(values: Scores, rng: np.random.Generator, *, level: float = 0.95, r
     Raises:
         InputError: as in :func:`mean_interval`.
 
-    Source: Owen 2007, arXiv 0712.1111 (bootstrap of crossed factors); Satterthwaite 1946; Searle, Casella and McCulloch 1992, section 4.3
-    (variance components of a two-way crossed model).
+    Source: Owen 2007, arXiv 0712.1111 (bootstrap of crossed factors); Satterthwaite 1946; Searle, Casella and
+    McCulloch 1992, section 4.3 (variance components of a two-way crossed model).
     """
     matrix_SN = _checked(values, level, resamples)
     found = mean_squares(matrix_SN)
@@ -125,10 +143,14 @@ def estimate(values: Scores, rng: np.random.Generator, *, level: float = 0.95, r
     low, high = np.quantile(means, [(1 - SHAPE_LEVEL) / 2, (1 + SHAPE_LEVEL) / 2]) - matrix_SN.mean()
     whole = high - low
     below, above = (max(0.0, -2 * low / whole), max(0.0, 2 * high / whole)) if whole > 0 else (1.0, 1.0)
-    return Estimate(mean=float(matrix_SN.mean()), error=error, below=error * below, above=error * above, df=df)
+    return Estimate(
+        mean=float(matrix_SN.mean()), error=error, below=error * below, above=error * above, df=df
+    )
 
 
-def resampled_means(matrix_SN: Matrix, rng: np.random.Generator, resamples: int = RESAMPLES) -> Float[np.ndarray, "b"]:
+def resampled_means(
+    matrix_SN: Matrix, rng: np.random.Generator, resamples: int = RESAMPLES
+) -> Float[np.ndarray, "b"]:
     """Means of hierarchical resamples: seeds drawn with replacement, then images, the same for all seeds.
 
     Args:
@@ -137,7 +159,12 @@ def resampled_means(matrix_SN: Matrix, rng: np.random.Generator, resamples: int 
         resamples: b.
     """
     block = max(1, BLOCK // matrix_SN.shape[1])
-    return np.concatenate([_block_of_means(matrix_SN, rng, min(block, resamples - start)) for start in range(0, resamples, block)])
+    return np.concatenate(
+        [
+            _block_of_means(matrix_SN, rng, min(block, resamples - start))
+            for start in range(0, resamples, block)
+        ]
+    )
 
 
 def _block_of_means(matrix_SN: Matrix, rng: np.random.Generator, count: int) -> Float[np.ndarray, "b"]:
@@ -145,7 +172,9 @@ def _block_of_means(matrix_SN: Matrix, rng: np.random.Generator, count: int) -> 
     weight_BS = np.ones((count, 1))
     if seeds > 1:
         drawn_BS: Int64[np.ndarray, "b s"] = rng.integers(seeds, size=(count, seeds))
-        weight_BS = (drawn_BS[:, :, None] == np.arange(seeds)).mean(axis=1)  # share of each seed in each resample
+        weight_BS = (drawn_BS[:, :, None] == np.arange(seeds)).mean(
+            axis=1
+        )  # share of each seed in each resample
     drawn_BN: Int64[np.ndarray, "b n"] = rng.integers(images, size=(count, images))
     return np.asarray(np.take_along_axis(weight_BS @ matrix_SN, drawn_BN, axis=1).mean(axis=1))
 
@@ -153,9 +182,13 @@ def _block_of_means(matrix_SN: Matrix, rng: np.random.Generator, count: int) -> 
 def _checked(values: Scores, level: float, resamples: int) -> Matrix:
     matrix = np.atleast_2d(np.asarray(values, dtype=np.float64))
     if matrix.ndim != 2 or matrix.size == 0:
-        raise InputError(f"scores must be (images,) or (seeds, images) and not empty, got shape {np.shape(values)}")
+        raise InputError(
+            f"scores must be (images,) or (seeds, images) and not empty, got shape {np.shape(values)}"
+        )
     if not np.isfinite(matrix).all():
-        raise InputError(f"scores must be finite, got {int((~np.isfinite(matrix)).sum())} NaN or infinite values; leave those images out")
+        raise InputError(
+            f"scores must be finite, got {int((~np.isfinite(matrix)).sum())} NaN or infinite values; leave those images out"
+        )
     if not 0 < level < 1:
         raise InputError(f"level must be in (0, 1), got {level}; pass 0.95 for a 95 % interval")
     if resamples < 1:

@@ -16,9 +16,10 @@ from optidel.errors import InputError
 class Scores:
     """Overlap per image and foreground class.
 
-    ``iou`` and ``dice`` are float64 (n, k-1), in [0, 1], higher is better; column j is class j + 1. A class that is neither predicted nor
-    labelled in an image is NaN there and left out of that image's mean; where nothing at all is predicted or labelled in an image, every
-    class is 1, since an empty prediction is the right answer (the convention of the polyp and brain-tumour challenges).
+    ``iou`` and ``dice`` are float64 (n, k-1), in [0, 1], higher is better; column j is class j + 1. A class
+    that is neither predicted nor labelled in an image is NaN there and left out of that image's mean; where
+    nothing at all is predicted or labelled in an image, every class is 1, since an empty prediction is the
+    right answer (the convention of the polyp and brain-tumour challenges).
     """
 
     iou: Float[np.ndarray, "n foreground"]
@@ -60,10 +61,14 @@ def score(predictions: UInt8[np.ndarray, "n s s"], masks: UInt8[np.ndarray, "n s
         InputError: unequal shapes, no image, or a class outside 0..k-1.
     """
     if predictions.shape != masks.shape or len(masks) == 0:
-        raise InputError(f"predictions {predictions.shape} and masks {masks.shape} must have one shape with at least one image")
+        raise InputError(
+            f"predictions {predictions.shape} and masks {masks.shape} must have one shape with at least one image"
+        )
     highest = int(max(predictions.max(), masks.max()))
     if not 2 <= classes <= 256 or highest >= classes:
-        raise InputError(f"class {highest} found, but classes is {classes}; pass classes = highest class + 1, at least 2")
+        raise InputError(
+            f"class {highest} found, but classes is {classes}; pass classes = highest class + 1, at least 2"
+        )
     both, predicted, labelled = (np.zeros((len(masks), classes), dtype=np.int64) for _ in range(3))
     for row, (guess, truth) in enumerate(zip(predictions, masks, strict=True)):
         predicted[row] = np.bincount(guess.ravel(), minlength=classes)
@@ -71,7 +76,9 @@ def score(predictions: UInt8[np.ndarray, "n s s"], masks: UInt8[np.ndarray, "n s
         both[row] = np.bincount(truth[guess == truth], minlength=classes)
     total = (predicted + labelled)[:, 1:]
     shared = both[:, 1:]
-    absent = np.where(total.sum(axis=1, keepdims=True) == 0, 1.0, np.nan)  # (n, 1): what an absent class counts as in this image
+    absent = np.where(
+        total.sum(axis=1, keepdims=True) == 0, 1.0, np.nan
+    )  # (n, 1): what an absent class counts as in this image
     iou = np.where(total > 0, shared / np.maximum(total - shared, 1), absent)
     dice = np.where(total > 0, 2 * shared / np.maximum(total, 1), absent)
     return Scores(iou=iou, dice=dice)
@@ -80,8 +87,8 @@ def score(predictions: UInt8[np.ndarray, "n s s"], masks: UInt8[np.ndarray, "n s
 def normdel(miou: float, kept: float, alpha: float = 1.0) -> float:
     """Accuracy weighed against the fraction of the pre-training data it took; always show mIoU beside it.
 
-    NormDEL = 1 / (1 + exp(-DEL)) with DEL = mIoU · exp(-alpha · kept). With alpha = 1 it spans [0.5, 0.731] only, and 27.9 points of mIoU
-    on 5 % of the data tie 72.0 points on all of it.
+    NormDEL = 1 / (1 + exp(-DEL)) with DEL = mIoU · exp(-alpha · kept). With alpha = 1 it spans [0.5, 0.731]
+    only, and 27.9 points of mIoU on 5 % of the data tie 72.0 points on all of it.
 
     Args:
         miou: mean IoU in [0, 1], not in points.

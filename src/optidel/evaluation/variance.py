@@ -1,6 +1,7 @@
 """Where the spread of scores comes from: seeds, images, or neither; and what difference a plan could detect.
 
-Legend: s seeds, n images. Model: score = mean + seed + image + rest, all independent, one score a seed and image.
+Legend: s seeds, n images. Model: score = mean + seed + image + rest, all independent, one score a seed and
+    image.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from optidel.errors import InputError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeanSquares:
-    """Analysis of variance of a matrix (seeds, images): mean squares of seeds, of images and of the rest; NaN where there is one of a kind.
+    """Analysis of variance of a matrix (seeds, images): mean squares of seeds, of images and of the rest; NaN
+    where there is one of a kind.
 
     Expected: n·σ²(seed) + σ²(rest), s·σ²(image) + σ²(rest), σ²(rest).
     """
@@ -28,7 +30,9 @@ class MeanSquares:
 
     @property
     def error(self) -> float:
-        """Standard error of the mean: √(σ²(seed)/s + σ²(image)/n + σ²(rest)/(s·n)), negative components taken as zero."""
+        """Standard error of the mean: √(σ²(seed)/s + σ²(image)/n + σ²(rest)/(s·n)), negative components taken
+        as zero.
+        """
         return float(np.sqrt(sum(mass for mass, _ in self._parts) / (self.seeds * self.images)))
 
     @property
@@ -47,7 +51,9 @@ class MeanSquares:
             return [(self.of_images if s == 0 else self.of_seeds, max(s, n))] if max(s, n) else [(0.0, 1)]
         seeds, images = self.of_seeds > self.rest, self.of_images > self.rest
         parts = [(self.of_seeds, s)] * seeds + [(self.of_images, n)] * images
-        if seeds == images:  # both components positive: the rest is counted in both, so once off; neither: the rest is all there is
+        if (
+            seeds == images
+        ):  # both components positive: the rest is counted in both, so once off; neither: the rest is all there is
             parts.append((-self.rest if seeds else self.rest, s * n))
         return parts
 
@@ -62,7 +68,9 @@ class Spread:
 
 
 def mean_squares(matrix_SN: Float[np.ndarray, "s n"]) -> MeanSquares:
-    """Two-way crossed analysis of variance without replication. Source: Searle, Casella and McCulloch 1992, section 4.3."""
+    """Two-way crossed analysis of variance without replication. Source: Searle, Casella and McCulloch 1992,
+    section 4.3.
+    """
     seeds, images = matrix_SN.shape
     mean = matrix_SN.mean()
     by_seed, by_image = matrix_SN.mean(axis=1) - mean, matrix_SN.mean(axis=0) - mean
@@ -70,14 +78,17 @@ def mean_squares(matrix_SN: Float[np.ndarray, "s n"]) -> MeanSquares:
     return MeanSquares(
         of_seeds=images * float((by_seed**2).sum()) / (seeds - 1) if seeds > 1 else float("nan"),
         of_images=seeds * float((by_image**2).sum()) / (images - 1) if images > 1 else float("nan"),
-        rest=float((rest**2).sum()) / ((seeds - 1) * (images - 1)) if seeds > 1 and images > 1 else float("nan"),
+        rest=float((rest**2).sum()) / ((seeds - 1) * (images - 1))
+        if seeds > 1 and images > 1
+        else float("nan"),
         seeds=seeds,
         images=images,
     )
 
 
 def spread_of(matrices: Sequence[Float[np.ndarray, "s n"]]) -> Spread:
-    """Variance components pooled over paired differences of several methods (mean squares averaged, negative components taken as zero).
+    """Variance components pooled over paired differences of several methods (mean squares averaged, negative
+    components taken as zero).
 
     Args:
         matrices: each float (s, n), at least 2 seeds and 2 images.
@@ -86,7 +97,9 @@ def spread_of(matrices: Sequence[Float[np.ndarray, "s n"]]) -> Spread:
         InputError: fewer than two seeds or images, with which seeds and images cannot be told apart.
     """
     if not matrices or min(min(matrix.shape) for matrix in matrices) < 2:
-        raise InputError("a pilot needs at least two seeds and two test images to tell their spread apart; run one more seed")
+        raise InputError(
+            "a pilot needs at least two seeds and two test images to tell their spread apart; run one more seed"
+        )
     found = [mean_squares(matrix) for matrix in matrices]
     rest = float(np.mean([one.rest for one in found]))
     seed = float(np.mean([(one.of_seeds - one.rest) / one.images for one in found]))
@@ -94,11 +107,14 @@ def spread_of(matrices: Sequence[Float[np.ndarray, "s n"]]) -> Spread:
     return Spread(seed=max(0.0, seed), image=max(0.0, image), rest=rest)
 
 
-def detectable(spread: Spread, seeds: int, images: int, *, comparisons: int = 1, level: float = 0.95, power: float = 0.8) -> float:
+def detectable(
+    spread: Spread, seeds: int, images: int, *, comparisons: int = 1, level: float = 0.95, power: float = 0.8
+) -> float:
     """The smallest true difference that a plan detects with probability ``power``.
 
-    The difference δ at which a t test with the plan's standard error e = √(σ²(seed)/s + σ²(image)/n + σ²(rest)/(s·n)) and Satterthwaite's
-    degrees of freedom ν, at the level of the first of ``comparisons`` (Bonferroni, which is Holm's first step), rejects with the wanted
+    The difference δ at which a t test with the plan's standard error e = √(σ²(seed)/s + σ²(image)/n +
+    σ²(rest)/(s·n)) and Satterthwaite's degrees of freedom ν, at the level of the first of ``comparisons``
+    (Bonferroni, which is Holm's first step), rejects with the wanted
     power: P(T(ν, δ/e) > t(1 − α/2m, ν)) = power, T noncentral.
 
     Args:
@@ -119,7 +135,9 @@ def detectable(spread: Spread, seeds: int, images: int, *, comparisons: int = 1,
     """
     alpha = (1 - level) / comparisons
     if seeds < 2 or images < 2 or not alpha < power < 1:
-        raise InputError(f"seeds and images must be at least 2 and power between alpha and 1, got {seeds}, {images} and {power}")
+        raise InputError(
+            f"seeds and images must be at least 2 and power between alpha and 1, got {seeds}, {images} and {power}"
+        )
     plan = MeanSquares(
         of_seeds=images * spread.seed + spread.rest,
         of_images=seeds * spread.image + spread.rest,

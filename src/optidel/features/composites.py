@@ -14,7 +14,8 @@ from optidel.records import Composite
 def render(composite: Composite, load: Callable[[str], Image]) -> Image:
     """Crop every box from its frame and place it in its cell of the grid.
 
-    Cells are as equal as whole pixels allow. Crops are resized with Pillow's Lanczos filter from the box alone: no pixel outside leaks in.
+    Cells are as equal as whole pixels allow. Crops are resized with Pillow's Lanczos filter from the box
+    alone: no pixel outside leaks in.
 
     Args:
         composite: sources and boxes in row-major order.
@@ -33,7 +34,9 @@ def render(composite: Composite, load: Callable[[str], Image]) -> Image:
 
 
 def paste(canvas: Image, composite: Composite, source: str, frame: Image) -> None:
-    """Fill the cells of ``canvas`` u8 (side, side, 3) that come from one frame u8 (h, w, 3); see :func:`render`."""
+    """Fill the cells of ``canvas`` u8 (side, side, 3) that come from one frame u8 (h, w, 3); see
+    :func:`render`.
+    """
     across = math.isqrt(len(composite.sources))
     assert across**2 == len(composite.sources) == len(composite.boxes), "a composite is a square grid"
     edges = [round(cell * composite.side / across) for cell in range(across + 1)]
@@ -41,8 +44,12 @@ def paste(canvas: Image, composite: Composite, source: str, frame: Image) -> Non
     for place in (place for place, name in enumerate(composite.sources) if name == source):
         x0, y0, x1, y1 = box = composite.boxes[place]
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
-            raise InputError(f"{composite.id}: box {box} lies outside frame {source!r} of {width}×{height} px; was the corpus changed?")
+            raise InputError(
+                f"{composite.id}: box {box} lies outside frame {source!r} of {width}×{height} px; was the corpus changed?"
+            )
         top, left = divmod(place, across)
         cell = (edges[left + 1] - edges[left], edges[top + 1] - edges[top])
-        crop = Picture.fromarray(np.ascontiguousarray(frame[y0:y1, x0:x1])).resize(cell, Picture.Resampling.LANCZOS)
+        crop = Picture.fromarray(np.ascontiguousarray(frame[y0:y1, x0:x1])).resize(
+            cell, Picture.Resampling.LANCZOS
+        )
         canvas[edges[top] : edges[top + 1], edges[left] : edges[left + 1]] = np.asarray(crop)

@@ -1,7 +1,8 @@
-"""Embedding and difficulty: what an encoder makes of each image, and what a masked autoencoder fails to predict of it.
+"""Embedding and difficulty: what an encoder makes of each image, and what a masked autoencoder fails to
+predict of it.
 
-Reconstruction error is the conditional V-entropy of the masked patches given the visible ones, up to scale (Xu et al., ICLR 2020;
-OptiDEL, arXiv 2408.07107); the null model predicts the corpus' mean image.
+Reconstruction error is the conditional V-entropy of the masked patches given the visible ones, up to scale
+(Xu et al., ICLR 2020; OptiDEL, arXiv 2408.07107); the null model predicts the corpus' mean image.
 """
 
 from dataclasses import dataclass
@@ -37,17 +38,20 @@ def mean_image(images: Images, rng: np.random.Generator) -> Float32[np.ndarray, 
 
 
 def null_errors(images: Images, mean: Float32[np.ndarray, "s s 3"]) -> Float32[np.ndarray, "n"]:
-    """Mean squared error (n,) of the null model, in the same normalised plain pixels as the reconstruction error."""
+    """Mean squared error (n,) of the null model, in the same normalised plain pixels as the reconstruction
+    error.
+    """
     difference = (images.astype(np.float32) / 255 - mean) / np.asarray(STD, np.float32)
     return np.asarray(np.square(difference).mean(axis=(1, 2, 3)), dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
-    """Scores that the same models gave before: ``rows`` int64 (n,), for each image of now its row in the arrays, -1 where it is new.
+    """Scores that the same models gave before: ``rows`` int64 (n,), for each image of now its row in the
+    arrays, -1 where it is new.
 
-    ``vectors`` f32 (m, d), ``error`` f32 (m,) and ``error_map`` f32 (m, g, g) are as :func:`write_scores` wrote them; ``name`` tells
-    one earlier state from another.
+    ``vectors`` f32 (m, d), ``error`` f32 (m,) and ``error_map`` f32 (m, g, g) are as :func:`write_scores`
+    wrote them; ``name`` tells one earlier state from another.
     """
 
     name: str
@@ -69,14 +73,16 @@ def write_scores(
 ) -> None:
     """Write vectors, error, null_error and error_map of ``images`` into ``work``, resumable block by block.
 
-    Blocks all have one shape, the last one padded, so that an image gets the same bytes whatever is scored beside it: numerical
-    libraries may round differently for another shape. What is known is therefore copied, with the same result as scoring it again.
+    Blocks all have one shape, the last one padded, so that an image gets the same bytes whatever is scored
+    beside it: numerical libraries may round differently for another shape. What is known is therefore copied,
+    with the same result as scoring it again.
 
     Args:
         images: u8 (n, s, s, 3) at the autoencoder's size.
         mae_folder: masked autoencoder that scores.
         weights: another encoder for the vectors, or None to take the autoencoder's own from the same pass.
-        mean: the null model's prediction, in [0, 1]; its errors are computed for all images, for it is another one when images come.
+        mean: the null model's prediction, in [0, 1]; its errors are computed for all images, for it is
+            another one when images come.
         seed: of the masks, the same for every image.
         earlier: what these models gave for some of the images.
     """
@@ -97,7 +103,11 @@ def write_scores(
         label = f"embed-{earlier.name}"  # the marks of a killed attempt that knew another earlier state are not these
         for start, stop in work.blocks(len(known), COPIED, f"copy-{earlier.name}"):
             now, then = known[start:stop], earlier.rows[known[start:stop]]
-            vectors[now], error[now], maps[now] = earlier.vectors[then], earlier.error[then], earlier.error_map[then]
+            vectors[now], error[now], maps[now] = (
+                earlier.vectors[then],
+                earlier.error[then],
+                earlier.error_map[then],
+            )
     for start, stop in work.blocks(len(fresh), BLOCK, label):
         rows = fresh[start:stop]
         block = np.asarray(images[np.append(rows, np.repeat(rows[-1], BLOCK - len(rows)))])

@@ -1,4 +1,6 @@
-"""Key patches: square crops around masks, free of border and overlay, each with the reason where it is refused."""
+"""Key patches: square crops around masks, free of border and overlay, each with the reason where it is
+refused.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,10 +23,11 @@ SHOWN = 0.5  # of what a crop shows of the mask, a moved crop still shows this m
 class PatchOptions:
     """What a key patch may be.
 
-    ``margin`` is added around the mask on each side, as a fraction of its longer side. ``least`` and ``most`` bound the patch's side,
-    as fractions of the frame's short side; it is never under ``least_px``. A patch is refused around a reflection, with more than
-    ``glare`` of its area blown out, more than ``background`` dark surroundings, a standard deviation of grey levels under ``contrast``
-    of the frame's own, or more than ``overlap`` of the smaller of two patches shared.
+    ``margin`` is added around the mask on each side, as a fraction of its longer side. ``least`` and ``most``
+    bound the patch's side, as fractions of the frame's short side; it is never under ``least_px``. A patch is
+    refused around a reflection, with more than ``glare`` of its area blown out, more than ``background`` dark
+    surroundings, a standard deviation of grey levels under ``contrast`` of the frame's own, or more than
+    ``overlap`` of the smaller of two patches shared.
     """
 
     margin: float = 0.15
@@ -37,11 +40,14 @@ class PatchOptions:
     overlap: float = 0.6
 
 
-def key_patches(frame: str, image: Image, masks: Sequence[Mask], zones: Zones, options: PatchOptions | None = None) -> list[KeyPatch]:
+def key_patches(
+    frame: str, image: Image, masks: Sequence[Mask], zones: Zones, options: PatchOptions | None = None
+) -> list[KeyPatch]:
     """Turn the masks of one frame into key patches, the refused ones included.
 
-    A crop that touches border or overlay is moved, then shrunk, as little as it takes to be free of both while it still shows most of
-    the mask; only where there is no such place is it refused. The best-scored mask is served first, ties in the order given.
+    A crop that touches border or overlay is moved, then shrunk, as little as it takes to be free of both
+    while it still shows most of the mask; only where there is no such place is it refused. The best-scored
+    mask is served first, ties in the order given.
 
     Args:
         frame: id of the frame.
@@ -51,13 +57,18 @@ def key_patches(frame: str, image: Image, masks: Sequence[Mask], zones: Zones, o
         options: limits; the defaults of :class:`PatchOptions` where None.
 
     Returns:
-        One :class:`KeyPatch` for each non-empty mask, best-scored first; ``refused`` is empty where it is accepted, else one of
-        ``small``, ``border``, ``overlay``, ``glare``, ``flat``, ``nested``.
+        One :class:`KeyPatch` for each non-empty mask, best-scored first; ``refused`` is empty where it is
+        accepted, else one of ``small``, ``border``, ``overlay``, ``glare``, ``flat``, ``nested``.
     """
     limits = options or PatchOptions()
     sums = {
         name: _summed(zone)
-        for name, zone in (("border", zones.border), ("overlay", zones.overlay), ("glare", zones.glare), ("background", zones.background))
+        for name, zone in (
+            ("border", zones.border),
+            ("overlay", zones.overlay),
+            ("glare", zones.glare),
+            ("background", zones.background),
+        )
     }
     sums["hard"] = sums["border"] + sums["overlay"]
     accepted: list[Box] = []
@@ -92,7 +103,11 @@ def crop(image: Image, box: Box, size: int) -> UInt8[np.ndarray, "s s 3"]:
 def refusals(patches: Iterable[KeyPatch]) -> dict[str, int]:
     """How many patches were refused, by reason, most frequent first."""
     reasons = [patch.refused for patch in patches if patch.refused]
-    return dict(sorted(((reason, reasons.count(reason)) for reason in set(reasons)), key=lambda item: (-item[1], item[0])))
+    return dict(
+        sorted(
+            ((reason, reasons.count(reason)) for reason in set(reasons)), key=lambda item: (-item[1], item[0])
+        )
+    )
 
 
 def _square(mask: BoolImage, limits: PatchOptions) -> tuple[Box, bool]:
@@ -104,16 +119,22 @@ def _square(mask: BoolImage, limits: PatchOptions) -> tuple[Box, bool]:
     least = max(limits.least_px, limits.least * short)
     most = max(least, limits.most * short)
     side = min(short, round(float(np.clip(longer * (1 + 2 * limits.margin), least, most))))
-    if longer > side:  # too large for any patch: its middle is where most of it lies, not the middle of its bounding box
+    if (
+        longer > side
+    ):  # too large for any patch: its middle is where most of it lies, not the middle of its bounding box
         y, x = (float(index.mean()) for index in np.nonzero(mask))
     else:
         y, x = (rows[0] + rows[-1] + 1) / 2, (columns[0] + columns[-1] + 1) / 2
-    left, top = (round(min(max(middle - side / 2, 0), full - side)) for middle, full in ((x, width), (y, height)))
+    left, top = (
+        round(min(max(middle - side / 2, 0), full - side)) for middle, full in ((x, width), (y, height))
+    )
     return (left, top, left + side, top + side), bool(short < least or longer < least / 3)
 
 
 def _moved(box: Box, mask: BoolImage, hard: Int64[np.ndarray, "h1 w1"], limits: PatchOptions) -> Box:
-    """The nearest box of at most this size that is free of ``hard`` zones and shows most of what ``box`` shows of the mask."""
+    """The nearest box of at most this size that is free of ``hard`` zones and shows most of what ``box``
+    shows of the mask.
+    """
     if _count(hard, box) == 0:
         return box
     height, width = mask.shape
@@ -136,7 +157,13 @@ def _moved(box: Box, mask: BoolImage, hard: Int64[np.ndarray, "h1 w1"], limits: 
     return box
 
 
-def _refusal(box: Box, image: Image, sums: dict[str, Int64[np.ndarray, "h1 w1"]], limits: PatchOptions, accepted: list[Box]) -> str:
+def _refusal(
+    box: Box,
+    image: Image,
+    sums: dict[str, Int64[np.ndarray, "h1 w1"]],
+    limits: PatchOptions,
+    accepted: list[Box],
+) -> str:
     """The first reason against a box, or an empty string."""
     x0, y0, x1, y1 = box
     area = (x1 - x0) * (y1 - y0)

@@ -23,11 +23,18 @@ def grid_points(height: int, width: int, side: int = 32) -> Points:
     return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
 
 
-def error_points(error_map: Float[np.ndarray, "g g"], height: int, width: int, count: int = 8, valid: BoolImage | None = None) -> Points:
+def error_points(
+    error_map: Float[np.ndarray, "g g"],
+    height: int,
+    width: int,
+    count: int = 8,
+    valid: BoolImage | None = None,
+) -> Points:
     """The highest cells of an error map, no two of them neighbours, highest first.
 
-    A cell less than three quarters valid is left out, the others are weighted by their valid share: the error of a cell that straddles
-    a border is the border's. A cell under half the mean is no peak: that is where dark surroundings lie.
+    A cell less than three quarters valid is left out, the others are weighted by their valid share: the error
+    of a cell that straddles a border is the border's. A cell under half the mean is no peak: that is where
+    dark surroundings lie.
 
     Args:
         error_map: (g, g), error of the frame stretched to a square.
@@ -40,8 +47,12 @@ def error_points(error_map: Float[np.ndarray, "g g"], height: int, width: int, c
     """
     cells = error_map.shape[0]
     mask = np.ones((height, width), dtype=bool) if valid is None else valid
-    share = np.asarray(Raster.fromarray(mask.astype(np.float32)).resize((cells, cells), Raster.Resampling.BOX))
-    left = np.where((share >= 0.75) & np.isfinite(error_map), np.asarray(error_map, dtype=np.float64) * share, -np.inf)
+    share = np.asarray(
+        Raster.fromarray(mask.astype(np.float32)).resize((cells, cells), Raster.Resampling.BOX)
+    )
+    left = np.where(
+        (share >= 0.75) & np.isfinite(error_map), np.asarray(error_map, dtype=np.float64) * share, -np.inf
+    )
     seen = np.isfinite(left)
     if seen.any():
         left[left < 0.5 * left[seen].mean()] = -np.inf
@@ -50,7 +61,9 @@ def error_points(error_map: Float[np.ndarray, "g g"], height: int, width: int, c
     while len(points) < count and np.isfinite(left).any():
         row, column = divmod(int(left.argmax()), cells)
         left[max(row - radius, 0) : row + radius + 1, max(column - radius, 0) : column + radius + 1] = -np.inf
-        points.append(_nearest_valid(mask, (column + 0.5) / cells * width, (row + 0.5) / cells * height, cells))
+        points.append(
+            _nearest_valid(mask, (column + 0.5) / cells * width, (row + 0.5) / cells * height, cells)
+        )
     return np.array(points, dtype=np.float32).reshape(-1, 2)
 
 
@@ -60,6 +73,8 @@ def _nearest_valid(mask: BoolImage, x: float, y: float, cells: int) -> tuple[flo
     if mask[min(int(y), height - 1), min(int(x), width - 1)]:
         return x, y
     top, left = int(max(y - height / cells / 2, 0)), int(max(x - width / cells / 2, 0))
-    rows, columns = np.nonzero(mask[top : int(y + height / cells / 2) + 1, left : int(x + width / cells / 2) + 1])
+    rows, columns = np.nonzero(
+        mask[top : int(y + height / cells / 2) + 1, left : int(x + width / cells / 2) + 1]
+    )
     best = int(((rows + top - y) ** 2 + (columns + left - x) ** 2).argmin())
     return float(columns[best] + left), float(rows[best] + top)

@@ -1,4 +1,6 @@
-"""Rows of a vector matrix, memory-mapped or not, in blocks that fit in memory; the whole matrix is never copied."""
+"""Rows of a vector matrix, memory-mapped or not, in blocks that fit in memory; the whole matrix is never
+copied.
+"""
 
 from collections.abc import Iterator
 
@@ -19,22 +21,28 @@ def unit(rows: Float[np.ndarray, "b d"]) -> Float32[np.ndarray, "b d"]:
     """Scale rows to length 1, so that a dot product is a cosine.
 
     Args:
-        rows: float16, float32 or float64 (b, d); finite, no row all zero. No length overflows: extreme rows are first scaled by their
-            largest entry.
+        rows: float16, float32 or float64 (b, d); finite, no row all zero. No length overflows: extreme rows
+            are first scaled by their largest entry.
     """
-    wide: Float[np.ndarray, "b d"] = rows.astype(np.float64 if rows.dtype == np.float64 else np.float32, copy=False)
+    wide: Float[np.ndarray, "b d"] = rows.astype(
+        np.float64 if rows.dtype == np.float64 else np.float32, copy=False
+    )
     square = np.einsum("bd,bd->b", wide, wide)
     extreme = ~((square > SMALLEST_SQUARE) & (square < 1 / SMALLEST_SQUARE))
     if extreme.any():
         wide = wide / np.where(extreme, np.abs(wide).max(axis=1), 1)[:, None]
         square = np.einsum("bd,bd->b", wide, wide)
     # What was converted is ours to overwrite: new memory costs more than the division.
-    unit_rows: Float[np.ndarray, "b d"] = np.divide(wide, np.sqrt(square)[:, None], out=None if wide is rows else wide)
+    unit_rows: Float[np.ndarray, "b d"] = np.divide(
+        wide, np.sqrt(square)[:, None], out=None if wide is rows else wide
+    )
     return unit_rows.astype(np.float32, copy=False)
 
 
 def spans(n: int, width: int, floats: int = BLOCK_FLOATS) -> Iterator[slice]:
-    """Cut ``n`` rows into consecutive slices, each with at most ``floats`` numbers when a row holds ``width``."""
+    """Cut ``n`` rows into consecutive slices, each with at most ``floats`` numbers when a row holds
+    ``width``.
+    """
     step = max(1, floats // max(1, width))
     for start in range(0, n, step):
         yield slice(start, min(n, start + step))
@@ -43,8 +51,9 @@ def spans(n: int, width: int, floats: int = BLOCK_FLOATS) -> Iterator[slice]:
 def content_keys(vectors: Vectors, rng: np.random.Generator) -> UInt64[np.ndarray, "n"]:
     """A pseudo-random number per row that depends on the row's content and not on its place.
 
-    Sorting by it is a random order that stays the same when the rows are permuted, which makes every draw of this project independent
-    of file order. Equal rows get different numbers (their first, second, … copy), so copies are drawn independently of each other.
+    Sorting by it is a random order that stays the same when the rows are permuted, which makes every draw of
+    this project independent of file order. Equal rows get different numbers (their first, second, … copy), so
+    copies are drawn independently of each other.
 
     Args:
         vectors: float (n, d), any float type.
@@ -63,7 +72,8 @@ def content_keys(vectors: Vectors, rng: np.random.Generator) -> UInt64[np.ndarra
         padded = np.zeros((span.stop - span.start, 8 * words), dtype=np.uint8)
         padded[:, :bytes_per_row] = np.ascontiguousarray(vectors[span]).view(np.uint8)
         word = padded.view(np.uint64)
-        # By 33, not 32: else the sign bits of two float32 in a word cancel but for the highest bit, and a row collides with its opposite.
+        # By 33, not 32: else the sign bits of two float32 in a word cancel but for the highest bit, and a row
+        # collides with its opposite.
         keys[span] = _finalise(((word ^ (word >> np.uint64(33))) * multipliers).sum(axis=1, dtype=np.uint64))
     order = np.argsort(keys, kind="stable")
     fresh = np.concatenate([[True], np.diff(keys[order]) != 0])

@@ -1,4 +1,6 @@
-"""Selection methods: arrays in, a :class:`~optidel.records.Selection` out. ``METHODS`` lists them, :func:`select` calls them."""
+"""Selection methods: arrays in, a :class:`~optidel.records.Selection` out. ``METHODS`` lists them,
+:func:`select` calls them.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,7 +19,15 @@ from optidel.methods.full import full
 from optidel.methods.groups import GroupRule, spread, together
 from optidel.methods.hardest import hardest
 from optidel.methods.hierarchical_kmeans import hierarchical_kmeans
-from optidel.methods.inputs import accepted, check_choice, check_labels, check_parameters, check_scores, check_vectors, count_for
+from optidel.methods.inputs import (
+    accepted,
+    check_choice,
+    check_labels,
+    check_parameters,
+    check_scores,
+    check_vectors,
+    count_for,
+)
 from optidel.methods.k_center import k_center
 from optidel.methods.kmeans_medoids import kmeans_medoids
 from optidel.methods.log_det import log_det
@@ -34,17 +44,20 @@ __all__ = ["METHODS", "Method", "count_for", "select"]
 
 
 Selector = Callable[..., Selection]
-"""``select(vectors, count, *, …)``: takes by keyword what it reads of ``rng`` and ``difficulty``, and the method's own parameters."""
+"""``select(vectors, count, *, …)``: takes by keyword what it reads of ``rng`` and ``difficulty``, and the
+method's own parameters.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """A selection method and what a person needs to know before running it.
 
-    ``select`` takes vectors and a count; ``unit`` is what its items are; ``cost`` is time, with n items, m kept, k clusters, d dimensions;
-    ``needs`` names the input required beside vectors (``"difficulty"``) or is empty; ``nested``: a smaller budget keeps the first rows of
-    a larger one, whatever the seed, so one ranking serves all budgets; ``scorer`` is the difficulty a run hands in: reconstruction
-    error, or minus the pointwise V-information.
+    ``select`` takes vectors and a count; ``unit`` is what its items are; ``cost`` is time, with n items, m
+    kept, k clusters, d dimensions; ``needs`` names the input required beside vectors (``"difficulty"``) or is
+    empty; ``nested``: a smaller budget keeps the first rows of a larger one, whatever the seed, so one
+    ranking serves all budgets; ``scorer`` is the difficulty a run hands in: reconstruction error, or minus
+    the pointwise V-information.
     """
 
     select: Selector
@@ -208,15 +221,15 @@ def select(
     """Choose which rows are worth keeping.
 
     Args:
-        vectors: float16, float32 or float64 (n, d), one row per item, finite and not all zero; compared by cosine similarity. A memory map
-            is read in blocks.
+        vectors: float16, float32 or float64 (n, d), one row per item, finite and not all zero; compared by
+            cosine similarity. A memory map is read in blocks.
         method: a name in ``METHODS``.
         budget: a fraction in (0, 1] or a whole number of items, met exactly.
         difficulty: float (n,), higher is harder; needed by some methods, not read by the others.
         groups: (n,), the patient, video or centre of each row; obeyed by every method.
         seed: of every draw the method makes.
-        group_rule: ``spread`` takes no more of a group than its even share, ``together`` keeps or drops whole groups and cuts at most one
-            to meet the budget.
+        group_rule: ``spread`` takes no more of a group than its even share, ``together`` keeps or drops whole
+            groups and cuts at most one to meet the budget.
         params: the method's own parameters.
 
     Returns:
@@ -228,19 +241,25 @@ def select(
         RecipeError: unknown method or parameter, or a parameter out of range.
     """
     if method not in METHODS:
-        raise RecipeError(f"unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}")
+        raise RecipeError(
+            f"unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}"
+        )
     chosen = METHODS[method]
     check_parameters(method, chosen.select, params)
     check_vectors(vectors)
     count = count_for(budget, len(vectors))
     if chosen.needs == "difficulty" and difficulty is None:
-        raise InputError(f"method {method!r} needs a difficulty per row; pass difficulty=…, for example the reconstruction error")
+        raise InputError(
+            f"method {method!r} needs a difficulty per row; pass difficulty=…, for example the reconstruction error"
+        )
     scores = None if difficulty is None else check_scores(difficulty, len(vectors), "difficulty")
 
     def run(asked: int) -> Selection:
         given = {"rng": np.random.default_rng(seed), "difficulty": scores}
         reads = accepted(chosen.select)
-        return chosen.select(vectors, asked, **{name: value for name, value in given.items() if name in reads}, **params)
+        return chosen.select(
+            vectors, asked, **{name: value for name, value in given.items() if name in reads}, **params
+        )
 
     if groups is None:
         return run(count)

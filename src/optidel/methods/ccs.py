@@ -12,7 +12,15 @@ from optidel.methods.quotas import water_fill
 from optidel.records import Selection
 
 
-def ccs(vectors: Vectors, count: int, *, difficulty: Scores, rng: np.random.Generator, prune: float = 0.1, strata: int = 50) -> Selection:
+def ccs(
+    vectors: Vectors,
+    count: int,
+    *,
+    difficulty: Scores,
+    rng: np.random.Generator,
+    prune: float = 0.1,
+    strata: int = 50,
+) -> Selection:
     """Draw evenly from strata of difficulty, without the hardest, which are often broken.
 
     Args:
@@ -21,7 +29,8 @@ def ccs(vectors: Vectors, count: int, *, difficulty: Scores, rng: np.random.Gene
         difficulty: float (n,), higher is harder.
         rng: the draws within strata.
         prune: share of all rows, the hardest, never drawn; fewer where ``count`` needs them.
-        strata: equally wide ranges of the remaining difficulties; small ones give all they have (water-filling).
+        strata: equally wide ranges of the remaining difficulties; small ones give all they have
+            (water-filling).
 
     Returns:
         The selection, rarest strata first. Gain: how many rows of its stratum each stands for.
@@ -47,4 +56,6 @@ def ccs(vectors: Vectors, count: int, *, difficulty: Scores, rng: np.random.Gene
     picks = [drawn[stratum[drawn] == label][: quota[label]] for label in np.argsort(sizes, kind="stable")]
     chosen = np.concatenate(picks)
     gains = sizes[stratum[chosen]] / quota[stratum[chosen]]
-    return outcome(n, chosen, gains, dropped=np.where(stratum < 0, "pruned, hardest", "not drawn in its stratum"))
+    return outcome(
+        n, chosen, gains, dropped=np.where(stratum < 0, "pruned, hardest", "not drawn in its stratum")
+    )

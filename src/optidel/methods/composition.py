@@ -27,8 +27,9 @@ def compose_plan(
 ) -> list[Composite]:
     """Deal patches into composites of ``grid`` each.
 
-    Patches of one frame never meet in a composite as long as the frame has no more patches than there are composites; under that, patches
-    of one cluster meet as rarely as layer-by-layer matching finds. The place inside the grid is drawn.
+    Patches of one frame never meet in a composite as long as the frame has no more patches than there are
+    composites; under that, patches of one cluster meet as rarely as layer-by-layer matching finds. The place
+    inside the grid is drawn.
 
     Args:
         patches: chosen, best first; a multiple of ``grid``.
@@ -44,7 +45,8 @@ def compose_plan(
         RecipeError: another grid, or a side too small for it.
         BudgetError: not a multiple of ``grid``.
 
-    Source: OptiDEL (arXiv 2408.07107, figure 2 of its repository); which patches meet is this project's choice.
+    Source: OptiDEL (arXiv 2408.07107, figure 2 of its repository); which patches meet is this project's
+        choice.
     """
     if grid not in GRIDS:
         raise RecipeError(f"grid must be 1, 4, 9 or 16 patches, got {grid}")
@@ -52,7 +54,11 @@ def compose_plan(
         raise RecipeError(f"side must be at least {math.isqrt(grid)} px for {grid} patches, got {side}")
     if not patches or len(patches) % grid:
         raise BudgetError(f"composites of {grid} need a multiple of {grid} patches, got {len(patches)}")
-    table = _deal([patch.frame for patch in patches], np.zeros(len(patches), dtype=np.int64) if labels is None else labels, grid)
+    table = _deal(
+        [patch.frame for patch in patches],
+        np.zeros(len(patches), dtype=np.int64) if labels is None else labels,
+        grid,
+    )
     table = table[np.argsort(table.min(axis=1))]
     composites = []
     for number, row in enumerate(rng.permuted(table, axis=1), start=1):
@@ -77,16 +83,19 @@ def originals(patches: Sequence[KeyPatch], count: int) -> Int64[np.ndarray, "o"]
     """
     first = np.sort(np.unique([patch.frame for patch in patches], return_index=True)[1])
     if count > len(first):
-        raise BudgetError(f"{count} whole frames are wanted, the chosen key patches come from {len(first)}; lower optidel.originals")
+        raise BudgetError(
+            f"{count} whole frames are wanted, the chosen key patches come from {len(first)}; lower optidel.originals"
+        )
     return first[:count]
 
 
 def _deal(frames: Sequence[str], labels: Shaped[np.ndarray, "m"], grid: int) -> Int64[np.ndarray, "c grid"]:
     """Patch numbers of each composite.
 
-    Patches are sorted by frame, largest frame first, and dealt like cards, one layer over all composites at a time. Consecutive patches
-    of a frame then fall in different composites, so within each window of a layer there is a matching without two of a frame; the
-    cheapest is taken, a frame met twice costing more than any number of clusters met twice.
+    Patches are sorted by frame, largest frame first, and dealt like cards, one layer over all composites at a
+    time. Consecutive patches of a frame then fall in different composites, so within each window of a layer
+    there is a matching without two of a frame; the cheapest is taken, a frame met twice costing more than any
+    number of clusters met twice.
     """
     size = Counter(frames)
     first = {frame: place for place, frame in reversed(list(enumerate(frames)))}
@@ -103,7 +112,10 @@ def _deal(frames: Sequence[str], labels: Shaped[np.ndarray, "m"], grid: int) -> 
 
 
 def _cost(
-    new: Int64[np.ndarray, "w"], old: Int64[np.ndarray, "w depth"], frames: Sequence[str], labels: Shaped[np.ndarray, "m"]
+    new: Int64[np.ndarray, "w"],
+    old: Int64[np.ndarray, "w depth"],
+    frames: Sequence[str],
+    labels: Shaped[np.ndarray, "m"],
 ) -> Int64[np.ndarray, "w w"]:
     """Cost of each new patch (columns) in each composite begun (rows)."""
     by_frame: dict[str, list[int]] = defaultdict(list)

@@ -11,17 +11,19 @@ from optidel.records import Selection
 
 
 def d4(vectors: Vectors, count: int, *, rng: np.random.Generator, dedup: float = 0.75) -> Selection:
-    """Keep the share ``dedup`` by SemDeDup, then of these the ``count`` farthest from their prototype in a fresh clustering.
+    """Keep the share ``dedup`` by SemDeDup, then of these the ``count`` farthest from their prototype in a
+    fresh clustering.
 
     Args:
         vectors: float (n, d); the de-duplicated rows are copied, in their own float type.
         count: rows to keep.
         rng: both clusterings.
-        dedup: share that de-duplication leaves, in (0, 1]; more where ``count`` needs it. 0.75 is the paper's.
+        dedup: share that de-duplication leaves, in (0, 1]; more where ``count`` needs it. 0.75 is the
+            paper's.
 
     Returns:
-        The selection, least prototypical first. Gain: cosine distance to the prototype. A row dropped as a duplicate names its twin where
-        the second step kept it.
+        The selection, least prototypical first. Gain: cosine distance to the prototype. A row dropped as a
+        duplicate names its twin where the second step kept it.
 
     Raises:
         RecipeError: ``dedup`` out of range.

@@ -14,12 +14,19 @@ from optidel.records import Selection
 TILE = 2048
 
 
-def density(vectors: Vectors, count: int, *, rng: np.random.Generator, bandwidth: float | None = None, k: int | None = None) -> Selection:
+def density(
+    vectors: Vectors,
+    count: int,
+    *,
+    rng: np.random.Generator,
+    bandwidth: float | None = None,
+    k: int | None = None,
+) -> Selection:
     """Draw rows without replacement, each with a weight of 1 over its kernel density.
 
-    The density of a row is Σ exp(−(1 − cosine)/bandwidth) over the rows of its cluster, itself included: with a bandwidth that small, rows
-    of other clusters hardly count, and the sum costs n²/k instead of n². ``k=1`` gives the sum over all rows. A smaller count keeps a
-    prefix.
+    The density of a row is Σ exp(−(1 − cosine)/bandwidth) over the rows of its cluster, itself included: with
+    a bandwidth that small, rows of other clusters hardly count, and the sum costs n²/k instead of n². ``k=1``
+    gives the sum over all rows. A smaller count keeps a prefix.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -34,12 +41,14 @@ def density(vectors: Vectors, count: int, *, rng: np.random.Generator, bandwidth
     Raises:
         RecipeError: a parameter out of range.
 
-    Source: inverse-propensity sampling of Sachdeva et al. 2024, section 3.2 (arXiv 2402.09668); the draw is the one of Efraimidis and
-    Spirakis 2006.
+    Source: inverse-propensity sampling of Sachdeva et al. 2024, section 3.2 (arXiv 2402.09668); the draw is
+    the one of Efraimidis and Spirakis 2006.
     """
     check_k(k, len(vectors))
     if bandwidth is not None and not bandwidth > 0:
-        raise RecipeError(f"bandwidth must be a positive cosine distance, got {bandwidth}; 0.05 is a good start")
+        raise RecipeError(
+            f"bandwidth must be a positive cosine distance, got {bandwidth}; 0.05 is a good start"
+        )
     clusters = cluster(vectors, k, rng=rng)
     width = max(1e-6, 0.1 * float(np.median(1 - clusters.similarity))) if bandwidth is None else bandwidth
     weight = 1 / kernel_density(vectors, clusters, width)
@@ -49,7 +58,9 @@ def density(vectors: Vectors, count: int, *, rng: np.random.Generator, bandwidth
 
 
 def kernel_density(vectors: Vectors, clusters: Clusters, bandwidth: float) -> Float64[np.ndarray, "n"]:
-    """Sum of exp(−(1 − cosine)/bandwidth) over the rows of the same cluster; at least 1, since a row counts itself."""
+    """Sum of exp(−(1 − cosine)/bandwidth) over the rows of the same cluster; at least 1, since a row counts
+    itself.
+    """
     total = np.ones(len(vectors))
     for members in clusters.members():
         rows = unit(np.asarray(vectors[members])) if len(members) else np.empty((0, 1), dtype=np.float32)

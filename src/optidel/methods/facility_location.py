@@ -18,7 +18,9 @@ from optidel.records import Selection
 EXACT_UP_TO = 4096
 """Rows up to which ``auto`` is exact: quick enough, and a sample would be most of them."""
 WHOLE_UP_TO = 20_000
-"""Rows up to which ``auto`` ranks all as one, and up to which the exact ranking holds all similarities at once: 1.6 GB of float32."""
+"""Rows up to which ``auto`` ranks all as one, and up to which the exact ranking holds all similarities at
+once: 1.6 GB of float32.
+"""
 SAMPLE = 1024
 """Rows on which the sampled ranking judges its first choices."""
 EARLY = 300
@@ -26,23 +28,34 @@ EARLY = 300
 PROPOSALS = 4
 """Candidates that the sample proposes for each of these choices."""
 SAMPLED_FROM = 25
-"""Rows for each one kept, at most, where ``auto`` samples: then the choices judged on the sample are at most one in twelve."""
+"""Rows for each one kept, at most, where ``auto`` samples: then the choices judged on the sample are at most
+one in twelve.
+"""
 BLOCK = 1 << 21
 """Similarities looked at together: 8 MB, which stays in the cache."""
 BATCH = 1 << 15
-"""Similarities that a batch of candidates reads at first: fewer would cost as much time, more might not be needed."""
+"""Similarities that a batch of candidates reads at first: fewer would cost as much time, more might not be
+needed.
+"""
 HIGH = 512
 """Rows of a tile of similarities, a block in all; wider than high is quickest."""
 LISTED = 100
-"""Candidates that a row is to have, about, when they are written down; after a sample, which so decides less, 300."""
+"""Candidates that a row is to have, about, when they are written down; after a sample, which so decides less,
+300.
+"""
 
 Strategy = Literal["auto", "exact", "sampled", "partitioned"]
 Similarities = Callable[[slice | Int64[np.ndarray, "r"]], Float32[np.ndarray, "r s"]]
-"""Candidates, at most a block, to their similarities to the rows served, at least 0; overwritten by the next. A slice: read only."""
+"""Candidates, at most a block, to their similarities to the rows served, at least 0; overwritten by the next.
+A slice: read only.
+"""
 
 
-def facility_location(vectors: Vectors, count: int, *, rng: np.random.Generator, strategy: Strategy = "auto") -> Selection:
-    """Greedily maximise Σᵢ max over chosen j of max(0, cosine(i, j)); where exact, at least 1 − 1/e of the best.
+def facility_location(
+    vectors: Vectors, count: int, *, rng: np.random.Generator, strategy: Strategy = "auto"
+) -> Selection:
+    """Greedily maximise Σᵢ max over chosen j of max(0, cosine(i, j)); where exact, at least 1 − 1/e of the
+    best.
 
     By one strategy a smaller count keeps a prefix; ``auto`` may choose another strategy for a smaller count.
 
@@ -50,18 +63,20 @@ def facility_location(vectors: Vectors, count: int, *, rng: np.random.Generator,
         vectors: float (n, d), memory-mapped if large.
         count: rows to keep.
         rng: the sample, and the clustering into parts.
-        strategy: ``exact`` over all rows; ``sampled``, where a sample of 1,024 rows proposes the first n/300 choices, the others follow
-            exactly, and no n × n matrix is held; ``partitioned``, so inside clusters, merged by gain; or ``auto``: exact up to 4,096 rows,
-            up to 20,000 sampled if at least 4 % are kept (a prefix of fewer loses up to about 1 %) and else exact, then partitioned.
+        strategy: ``exact`` over all rows; ``sampled``, where a sample of 1,024 rows proposes the first n/300
+            choices, the others follow exactly, and no n × n matrix is held; ``partitioned``, so inside
+            clusters, merged by gain; or ``auto``: exact up to 4,096 rows, up to 20,000 sampled if at least 4
+            % are kept (a prefix of fewer loses up to about 1 %) and else exact, then partitioned.
 
     Returns:
-        The selection in the order taken. Gain: what each adds to the sum. Each dropped row names the most similar taken row of its part.
+        The selection in the order taken. Gain: what each adds to the sum. Each dropped row names the most
+        similar taken row of its part.
 
     Raises:
         RecipeError: another strategy.
 
-    Source: Nemhauser, Wolsey & Fisher 1978 for the greedy choice; as a choice of training data, Wei, Iyer & Bilmes 2015; gains from a
-    sample of the rows, Badanidiyuru et al. 2014 (KDD).
+    Source: Nemhauser, Wolsey & Fisher 1978 for the greedy choice; as a choice of training data, Wei, Iyer &
+    Bilmes 2015; gains from a sample of the rows, Badanidiyuru et al. 2014 (KDD).
     """
     check_choice("strategy", strategy, ("auto", "exact", "sampled", "partitioned"))
     n, seed = len(vectors), int(rng.integers(2**62))
@@ -69,23 +84,33 @@ def facility_location(vectors: Vectors, count: int, *, rng: np.random.Generator,
         strategy = "exact" if n <= EXACT_UP_TO or count * SAMPLED_FROM < n else "sampled"
         if strategy == "sampled":
             first = f"the first {n // EARLY} choices are proposed by a sample of {SAMPLE:,} of them"
-            say(f"facility-location: {n:,} rows are ranked as one, but {first}; strategy='exact' does without, in more time")
-    parts = divide(vectors, "exact" if strategy == "sampled" else strategy, WHOLE_UP_TO, "facility-location", rng)
+            say(
+                f"facility-location: {n:,} rows are ranked as one, but {first}; strategy='exact' does without, in more time"
+            )
+    parts = divide(
+        vectors, "exact" if strategy == "sampled" else strategy, WHOLE_UP_TO, "facility-location", rng
+    )
 
-    def sampled(rows: Float32[np.ndarray, "c d"], depth: int) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
+    def sampled(
+        rows: Float32[np.ndarray, "c d"], depth: int
+    ) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
         """The same sample at every depth, so that a deeper ranking starts with the shallower one."""
         return sampled_greedy(rows, depth, np.random.default_rng(seed))
 
     chosen, gains = merged_greedy(vectors, count, parts, greedy if strategy == "exact" else sampled)
-    return outcome(n, chosen, gains, dropped="served by a kept one", twins=cluster_twins(vectors, parts, chosen))
+    return outcome(
+        n, chosen, gains, dropped="served by a kept one", twins=cluster_twins(vectors, parts, chosen)
+    )
 
 
-def greedy(rows: Float32[np.ndarray, "c d"], depth: int) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
+def greedy(
+    rows: Float32[np.ndarray, "c d"], depth: int
+) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
     """Rank unit rows by what each adds.
 
-    The first choices concern all rows, and few candidates are worth a look: they are taken lazily from the similarities. Once c/100 are
-    taken, every row has only about a hundred candidates more similar to it than those taken: these are written down, and from then on the
-    gain of every candidate is kept up to date.
+    The first choices concern all rows, and few candidates are worth a look: they are taken lazily from the
+    similarities. Once c/100 are taken, every row has only about a hundred candidates more similar to it than
+    those taken: these are written down, and from then on the gain of every candidate is kept up to date.
 
     Returns:
         places int64 (depth,) and gains float64 (depth,), falling.
@@ -100,10 +125,11 @@ def greedy(rows: Float32[np.ndarray, "c d"], depth: int) -> tuple[Int64[np.ndarr
 def sampled_greedy(
     rows: Float32[np.ndarray, "c d"], depth: int, rng: np.random.Generator
 ) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
-    """Rank unit rows by what each adds, the first c/300 among four times as many that add most on a sample of the rows.
+    """Rank unit rows by what each adds, the first c/300 among four times as many that add most on a sample of
+    the rows.
 
-    What the first choices concern is wide, so a sample tells it; the sum over all rows then corrects the luck of the sample. All later
-    ones are as in :func:`greedy`, and make good for most of what the first missed.
+    What the first choices concern is wide, so a sample tells it; the sum over all rows then corrects the luck
+    of the sample. All later ones are as in :func:`greedy`, and make good for most of what the first missed.
 
     Returns:
         places int64 (depth,) and gains float64 (depth,), falling.
@@ -129,27 +155,33 @@ def _continued(
     gains: Float64[np.ndarray, "t"],
     depth: int,
 ) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
-    """The first choices, which serve the rows as ``served`` says, and the exact ones after them: ``depth`` in all."""
+    """The first choices, which serve the rows as ``served`` says, and the exact ones after them: ``depth`` in
+    all.
+    """
     if depth > len(first):
         order = np.argsort(served, kind="stable")
         taken = np.argsort(order)[first]
         rest, rest_gains = _updated(_above(rows[order], served[order]), taken, depth - len(first))
         rest = order[rest]
         first, gains = np.concatenate([first, rest]), np.concatenate([gains, rest_gains])
-    # A later choice may add more than an early one of a sample, or by its last digit; a ranking has to fall to be merged.
+    # A later choice may add more than an early one of a sample, or by its last digit; a ranking has to fall
+    # to be merged.
     return first[:depth], np.minimum.accumulate(gains)[:depth]
 
 
 def _lazy(
     similarity: Similarities, c: int, served: Float32[np.ndarray, "s"], depth: int
 ) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
-    """The first ``depth`` choices of ``c`` candidates; ``served`` (zeros) becomes each row's similarity to the nearest of them.
+    """The first ``depth`` choices of ``c`` candidates; ``served`` (zeros) becomes each row's similarity to
+    the nearest of them.
 
-    A gain can only shrink as others are taken, so an old one is a bound: the candidates of the highest bounds are evaluated again until
-    one of them is above all others' bounds (Minoux 1978).
+    A gain can only shrink as others are taken, so an old one is a bound: the candidates of the highest bounds
+    are evaluated again until one of them is above all others' bounds (Minoux 1978).
     """
     s = len(served)
-    bound = np.concatenate([np.einsum("rs->r", similarity(span)) for span in spans(c, s, BLOCK)]).astype(np.float64)
+    bound = np.concatenate([np.einsum("rs->r", similarity(span)) for span in spans(c, s, BLOCK)]).astype(
+        np.float64
+    )
     places, gains = np.empty(depth, dtype=np.int64), np.empty(depth)
     most = min(c, max(1, BLOCK // s), 64)
     for step in range(depth):
@@ -161,7 +193,8 @@ def _lazy(
             top = np.sort(top[~fresh[top]])
             left = similarity(top)
             np.subtract(left, served, out=left)
-            # Not a product with ones: that would wake the threads of the BLAS thousands of times for a few microseconds each.
+            # Not a product with ones: that would wake the threads of the BLAS thousands of times for a few
+            # microseconds each.
             bound[top] = np.einsum("rs->r", np.maximum(left, 0, out=left))
             fresh[top], asked = True, min(most, 2 * asked)
             bound[places[:step]] = -np.inf
@@ -171,11 +204,14 @@ def _lazy(
     return places, gains
 
 
-def _updated(above: csr_array, taken: Int64[np.ndarray, "t"], depth: int) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
+def _updated(
+    above: csr_array, taken: Int64[np.ndarray, "t"], depth: int
+) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
     """The next ``depth`` choices after those ``taken``; every gain is kept up to date.
 
     Args:
-        above: float32 (c, c), by how much a row (first) would be better served by a candidate than by those taken, where it would.
+        above: float32 (c, c), by how much a row (first) would be better served by a candidate than by those
+            taken, where it would.
         taken: int64 (t,).
         depth: at most c − t.
     """
@@ -211,10 +247,12 @@ def _trimmed(above: csr_array, level: Float32[np.ndarray, "c"]) -> csr_array:
 
 
 def _above(rows: Float32[np.ndarray, "c d"], served: Float32[np.ndarray, "c"]) -> csr_array:
-    """By how much a candidate (second) is more similar to a row (first) than that is served, float32 (c, c), where it is.
+    """By how much a candidate (second) is more similar to a row (first) than that is served, float32 (c, c),
+    where it is.
 
-    Only this is written down of the similarities: a tile of their upper half is read, and then overwritten by the next. Rows are in
-    ascending order of ``served``: what is not above the first row's level is not above the second's either, so a tile is compared once.
+    Only this is written down of the similarities: a tile of their upper half is read, and then overwritten by
+    the next. Rows are in ascending order of ``served``: what is not above the first row's level is not above
+    the second's either, so a tile is compared once.
     """
     c, tile, mask = len(rows), np.empty(BLOCK, dtype=np.float32), np.empty(BLOCK, dtype=bool)
     found: list[tuple[Int32[np.ndarray, e], Int32[np.ndarray, e], Float32[np.ndarray, e]]] = []
@@ -223,13 +261,17 @@ def _above(rows: Float32[np.ndarray, "c d"], served: Float32[np.ndarray, "c"]) -
             other = slice(own.start + part.start, own.start + part.stop)
             shape = own.stop - own.start, other.stop - other.start
             cosine = np.matmul(rows[own], rows[other].T, out=tile[: shape[0] * shape[1]].reshape(shape))
-            entries = np.flatnonzero(np.greater(cosine, served[own, None], out=mask[: cosine.size].reshape(shape)))
+            entries = np.flatnonzero(
+                np.greater(cosine, served[own, None], out=mask[: cosine.size].reshape(shape))
+            )
             value, entries = cosine.take(entries), entries.astype(np.int32)
             high = entries // np.int32(shape[1])
             wide = entries - high * np.int32(shape[1]) + np.int32(other.start)
             high += np.int32(own.start)
             found.append((high, wide, value - served[high]))
-            both = np.flatnonzero((value > served[wide]) & (wide >= own.stop))  # a pair within ``own`` is there both ways
+            both = np.flatnonzero(
+                (value > served[wide]) & (wide >= own.stop)
+            )  # a pair within ``own`` is there both ways
             high, wide = high[both], wide[both]
             found.append((wide, high, value[both] - served[wide]))
     row, candidate, gap = (np.concatenate(parts) for parts in zip(*found, strict=True))
@@ -239,9 +281,11 @@ def _above(rows: Float32[np.ndarray, "c d"], served: Float32[np.ndarray, "c"]) -
 
 
 def _similarities(rows: Float32[np.ndarray, "c d"]) -> Similarities:
-    """Similarities of candidates to all rows, not below 0: from a matrix if it fits, else computed when asked.
+    """Similarities of candidates to all rows, not below 0: from a matrix if it fits, else computed when
+    asked.
 
-    The answer is written where the one before it was: new memory for every block would cost more than the arithmetic on it.
+    The answer is written where the one before it was: new memory for every block would cost more than the
+    arithmetic on it.
     """
     if len(rows) <= WHOLE_UP_TO:
         return _held(_matrix(rows))
@@ -257,7 +301,11 @@ def _held(matrix: Float32[np.ndarray, "c s"]) -> Similarities:
     """Similarities from a matrix of all of them."""
     buffer = np.empty((max(1, BLOCK // matrix.shape[1]), matrix.shape[1]), dtype=np.float32)
     # Any mode but the default writes to the buffer directly.
-    return lambda some: matrix[some] if isinstance(some, slice) else matrix.take(some, axis=0, out=buffer[: len(some)], mode="clip")
+    return lambda some: (
+        matrix[some]
+        if isinstance(some, slice)
+        else matrix.take(some, axis=0, out=buffer[: len(some)], mode="clip")
+    )
 
 
 def _positive(cosine: Float32[np.ndarray, "r c"]) -> Float32[np.ndarray, "r c"]:
@@ -267,7 +315,9 @@ def _positive(cosine: Float32[np.ndarray, "r c"]) -> Float32[np.ndarray, "r c"]:
 
 
 def _matrix(rows: Float32[np.ndarray, "c d"]) -> Float32[np.ndarray, "c c"]:
-    """All similarities, not below 0: one half in blocks that stay in the cache, the other half its mirror image."""
+    """All similarities, not below 0: one half in blocks that stay in the cache, the other half its mirror
+    image.
+    """
     matrix = np.empty((len(rows), len(rows)), dtype=np.float32)
     for span in spans(*matrix.shape):
         _positive(np.matmul(rows[span], rows[span.start :].T, out=matrix[span, span.start :]))

@@ -23,5 +23,7 @@ def full(vectors: Vectors, count: int) -> Selection:
     """
     n = len(vectors)
     if count != n:
-        raise BudgetError(f"method 'full' keeps all {n} items, the budget asks for {count}; pass a budget of 1.0, or method 'random'")
+        raise BudgetError(
+            f"method 'full' keeps all {n} items, the budget asks for {count}; pass a budget of 1.0, or method 'random'"
+        )
     return outcome(n, np.arange(n), np.zeros(n), dropped="")

@@ -16,7 +16,8 @@ Run = Callable[[int], Selection]
 
 
 def spread(run: Run, groups: Shaped[np.ndarray, "n"], count: int) -> Selection:
-    """Follow the method's order, but take no more of a group than its even share of the count (water-filling).
+    """Follow the method's order, but take no more of a group than its even share of the count
+    (water-filling).
 
     The method is asked for more and more rows until the shares can be filled.
 
@@ -42,7 +43,8 @@ def spread(run: Run, groups: Shaped[np.ndarray, "n"], count: int) -> Selection:
 
 
 def together(run: Run, groups: Shaped[np.ndarray, "n"], count: int) -> Selection:
-    """Keep whole groups, those of which the method would keep the largest share first; one group at most is cut to meet the count.
+    """Keep whole groups, those of which the method would keep the largest share first; one group at most is
+    cut to meet the count.
 
     Args:
         run: the method.
@@ -65,7 +67,8 @@ def together(run: Run, groups: Shaped[np.ndarray, "n"], count: int) -> Selection
         elif cut < 0:
             cut = int(group)
     rows = np.flatnonzero(np.isin(label, whole))
-    # The first group that did not fit fills what is left with its own best rows; a smaller one taken meanwhile leaves less to fill.
+    # The first group that did not fit fills what is left with its own best rows; a smaller one taken
+    # meanwhile leaves less to fill.
     partial = np.flatnonzero(label == cut)
     rows = np.concatenate([rows, partial[np.argsort(rank[partial], kind="stable")][:left]])
     chosen = rows[np.argsort(rank[rows], kind="stable")]
@@ -75,7 +78,13 @@ def together(run: Run, groups: Shaped[np.ndarray, "n"], count: int) -> Selection
     result = outcome(n, chosen, gains[chosen], dropped="group not kept", twins=_staying(selection, chosen))
     reason = result.reason.astype(np.promote_types(result.reason.dtype, note.dtype))
     reason[chosen] = note[chosen]
-    return Selection(indices=result.indices, gains=result.gains, kept_twin=result.kept_twin, similarity=result.similarity, reason=reason)
+    return Selection(
+        indices=result.indices,
+        gains=result.gains,
+        kept_twin=result.kept_twin,
+        similarity=result.similarity,
+        reason=reason,
+    )
 
 
 def _place_in_group(ordered: Int64[np.ndarray, "m"]) -> Int64[np.ndarray, "m"]:
@@ -87,7 +96,9 @@ def _place_in_group(ordered: Int64[np.ndarray, "m"]) -> Int64[np.ndarray, "m"]:
     return place
 
 
-def _staying(selection: Selection, chosen: Int64[np.ndarray, "m"]) -> tuple[Int64[np.ndarray, "n"], Shaped[np.ndarray, "n"]]:
+def _staying(
+    selection: Selection, chosen: Int64[np.ndarray, "m"]
+) -> tuple[Int64[np.ndarray, "n"], Shaped[np.ndarray, "n"]]:
     """The method's twins as far as they stay, for rows that go."""
     stays = np.isin(selection.kept_twin, chosen) & ~np.isin(np.arange(len(selection.reason)), chosen)
     return np.where(stays, selection.kept_twin, -1), np.where(stays, selection.similarity, np.nan)

@@ -8,7 +8,8 @@ from optidel.records import Selection
 
 
 def hardest(vectors: Vectors, count: int, *, difficulty: Scores) -> Selection:
-    """Take the ``count`` rows of the greatest difficulty; ties go to the lower row. A smaller count keeps a prefix.
+    """Take the ``count`` rows of the greatest difficulty; ties go to the lower row. A smaller count keeps a
+    prefix.
 
     Args:
         vectors: float (n, d); only their number is read.

@@ -26,7 +26,8 @@ def hierarchical_kmeans(
     levels: Sequence[int] | None = None,
     draw: Literal["random", "closest"] = "random",
 ) -> Selection:
-    """Cluster rows, then the centroids, then theirs; share the count evenly at every branch from the top, and draw in the leaves.
+    """Cluster rows, then the centroids, then theirs; share the count evenly at every branch from the top, and
+    draw in the leaves.
 
     The paper's optional re-sampling of each level is not done.
 
@@ -34,11 +35,13 @@ def hierarchical_kmeans(
         vectors: float (n, d), memory-mapped if large.
         count: rows to keep.
         rng: the clusterings and the draw.
-        levels: clusters at each level from the leaves up, falling; default √n, then a tenth of the level below while that is at least 2.
+        levels: clusters at each level from the leaves up, falling; default √n, then a tenth of the level
+            below while that is at least 2.
         draw: in a leaf at random, or the rows closest to its centroid.
 
     Returns:
-        The selection: the first of every leaf, then the second of every leaf, … Gain: how many rows of its leaf each stands for.
+        The selection: the first of every leaf, then the second of every leaf, … Gain: how many rows of its
+        leaf each stands for.
 
     Raises:
         RecipeError: ``levels`` not falling or out of range.
@@ -60,7 +63,11 @@ def hierarchical_kmeans(
         tree.append(level.labels)
         centroids = level.centroids
     quota = leaf_quotas(np.bincount(leaves.labels, minlength=sizes_of_levels[0]), tree[1:], count)
-    order = random_order(vectors, rng) if draw == "random" else np.argsort(-leaves.similarity.round(6), kind="stable")
+    order = (
+        random_order(vectors, rng)
+        if draw == "random"
+        else np.argsort(-leaves.similarity.round(6), kind="stable")
+    )
     turn = np.empty(len(vectors), dtype=np.int64)
     by_leaf = order[np.argsort(leaves.labels[order], kind="stable")]
     sizes = np.bincount(leaves.labels, minlength=sizes_of_levels[0])
@@ -79,8 +86,11 @@ def default_levels(n: int) -> list[int]:
     return levels
 
 
-def leaf_quotas(sizes: Int64[np.ndarray, "k"], parents: Sequence[Int64[np.ndarray, "c"]], total: int) -> Int64[np.ndarray, "k"]:
-    """Share ``total`` from the top of the tree down, evenly between the children of each node as far as their rows allow.
+def leaf_quotas(
+    sizes: Int64[np.ndarray, "k"], parents: Sequence[Int64[np.ndarray, "c"]], total: int
+) -> Int64[np.ndarray, "k"]:
+    """Share ``total`` from the top of the tree down, evenly between the children of each node as far as their
+    rows allow.
 
     Args:
         sizes: int64 (k,), rows of each leaf.

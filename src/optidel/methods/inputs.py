@@ -13,21 +13,26 @@ from optidel.errors import BudgetError, InputError, RecipeError, nearest
 from optidel.features.rows import spans
 
 GIVEN = ("rng", "difficulty")
-"""Keyword arguments of a method that :func:`optidel.select` supplies; every other one is a parameter of the method."""
+"""Keyword arguments of a method that :func:`optidel.select` supplies; every other one is a parameter of the
+method.
+"""
 
 
 def count_for(budget: float, n: int) -> int:
     """How many of ``n`` items a budget buys.
 
     Args:
-        budget: a fraction in (0, 1], or a whole number of items. 1.0 is everything, the integer 1 is one item.
+        budget: a fraction in (0, 1], or a whole number of items. 1.0 is everything, the integer 1 is one
+            item.
         n: items there are.
 
     Raises:
         BudgetError: outside the range, rounding to nothing, or more than there is.
     """
     if isinstance(budget, bool) or not isinstance(budget, Real):
-        raise BudgetError(f"budget must be a fraction in (0, 1] or a count, got {budget!r}; pass 0.05 for 5 %")
+        raise BudgetError(
+            f"budget must be a fraction in (0, 1] or a count, got {budget!r}; pass 0.05 for 5 %"
+        )
     if isinstance(budget, Integral):
         if budget < 1:
             raise BudgetError(f"budget as a count must be at least 1, got {budget}; pass 0.05 for 5 %")
@@ -38,7 +43,9 @@ def count_for(budget: float, n: int) -> int:
         raise BudgetError(f"budget must be in (0, 1], got {budget}; pass 0.05 for 5 %")
     count = round(float(budget) * n)
     if count == 0:
-        raise BudgetError(f"budget {budget} of {n} items rounds to none; pass at least {math.ceil(1e4 / n) / 1e4:g}")
+        raise BudgetError(
+            f"budget {budget} of {n} items rounds to none; pass at least {math.ceil(1e4 / n) / 1e4:g}"
+        )
     return count
 
 
@@ -49,7 +56,8 @@ def check_vectors(vectors: Vectors) -> Vectors:
         vectors: float16, float32 or float64 (n, d), n and d at least 1; a memory map stays one.
 
     Raises:
-        InputError: another shape or type, or a row with NaN, infinity or only zeros (the first such row is named).
+        InputError: another shape or type, or a row with NaN, infinity or only zeros (the first such row is
+            named).
     """
     if not isinstance(vectors, np.ndarray) or vectors.dtype not in (np.float16, np.float32, np.float64):
         kind = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
@@ -60,9 +68,14 @@ def check_vectors(vectors: Vectors) -> Vectors:
         raise InputError(f"vectors must have shape (n, d) with n and d at least 1, got {vectors.shape}")
     for span in spans(*vectors.shape):
         largest = np.abs(vectors[span]).max(axis=1)
-        for wrong, what in ((~np.isfinite(largest), "holds NaN or infinity"), (largest == 0, "is all zero and has no direction")):
+        for wrong, what in (
+            (~np.isfinite(largest), "holds NaN or infinity"),
+            (largest == 0, "is all zero and has no direction"),
+        ):
             if wrong.any():
-                raise InputError(f"row {span.start + int(wrong.argmax())} of vectors {what}; drop or repair it before selecting")
+                raise InputError(
+                    f"row {span.start + int(wrong.argmax())} of vectors {what}; drop or repair it before selecting"
+                )
     return vectors
 
 
@@ -98,7 +111,11 @@ def check_labels(labels: object, n: int, name: str) -> Shaped[np.ndarray, "n"]:
 
 def accepted(function: Callable[..., object]) -> list[str]:
     """The keyword-only arguments of a method function, in order."""
-    return [name for name, argument in inspect.signature(function).parameters.items() if argument.kind is argument.KEYWORD_ONLY]
+    return [
+        name
+        for name, argument in inspect.signature(function).parameters.items()
+        if argument.kind is argument.KEYWORD_ONLY
+    ]
 
 
 def check_parameters(method: str, function: Callable[..., object], params: Mapping[str, object]) -> None:
@@ -111,7 +128,9 @@ def check_parameters(method: str, function: Callable[..., object], params: Mappi
     for name in params:
         if name not in known:
             there_are = f"it has {', '.join(known)}" if known else "it has none"
-            raise RecipeError(f"method {method!r} has no parameter {name!r}{nearest(name, known)} ({there_are})")
+            raise RecipeError(
+                f"method {method!r} has no parameter {name!r}{nearest(name, known)} ({there_are})"
+            )
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -121,14 +140,19 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         RecipeError: names them.
     """
     if value not in choices:
-        raise RecipeError(f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}{nearest(str(value), choices)}")
+        raise RecipeError(
+            f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}{nearest(str(value), choices)}"
+        )
 
 
 def check_k(k: object, largest: int) -> None:
-    """Refuse a number of clusters that is no whole number between 1 and ``largest``; None, for the default, passes.
+    """Refuse a number of clusters that is no whole number between 1 and ``largest``; None, for the default,
+    passes.
 
     Raises:
         RecipeError: names the range.
     """
     if k is not None and not (isinstance(k, Integral) and 1 <= int(k) <= largest):
-        raise RecipeError(f"k must be a whole number between 1 and {largest}, got {k!r}; leave it out for the default")
+        raise RecipeError(
+            f"k must be a whole number between 1 and {largest}, got {k!r}; leave it out for the default"
+        )

@@ -19,43 +19,55 @@ NEIGHBOURS = 32
 """Clusters whose choices a row is compared with, its own among them."""
 
 HELD = 1 << 29
-"""Numbers up to which clusters stay in memory, 2 GB of float32; beyond, they are read again for every batch of choices."""
+"""Numbers up to which clusters stay in memory, 2 GB of float32; beyond, they are read again for every batch
+of choices.
+"""
 
 Meet = Callable[[Float32[np.ndarray, "n"], Int64[np.ndarray, "f"]], None]
 """Lower the distances of all rows (n,) to those to the rows just chosen (f,), in place."""
 
 
-def k_center(vectors: Vectors, count: int, *, rng: np.random.Generator, strategy: Strategy = "auto") -> Selection:
-    """Farthest-first traversal from the row nearest the mean, in cosine distance; at most twice the best possible radius (in Euclidean
-    distance on the sphere). A smaller count keeps a prefix.
+def k_center(
+    vectors: Vectors, count: int, *, rng: np.random.Generator, strategy: Strategy = "auto"
+) -> Selection:
+    """Farthest-first traversal from the row nearest the mean, in cosine distance; at most twice the best
+    possible radius (in Euclidean distance on the sphere). A smaller count keeps a prefix.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
         count: rows to keep.
         rng: the clustering.
-        strategy: ``exact`` compares every row with every choice (n·m·d), ``partitioned`` with the first √n choices and those in the 32
-            clusters (of √n) nearest its own, or ``auto``: exact up to 100,000 rows.
+        strategy: ``exact`` compares every row with every choice (n·m·d), ``partitioned`` with the first √n
+            choices and those in the 32 clusters (of √n) nearest its own, or ``auto``: exact up to 100,000
+            rows.
 
     Returns:
-        The selection in the order taken. Gain: cosine distance to the nearest row taken before, as far as compared, 2 for the first. Each
-        dropped row names the most similar taken row of its cluster.
+        The selection in the order taken. Gain: cosine distance to the nearest row taken before, as far as
+        compared, 2 for the first. Each dropped row names the most similar taken row of its cluster.
 
     Raises:
         RecipeError: another strategy.
 
     Source: Gonzalez 1985; as a coreset, Sener & Savarese 2018, algorithm 1 (arXiv 1708.00489).
     """
-    exact = is_exact(strategy, len(vectors), EXACT_UP_TO, "k-center", f"compared within {NEIGHBOURS} neighbouring clusters")
+    exact = is_exact(
+        strategy, len(vectors), EXACT_UP_TO, "k-center", f"compared within {NEIGHBOURS} neighbouring clusters"
+    )
     clusters = cluster(vectors, rng=rng)
     if exact:
         chosen, gains = farthest_first(unit(vectors), count)
     else:
         chosen, gains = _traverse(vectors, count, _meet_in_clusters(vectors, clusters))
-    return outcome(len(vectors), chosen, gains, dropped="near a kept one", twins=cluster_twins(vectors, clusters, chosen))
+    return outcome(
+        len(vectors), chosen, gains, dropped="near a kept one", twins=cluster_twins(vectors, clusters, chosen)
+    )
 
 
-def farthest_first(rows: Float32[np.ndarray, "c d"], depth: int) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
-    """Rank unit rows: first the one most similar to the mean, then always the farthest from those ranked, the lower row at a tie.
+def farthest_first(
+    rows: Float32[np.ndarray, "c d"], depth: int
+) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
+    """Rank unit rows: first the one most similar to the mean, then always the farthest from those ranked, the
+    lower row at a tie.
 
     Returns:
         places int64 (depth,) and cosine distances float64 (depth,), 2 for the first; falling.
@@ -69,7 +81,9 @@ def farthest_first(rows: Float32[np.ndarray, "c d"], depth: int) -> tuple[Int64[
 
 
 def _meet_in_clusters(vectors: Vectors, clusters: Clusters) -> Meet:
-    """Rows meet the first choices, about as many as there are clusters, and then those of the clusters nearest their own."""
+    """Rows meet the first choices, about as many as there are clusters, and then those of the clusters
+    nearest their own.
+    """
     members = clusters.members()
     near = np.zeros((len(members), len(members)), dtype=bool)
     among = np.argsort(-(clusters.centroids @ clusters.centroids.T), axis=1, kind="stable")[:, :NEIGHBOURS]
@@ -90,11 +104,14 @@ def _meet_in_clusters(vectors: Vectors, clusters: Clusters) -> Meet:
     return meet
 
 
-def _traverse(vectors: Vectors, depth: int, meet: Meet) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
+def _traverse(
+    vectors: Vectors, depth: int, meet: Meet
+) -> tuple[Int64[np.ndarray, "r"], Float64[np.ndarray, "r"]]:
     """Farthest-first traversal, several choices at a time.
 
-    A distance can only shrink as others are chosen. So among the rows now farthest, several can be chosen by their distances to each other
-    alone, as long as the next is farther than any row outside; then all rows meet these in matrix products.
+    A distance can only shrink as others are chosen. So among the rows now farthest, several can be chosen by
+    their distances to each other alone, as long as the next is farther than any row outside; then all rows
+    meet these in matrix products.
     """
     places, gains = np.empty(depth, dtype=np.int64), np.empty(depth)
     places[0], gains[0] = most_central(vectors), 2.0
@@ -114,8 +131,12 @@ def _traverse(vectors: Vectors, depth: int, meet: Meet) -> tuple[Int64[np.ndarra
     return places, np.minimum.accumulate(gains)
 
 
-def _farthest(vectors: Vectors, distance: Float32[np.ndarray, "n"], most: int) -> tuple[list[int], list[float]]:
-    """The next choices, at least one and at most ``most``, and their distances, as far as the rows now farthest can tell."""
+def _farthest(
+    vectors: Vectors, distance: Float32[np.ndarray, "n"], most: int
+) -> tuple[list[int], list[float]]:
+    """The next choices, at least one and at most ``most``, and their distances, as far as the rows now
+    farthest can tell.
+    """
     top, limit = np.arange(len(distance)), -1.0
     window = max(WINDOW, len(distance) // 128)
     if len(distance) > window:
@@ -147,4 +168,6 @@ def most_central(vectors: Vectors) -> int:
     """The row most similar to the mean of all unit rows; the first at a tie (to 6 decimals)."""
     blocks = list(spans(*vectors.shape))
     mean = sum(unit(vectors[span]).sum(axis=0, dtype=np.float64) for span in blocks) / len(vectors)
-    return int(np.concatenate([unit(vectors[span]) @ mean.astype(np.float32) for span in blocks]).round(6).argmax())
+    return int(
+        np.concatenate([unit(vectors[span]) @ mean.astype(np.float32) for span in blocks]).round(6).argmax()
+    )

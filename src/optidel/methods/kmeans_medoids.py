@@ -20,8 +20,9 @@ def kmeans_medoids(vectors: Vectors, count: int, *, rng: np.random.Generator) ->
         rng: the clustering and ties.
 
     Returns:
-        The selection, largest cluster first, then what fills up; ties at random. Gain: how many rows of its cluster each stands for,
-        0 for what fills up. Each dropped row names the most similar kept row of its cluster.
+        The selection, largest cluster first, then what fills up; ties at random. Gain: how many rows of its
+        cluster each stands for, 0 for what fills up. Each dropped row names the most similar kept row of its
+        cluster.
 
     Source: the k-means baseline of Sener & Savarese 2018 (arXiv 1708.00489) and of D4 (arXiv 2308.12284).
     """
@@ -30,11 +31,15 @@ def kmeans_medoids(vectors: Vectors, count: int, *, rng: np.random.Generator) ->
     # The two rows of a pair are always equally near: content decides, so that the order of the rows does not.
     turn = np.argsort(random_order(vectors, rng))
     typical = clusters.similarity.round(6)
-    medoids = np.array([rows[np.lexsort((turn[rows], -typical[rows]))[0]] for rows in members], dtype=np.int64)
+    medoids = np.array(
+        [rows[np.lexsort((turn[rows], -typical[rows]))[0]] for rows in members], dtype=np.int64
+    )
     sizes = np.array([len(rows) for rows in members])
     order = np.lexsort((turn[medoids], -sizes))
     far = np.lexsort((turn, typical))
     filler = far[~np.isin(far, medoids)][: count - len(medoids)]
     chosen = np.concatenate([medoids[order], filler])
     gains = np.concatenate([sizes[order], np.zeros(len(filler))])
-    return outcome(len(vectors), chosen, gains, dropped="not the medoid", twins=cluster_twins(vectors, clusters, chosen))
+    return outcome(
+        len(vectors), chosen, gains, dropped="not the medoid", twins=cluster_twins(vectors, clusters, chosen)
+    )

@@ -1,4 +1,6 @@
-"""MedDEL: inside each cluster, and across its borders, keep one of every group of images closer than a radius."""
+"""MedDEL: inside each cluster, and across its borders, keep one of every group of images closer than a
+radius.
+"""
 
 from typing import Literal
 
@@ -15,7 +17,9 @@ from optidel.methods.outcome import cluster_twins, outcome
 from optidel.records import Selection
 
 DECIMALS = 6
-"""Cosines of float32 rows are right to about 1e-6; rounding makes exact copies tie, so that row order decides and not the noise."""
+"""Cosines of float32 rows are right to about 1e-6; rounding makes exact copies tie, so that row order decides
+and not the noise.
+"""
 
 BORDER = 0.1
 """A row whose distances to two centroids differ by no more than this share lies at their border."""
@@ -34,36 +38,44 @@ def meddel(
 ) -> Selection:
     """Drop near-duplicates with the radius at which exactly ``count`` rows stay.
 
-    Every row has one threshold: its similarity to the closest row that precedes it in its cluster, or in one at whose border it lies: else
-    a border would keep copies on either side, and each would take the place of another row. At radius ε a row goes if its
-    threshold exceeds 1 − ε, so sorting the thresholds finds the radius exactly; ties stay in row order. The rows kept at a smaller
-    count are a prefix, given the same ``k``.
+    Every row has one threshold: its similarity to the closest row that precedes it in its cluster, or in one
+    at whose border it lies: else a border would keep copies on either side, and each would take the place of
+    another row. At radius ε a row goes if its threshold exceeds 1 − ε, so sorting the thresholds finds the
+    radius exactly; ties stay in row order. The rows kept at a smaller count are a prefix, given the same
+    ``k``.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
         count: rows to keep.
         rng: the clustering.
         k: clusters, at most ``count`` (each keeps at least one row); default √n, at most ``count``.
-        keep: which of two near-duplicates stays: the one farther from the centroid (SemDeDup's rule) or the nearer, more typical one.
-        border: a row is compared in the cluster of its second centroid too, if that is farther than its own by at most this share; 0: the
-            papers' rule, every row in its own cluster alone.
+        keep: which of two near-duplicates stays: the one farther from the centroid (SemDeDup's rule) or the
+            nearer, more typical one.
+        border: a row is compared in the cluster of its second centroid too, if that is farther than its own
+            by at most this share; 0: the papers' rule, every row in its own cluster alone.
 
     Returns:
-        The selection, most novel first. Gain: 1 − threshold, the radius below which the row stays; 2 for one of each cluster. So the
-        last gain is the radius that meets the budget. Each dropped row names the most similar row that stays of those it is compared with.
+        The selection, most novel first. Gain: 1 − threshold, the radius below which the row stays; 2 for one
+        of each cluster. So the last gain is the radius that meets the budget. Each dropped row names the most
+        similar row that stays of those it is compared with.
 
     Raises:
         RecipeError: ``k``, ``keep`` or ``border`` out of range.
 
-    Source: MedDEL (arXiv 2401.17542, section 3), after SemDeDup (Abbas et al. 2023, arXiv 2303.09540, algorithm A7); borders are ours.
+    Source: MedDEL (arXiv 2401.17542, section 3), after SemDeDup (Abbas et al. 2023, arXiv 2303.09540,
+        algorithm A7); borders are ours.
     """
     check_choice("keep", keep, ("farthest", "nearest"))
     if not 0 <= border < np.inf:
         raise RecipeError(f"border must be a share, 0 or more, got {border}; the default is {BORDER}")
     if k is not None and k > count:
-        raise RecipeError(f"k must be at most the {count} items the budget keeps, since each cluster keeps one, got {k}")
+        raise RecipeError(
+            f"k must be at most the {count} items the budget keeps, since each cluster keeps one, got {k}"
+        )
     check_k(k, len(vectors))
-    clusters = cluster(vectors, min(count, default_k(len(vectors))) if k is None else k, rng=rng, border=border)
+    clusters = cluster(
+        vectors, min(count, default_k(len(vectors))) if k is None else k, rng=rng, border=border
+    )
     novelty = novelties(vectors, clusters, keep)
     chosen = np.argsort(-novelty, kind="stable")[:count]
     twins = cluster_twins(vectors, clusters, chosen)
@@ -71,14 +83,17 @@ def meddel(
 
 
 def novelties(vectors: Vectors, clusters: Clusters, keep: Keep) -> Float32[np.ndarray, "n"]:
-    """1 − cosine similarity of each row to the closest row that precedes it in its cluster or in one it is a guest of.
+    """1 − cosine similarity of each row to the closest row that precedes it in its cluster or in one it is a
+    guest of.
 
-    The most novel row of each cluster has 2, so that it always stays: the first, unless that has a row before it across a border.
+    The most novel row of each cluster has 2, so that it always stays: the first, unless that has a row before
+    it across a border.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
         clusters: the partition.
-        keep: the row that precedes: the one farther from its centroid, or the nearer; the lower row number at a tie.
+        keep: the row that precedes: the one farther from its centroid, or the nearer; the lower row number at
+            a tie.
 
     Similarities are rounded to 6 decimals.
     """

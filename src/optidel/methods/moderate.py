@@ -10,10 +10,12 @@ from optidel.records import Selection
 
 
 def moderate(vectors: Vectors, count: int, *, rng: np.random.Generator, k: int | None = None) -> Selection:
-    """Take the same share of every cluster, those whose distance to the centroid is nearest the cluster's median.
+    """Take the same share of every cluster, those whose distance to the centroid is nearest the cluster's
+    median.
 
-    The paper's classes are k-means clusters here. A row at place p (from 0) of c in its cluster comes at (p + ½)/c in the whole, which
-    shares any count between clusters in proportion to their size, the nearest to a median first; a smaller count keeps a prefix.
+    The paper's classes are k-means clusters here. A row at place p (from 0) of c in its cluster comes at (p +
+    ½)/c in the whole, which shares any count between clusters in proportion to their size, the nearest to a
+    median first; a smaller count keeps a prefix.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -22,7 +24,8 @@ def moderate(vectors: Vectors, count: int, *, rng: np.random.Generator, k: int |
         k: clusters; default √n.
 
     Returns:
-        The selection, best first; ties (to 6 decimals) in row order. Gain: minus the difference of cosine distances.
+        The selection, best first; ties (to 6 decimals) in row order. Gain: minus the difference of cosine
+        distances.
 
     Raises:
         RecipeError: ``k`` out of range.

@@ -30,9 +30,10 @@ def optidel(
 ) -> Selection:
     """Take the hardest ``count`` rows such that no cluster and no neighbourhood takes too many.
 
-    Rows are visited hardest first. One is taken if its cluster has not yet taken ``quota_slack`` times its even share and if no taken row
-    of its cluster is closer than ``radius``. If fewer than ``count`` can be taken so, the rest are visited again with a half, a quarter
-    and none of the radius, and at last without quotas; the reason of a row taken then begins with ``kept`` and says so.
+    Rows are visited hardest first. One is taken if its cluster has not yet taken ``quota_slack`` times its
+    even share and if no taken row of its cluster is closer than ``radius``. If fewer than ``count`` can be
+    taken so, the rest are visited again with a half, a quarter and none of the radius, and at last without
+    quotas; the reason of a row taken then begins with ``kept`` and says so.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -40,13 +41,16 @@ def optidel(
         difficulty: float (n,), higher is harder, any scorer; ties go to the lower row.
         rng: the clustering.
         diversity: without it, simply the hardest rows.
-        radius: cosine distance in [0, 2) that taken rows of one cluster keep; default the median distance of a row to its centroid, about
-            half of what two rows of a cluster are apart, whatever the scale of the embedding.
-        quota_slack: at least 1: 1 spreads evenly over clusters (water-filling), infinity lets difficulty decide.
+        radius: cosine distance in [0, 2) that taken rows of one cluster keep; default the median distance of
+            a row to its centroid, about half of what two rows of a cluster are apart, whatever the scale of
+            the embedding.
+        quota_slack: at least 1: 1 spreads evenly over clusters (water-filling), infinity lets difficulty
+            decide.
         k: clusters; default √n, at most ``count``.
 
     Returns:
-        The selection in the order taken. Gain: the difficulty. Each dropped row names the most similar taken row of its cluster.
+        The selection in the order taken. Gain: the difficulty. Each dropped row names the most similar taken
+        row of its cluster.
 
     Raises:
         BudgetError: fewer rows than ``count``.
@@ -74,7 +78,12 @@ def optidel(
 
 
 def _greedy(
-    vectors: Vectors, count: int, order: Int64[np.ndarray, "n"], clusters: Clusters, radius: float, quota_slack: float
+    vectors: Vectors,
+    count: int,
+    order: Int64[np.ndarray, "n"],
+    clusters: Clusters,
+    radius: float,
+    quota_slack: float,
 ) -> tuple[Int64[np.ndarray, "m"], Shaped[np.ndarray, "n"]]:
     """Visit rows in ``order``, pass after pass with a weaker constraint, until ``count`` are taken.
 
@@ -89,7 +98,9 @@ def _greedy(
     note = np.full(len(order), "less hard", dtype="<U32")
     passes = [(share * radius, quota) for share in RADIUS_STEPS] + [(0.0, sizes)]
     for step, (gap, limit) in enumerate(passes):
-        remark = "kept" if step == 0 else f"kept, radius {gap:.2g}" if limit is quota else "kept, quota lifted"
+        remark = (
+            "kept" if step == 0 else f"kept, radius {gap:.2g}" if limit is quota else "kept, quota lifted"
+        )
         for row in order[~np.isin(order, taken)]:
             if len(taken) == count:
                 break
@@ -111,4 +122,6 @@ def _check(radius: float | None, quota_slack: float) -> None:
     if radius is not None and not 0 <= radius < 2:
         raise RecipeError(f"radius must be a cosine distance in [0, 2), got {radius}; 0.1 is a good start")
     if not quota_slack >= 1:
-        raise RecipeError(f"quota_slack must be at least 1, got {quota_slack}; 1 shares evenly between clusters, infinity does not share")
+        raise RecipeError(
+            f"quota_slack must be at least 1, got {quota_slack}; 1 shares evenly between clusters, infinity does not share"
+        )

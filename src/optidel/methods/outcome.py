@@ -25,7 +25,8 @@ def outcome(
         chosen: int64 (m,), best first.
         gains: float (m,), in the method's own unit.
         dropped: why a row went, one text for all or one per row (kept rows are overwritten).
-        twins: kept row standing in for each dropped row (int64 (n,), −1 for none) and the cosine similarity; none where not given.
+        twins: kept row standing in for each dropped row (int64 (n,), −1 for none) and the cosine similarity;
+            none where not given.
     """
     kept = np.zeros(n, dtype=bool)
     kept[chosen] = True
@@ -43,7 +44,8 @@ def outcome(
 def cluster_twins(
     vectors: Vectors, clusters: Clusters, chosen: Int64[np.ndarray, "m"]
 ) -> tuple[Int64[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """For every row that is not chosen, the most similar chosen row of its cluster and those it is a guest of, the first chosen at a tie.
+    """For every row that is not chosen, the most similar chosen row of its cluster and those it is a guest
+    of, the first chosen at a tie.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -51,7 +53,8 @@ def cluster_twins(
         chosen: int64 (m,), best first.
 
     Returns:
-        twin int64 (n,), −1 for chosen rows and where no such row is chosen; cosine similarity float64 (n,), NaN there.
+        twin int64 (n,), −1 for chosen rows and where no such row is chosen; cosine similarity float64 (n,),
+        NaN there.
     """
     n = len(vectors)
     place = np.full(n, n, dtype=np.int64)

@@ -1,7 +1,8 @@
-"""Greedy selection cut into parts: exact in one part, and in many of a few thousand rows each where one would not fit.
+"""Greedy selection cut into parts: exact in one part, and in many of a few thousand rows each where one would
+not fit.
 
-A greedy ranking of a part has falling gains. An objective that is a sum over parts is therefore maximised greedily by merging the rankings
-by gain, and no part needs to be ranked deeper than it is taken from.
+A greedy ranking of a part has falling gains. An objective that is a sum over parts is therefore maximised
+greedily by merging the rankings by gain, and no part needs to be ranked deeper than it is taken from.
 """
 
 import math
@@ -27,12 +28,15 @@ FINALISTS = 3
 """Rows that the first of two rounds puts forward for each row wanted."""
 
 
-def divide(vectors: Vectors, strategy: Strategy, exact_up_to: int, method: str, rng: np.random.Generator) -> Clusters:
+def divide(
+    vectors: Vectors, strategy: Strategy, exact_up_to: int, method: str, rng: np.random.Generator
+) -> Clusters:
     """One part, or clusters of about 4,096 rows.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
-        strategy: ``exact`` for one part, ``partitioned``, or ``auto``: exact up to ``exact_up_to`` rows; parts are then said aloud.
+        strategy: ``exact`` for one part, ``partitioned``, or ``auto``: exact up to ``exact_up_to`` rows;
+            parts are then said aloud.
         exact_up_to: rows.
         method: for the message.
         rng: the clustering.
@@ -58,7 +62,9 @@ def is_exact(strategy: Strategy, n: int, exact_up_to: int, method: str, otherwis
     return strategy == "exact" or (strategy == "auto" and n <= exact_up_to)
 
 
-def merged_greedy(vectors: Vectors, count: int, parts: Clusters, greedy: Greedy) -> tuple[Int64[np.ndarray, "m"], Float64[np.ndarray, "m"]]:
+def merged_greedy(
+    vectors: Vectors, count: int, parts: Clusters, greedy: Greedy
+) -> tuple[Int64[np.ndarray, "m"], Float64[np.ndarray, "m"]]:
     """The ``count`` best rows over all parts, best first, and their gains; equal gains in order of parts.
 
     Args:
@@ -68,30 +74,46 @@ def merged_greedy(vectors: Vectors, count: int, parts: Clusters, greedy: Greedy)
         greedy: ranks one part.
     """
     members = [rows for rows in parts.members() if len(rows)]
-    depths = [min(len(rows), 16 + 2 * count * len(rows) // len(vectors)) if len(members) > 1 else count for rows in members]
-    ranked: list[tuple[Int64[np.ndarray, r], Float64[np.ndarray, r]]] = [(np.empty(0, np.int64), np.empty(0))] * len(members)
+    depths = [
+        min(len(rows), 16 + 2 * count * len(rows) // len(vectors)) if len(members) > 1 else count
+        for rows in members
+    ]
+    ranked: list[tuple[Int64[np.ndarray, r], Float64[np.ndarray, r]]] = [
+        (np.empty(0, np.int64), np.empty(0))
+    ] * len(members)
     stale = list(range(len(members)))
     while stale:
         for part in stale:
             places, gains = greedy(unit(np.asarray(vectors[members[part]])), depths[part])
             ranked[part] = (members[part][places], gains)
-        rows, owner = np.concatenate([row for row, _ in ranked]), np.repeat(np.arange(len(ranked)), [len(row) for row, _ in ranked])
+        rows, owner = (
+            np.concatenate([row for row, _ in ranked]),
+            np.repeat(np.arange(len(ranked)), [len(row) for row, _ in ranked]),
+        )
         gains = np.concatenate([gain for _, gain in ranked])
         best = np.argsort(-gains, kind="stable")[:count]
         taken = np.bincount(owner[best], minlength=len(members))
-        stale = [part for part, depth in enumerate(depths) if taken[part] == depth < len(members[part]) and len(members) > 1]
+        stale = [
+            part
+            for part, depth in enumerate(depths)
+            if taken[part] == depth < len(members[part]) and len(members) > 1
+        ]
         for part in stale:
             depths[part] = min(len(members[part]), 2 * depths[part])
     return rows[best], gains[best]
 
 
-def two_rounds(vectors: Vectors, count: int, parts: Clusters, greedy: Greedy) -> tuple[Int64[np.ndarray, "m"], Float64[np.ndarray, "m"]]:
-    """Rank within parts, then rank those put forward, three times as many as wanted, against each other; one part is ranked directly.
+def two_rounds(
+    vectors: Vectors, count: int, parts: Clusters, greedy: Greedy
+) -> tuple[Int64[np.ndarray, "m"], Float64[np.ndarray, "m"]]:
+    """Rank within parts, then rank those put forward, three times as many as wanted, against each other; one
+    part is ranked directly.
 
     Rows of neighbouring parts, which may stand in for each other, so meet in the second round.
 
     Args:
-        vectors: float (n, d), memory-mapped if large; one part, or the rows put forward, are copied at a time.
+        vectors: float (n, d), memory-mapped if large; one part, or the rows put forward, are copied at a
+            time.
         count: rows wanted.
         parts: the partition.
         greedy: ranks unit rows.
@@ -103,7 +125,9 @@ def two_rounds(vectors: Vectors, count: int, parts: Clusters, greedy: Greedy) ->
     if len(members) > 1:
         share = FINALISTS * count / len(vectors)
         depths = [min(len(rows), 1 + math.ceil(share * len(rows))) for rows in members]
-        forward = [rows[greedy(unit(vectors[rows]), depth)[0]] for rows, depth in zip(members, depths, strict=True)]
+        forward = [
+            rows[greedy(unit(vectors[rows]), depth)[0]] for rows, depth in zip(members, depths, strict=True)
+        ]
     finalists = np.sort(np.concatenate(forward))
     places, gains = greedy(unit(vectors[finalists]), count)
     return finalists[places], gains

@@ -10,20 +10,26 @@ from optidel.methods.outcome import outcome
 from optidel.records import Selection
 
 
-def pvi(vectors: Vectors, count: int, *, difficulty: Scores, end: Literal["hard", "easy"] = "hard") -> Selection:
-    """Take the ``count`` rows of the lowest pointwise V-information, or the highest. A smaller count keeps a prefix.
+def pvi(
+    vectors: Vectors, count: int, *, difficulty: Scores, end: Literal["hard", "easy"] = "hard"
+) -> Selection:
+    """Take the ``count`` rows of the lowest pointwise V-information, or the highest. A smaller count keeps a
+    prefix.
 
-    Unlike the error alone, PVI does not call an image hard because it is rich in contrast: what the null model gets wrong too is taken off.
+    Unlike the error alone, PVI does not call an image hard because it is rich in contrast: what the null
+    model gets wrong too is taken off.
 
     Args:
         vectors: float (n, d); only their number is read.
         count: rows to keep.
-        difficulty: float (n,), *minus* the pointwise V-information, so that higher is harder as for every method: see
-            :func:`optidel.vinformation.difficulty` with scorer ``pvi``, which also is what a run hands in.
+        difficulty: float (n,), *minus* the pointwise V-information, so that higher is harder as for every
+            method: see :func:`optidel.vinformation.difficulty` with scorer ``pvi``, which also is what a run
+            hands in.
         end: ``hard`` for the lowest PVI, ``easy`` for the highest.
 
     Returns:
-        The selection, best first; ties go to the lower row. Gain: minus the PVI, or the PVI for ``easy``, in the unit given.
+        The selection, best first; ties go to the lower row. Gain: minus the PVI, or the PVI for ``easy``, in
+        the unit given.
 
     Raises:
         RecipeError: ``end`` is neither.

@@ -1,4 +1,6 @@
-"""SemDeDup: drop rows closer than a radius to one that stays; the radius given, or searched to meet the budget."""
+"""SemDeDup: drop rows closer than a radius to one that stays; the radius given, or searched to meet the
+budget.
+"""
 
 import numpy as np
 
@@ -21,7 +23,8 @@ def semdedup(
     k: int | None = None,
     keep: Keep = "farthest",
 ) -> Selection:
-    """De-duplicate; with a ``radius``, draw ``count`` of the rows that survive it, without, search the radius as :func:`meddel` does.
+    """De-duplicate; with a ``radius``, draw ``count`` of the rows that survive it, without, search the radius
+    as :func:`meddel` does.
 
     Rows are compared in their own cluster alone.
 
@@ -34,8 +37,8 @@ def semdedup(
         keep: which of two near-duplicates stays, ``farthest`` from the centroid or ``nearest``.
 
     Returns:
-        The selection; in order of the draw where a radius is given. Gain: the radius below which the row stays, 2 for the first of a
-        cluster.
+        The selection; in order of the draw where a radius is given. Gain: the radius below which the row
+        stays, 2 for the first of a cluster.
 
     Raises:
         BudgetError: fewer rows survive the radius than ``count``.
@@ -53,7 +56,9 @@ def semdedup(
     novelty = novelties(vectors, clusters, keep)
     survives = novelty >= radius
     if survives.sum() < count:
-        raise BudgetError(f"{survives.sum()} rows survive radius {radius:g}, the budget asks for {count}; lower the radius or leave it out")
+        raise BudgetError(
+            f"{survives.sum()} rows survive radius {radius:g}, the budget asks for {count}; lower the radius or leave it out"
+        )
     order = random_order(vectors, rng)
     chosen = order[survives[order]][:count]
     dropped = np.where(survives, "not drawn", "within radius of twin")

@@ -12,7 +12,12 @@ from optidel.records import Selection
 
 
 def ssp(
-    vectors: Vectors, count: int, *, rng: np.random.Generator, end: Literal["hard", "easy"] = "hard", k: int | None = None
+    vectors: Vectors,
+    count: int,
+    *,
+    rng: np.random.Generator,
+    end: Literal["hard", "easy"] = "hard",
+    k: int | None = None,
 ) -> Selection:
     """Take the rows farthest from their prototype, or the nearest. A smaller count keeps a prefix.
 
@@ -20,11 +25,13 @@ def ssp(
         vectors: float (n, d), memory-mapped if large.
         count: rows to keep.
         rng: the clustering.
-        end: ``hard`` for the least, ``easy`` for the most prototypical rows. Hard suits large sets, easy small ones (the paper's figure 1).
+        end: ``hard`` for the least, ``easy`` for the most prototypical rows. Hard suits large sets, easy
+            small ones (the paper's figure 1).
         k: prototypes; default √n.
 
     Returns:
-        The selection, best first; ties (to 6 decimals) in row order. Gain: the cosine distance to the prototype, or minus it for ``easy``.
+        The selection, best first; ties (to 6 decimals) in row order. Gain: the cosine distance to the
+        prototype, or minus it for ``easy``.
 
     Raises:
         RecipeError: a parameter out of range.
@@ -36,4 +43,9 @@ def ssp(
     distance = (1 - cluster(vectors, k, rng=rng).similarity).round(6)
     gain = distance if end == "hard" else -distance
     chosen = np.argsort(-gain, kind="stable")[:count]
-    return outcome(len(vectors), chosen, gain[chosen], dropped="more prototypical" if end == "hard" else "less prototypical")
+    return outcome(
+        len(vectors),
+        chosen,
+        gain[chosen],
+        dropped="more prototypical" if end == "hard" else "less prototypical",
+    )

@@ -1,1 +1,3 @@
-"""Networks: masked autoencoder, SimCLR, encoders, segmenter, mask generators. They know neither corpora nor runs."""
+"""Networks: masked autoencoder, SimCLR, encoders, segmenter, mask generators. They know neither corpora nor
+runs.
+"""

@@ -25,7 +25,9 @@ STD = (0.229, 0.224, 0.225)
 KINDS = ("vit", "vit_mae", "dinov2", "dinov2_with_registers")
 
 
-def _channels_first(images: UInt8[Tensor, "n s s 3"] | UInt8[np.ndarray, "n s s 3"], where: torch.device) -> Float[Tensor, "n 3 s s"]:
+def _channels_first(
+    images: UInt8[Tensor, "n s s 3"] | UInt8[np.ndarray, "n s s 3"], where: torch.device
+) -> Float[Tensor, "n 3 s s"]:
     tensor = torch.from_numpy(np.array(images)) if isinstance(images, np.ndarray) else images
     return tensor.to(where).permute(0, 3, 1, 2).float() / 255
 
@@ -39,13 +41,20 @@ def normalise(images: UInt8[np.ndarray, "n s s 3"], where: torch.device) -> Floa
 class Encoder(nn.Module):
     """A backbone with its input convention.
 
-    Attributes: ``dim`` of a token; ``size`` in pixels of the square input; ``patch`` in pixels; ``grid`` tokens along one side.
+    Attributes: ``dim`` of a token; ``size`` in pixels of the square input; ``patch`` in pixels; ``grid``
+        tokens along one side.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: PreTrainedModel, size: int, mean: tuple[float, ...] = MEAN, std: tuple[float, ...] = STD) -> None:
+    def __init__(
+        self,
+        backbone: PreTrainedModel,
+        size: int,
+        mean: tuple[float, ...] = MEAN,
+        std: tuple[float, ...] = STD,
+    ) -> None:
         """Wrap ``backbone``; ``mean`` and ``std`` are per channel for values in [0, 1]."""
         super().__init__()
         self.backbone: Any = backbone
@@ -59,7 +68,9 @@ class Encoder(nn.Module):
         if self.kind == "vit_mae":
             backbone.config.mask_ratio = 0.0  # an encoder sees every patch
 
-    def normalise(self, images: UInt8[Tensor, "n s s 3"] | UInt8[np.ndarray, "n s s 3"]) -> Float[Tensor, "n 3 s s"]:
+    def normalise(
+        self, images: UInt8[Tensor, "n s s 3"] | UInt8[np.ndarray, "n s s 3"]
+    ) -> Float[Tensor, "n 3 s s"]:
         """u8 (n, s, s, 3) to the backbone's input, float32 on the encoder's device."""
         return (_channels_first(images, self.mean.device) - self.mean) / self.std
 
@@ -103,13 +114,19 @@ def load_encoder(weights: str | Path, size: int | None = None) -> Encoder:
     """
     config = _config(weights)
     if config.model_type not in KINDS:
-        raise WeightsError(f"{weights} holds a {config.model_type!r} model; encoders may be one of {', '.join(KINDS)}")
+        raise WeightsError(
+            f"{weights} holds a {config.model_type!r} model; encoders may be one of {', '.join(KINDS)}"
+        )
     own = int(config.image_size)
     side = size or (min(own, 224) if config.model_type.startswith("dinov2") else own)
     if side % int(config.patch_size):
-        raise WeightsError(f"size {side} px is no multiple of the patch size {config.patch_size} px of {weights}; pass a multiple")
+        raise WeightsError(
+            f"size {side} px is no multiple of the patch size {config.patch_size} px of {weights}; pass a multiple"
+        )
     if config.model_type == "vit_mae" and side != own:
-        raise WeightsError(f"{weights} is a masked autoencoder for {own} px, got size {side}; use a preset of {own} px")
+        raise WeightsError(
+            f"{weights} is a masked autoencoder for {own} px, got size {side}; use a preset of {own} px"
+        )
     backbone = _load(AutoModel, weights)
     mean, std = _statistics(weights)
     return Encoder(backbone, side, mean, std)
@@ -123,7 +140,9 @@ def load_mae(weights: str | Path) -> ViTMAEForPreTraining:
     """
     config = _config(weights)
     if config.model_type != "vit_mae":
-        raise WeightsError(f"{weights} holds a {config.model_type!r} model; difficulty needs a ViTMAE with its decoder")
+        raise WeightsError(
+            f"{weights} holds a {config.model_type!r} model; difficulty needs a ViTMAE with its decoder"
+        )
     return _load(ViTMAEForPreTraining, weights)
 
 
@@ -146,7 +165,9 @@ def save_encoder(model: PreTrainedModel, folder: Path, size: int) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence the library's progress bars and its report of the decoder weights that an encoder rightly leaves out."""
+    """Silence the library's progress bars and its report of the decoder weights that an encoder rightly
+    leaves out.
+    """
     verbosity = transformers_logging.get_verbosity()
     bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity_error()
@@ -174,7 +195,9 @@ def _load(kind: Any, weights: str | Path) -> Any:
         with _quiet():
             return kind.from_pretrained(str(weights), use_safetensors=True)
     except (OSError, ValueError) as error:
-        raise WeightsError(f"{weights} has no readable model.safetensors ({error}); convert the weights to safetensors first") from error
+        raise WeightsError(
+            f"{weights} has no readable model.safetensors ({error}); convert the weights to safetensors first"
+        ) from error
 
 
 def _statistics(weights: str | Path) -> tuple[tuple[float, ...], tuple[float, ...]]:

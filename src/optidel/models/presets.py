@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """A vision transformer: ``size`` and ``patch`` in pixels, ``width`` of a token, ``depth`` blocks; the decoder likewise."""
+    """A vision transformer: ``size`` and ``patch`` in pixels, ``width`` of a token, ``depth`` blocks; the
+    decoder likewise.
+    """
 
     size: int
     patch: int
@@ -23,7 +25,20 @@ class Preset:
 
 
 PRESETS: dict[str, Preset] = {
-    "tiny": Preset(size=64, patch=8, width=192, depth=6, heads=3, decoder_width=96, decoder_depth=2, decoder_heads=3),
-    "small": Preset(size=224, patch=16, width=384, depth=12, heads=6, decoder_width=256, decoder_depth=4, decoder_heads=8),
-    "base": Preset(size=224, patch=16, width=768, depth=12, heads=12, decoder_width=512, decoder_depth=8, decoder_heads=16),
+    "tiny": Preset(
+        size=64, patch=8, width=192, depth=6, heads=3, decoder_width=96, decoder_depth=2, decoder_heads=3
+    ),
+    "small": Preset(
+        size=224, patch=16, width=384, depth=12, heads=6, decoder_width=256, decoder_depth=4, decoder_heads=8
+    ),
+    "base": Preset(
+        size=224,
+        patch=16,
+        width=768,
+        depth=12,
+        heads=12,
+        decoder_width=512,
+        decoder_depth=8,
+        decoder_heads=16,
+    ),
 }

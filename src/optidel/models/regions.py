@@ -12,7 +12,8 @@ SCALES = (60.0, 250.0)  # felzenszwalb's scale: larger gives larger regions
 
 
 class Regions:
-    """The distinct regions that hold a point, at two scales; predicted IoU and stability are 1.0, for there are none.
+    """The distinct regions that hold a point, at two scales; predicted IoU and stability are 1.0, for there
+    are none.
 
     Source: Felzenszwalb & Huttenlocher, Efficient Graph-Based Image Segmentation, IJCV 2004.
     """
@@ -21,7 +22,9 @@ class Regions:
     weights = "none"
 
     def __call__(self, image: Image, points: Points) -> list[Mask]:
-        """Regions of an image u8 (h, w, 3) under the points f32 (p, 2) in px, in the order of the points, each region once."""
+        """Regions of an image u8 (h, w, 3) under the points f32 (p, 2) in px, in the order of the points,
+        each region once.
+        """
         if not len(points):
             return []
         height, width = image.shape[:2]
@@ -32,7 +35,11 @@ class Regions:
         maps = [felzenszwalb(small, scale=scale, sigma=0.8, min_size=least) for scale in SCALES]
         columns = np.clip((points[:, 0] * size[0] / width).astype(int), 0, size[0] - 1)
         rows = np.clip((points[:, 1] * size[1] / height).astype(int), 0, size[1] - 1)
-        seen = dict.fromkeys((level, int(maps[level][row, column])) for row, column in zip(rows, columns, strict=True) for level in (0, 1))
+        seen = dict.fromkeys(
+            (level, int(maps[level][row, column]))
+            for row, column in zip(rows, columns, strict=True)
+            for level in (0, 1)
+        )
         return [_mask(maps[level] == label, height, width) for level, label in seen]
 
 

@@ -1,4 +1,6 @@
-"""Segment Anything as a pair of ONNX files: ``encoder.onnx``, run once an image, and ``sam.onnx``, run once a point."""
+"""Segment Anything as a pair of ONNX files: ``encoder.onnx``, run once an image, and ``sam.onnx``, run once a
+point.
+"""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +24,11 @@ BOX = 0.45  # of the image's short side, the box a second question is asked in
 class OnnxSam:
     """A SAM-style encoder and decoder; one mask a point.
 
-    Asked for a point on smooth tissue, SAM answers with everything the device lights, and is sure of it; then it is asked again with a
-    box around the point.
+    Asked for a point on smooth tissue, SAM answers with everything the device lights, and is sure of it; then
+    it is asked again with a box around the point.
 
-    The decoder's low-resolution logits are enlarged here: asking it for full-size masks costs more and gives the same.
+    The decoder's low-resolution logits are enlarged here: asking it for full-size masks costs more and gives
+    the same.
     """
 
     name = "onnx"
@@ -55,7 +58,8 @@ class OnnxSam:
     def _decode(self, embedding: Any, points: Any, labels: list[int], height: int, width: int) -> Mask:
         feeds = {
             "image_embeddings": embedding,
-            "point_coords": np.asarray(points, dtype=np.float32)[None] * np.float32(SIZE / max(height, width)),
+            "point_coords": np.asarray(points, dtype=np.float32)[None]
+            * np.float32(SIZE / max(height, width)),
             "point_labels": np.array([labels], dtype=np.float32),
             "mask_input": np.zeros((1, 1, 256, 256), dtype=np.float32),
             "has_mask_input": np.zeros(1, dtype=np.float32),
@@ -78,11 +82,16 @@ def load_onnx(folder: Path) -> OnnxSam:
     """Load the pair from a folder.
 
     Raises:
-        WeightsError: a file is missing or damaged, or is another kind of model, or onnxruntime is not installed.
+        WeightsError: a file is missing or damaged, or is another kind of model, or onnxruntime is not
+            installed.
     """
     reason = missing(folder)
     if reason:
-        remedy = "pip install 'optidel[onnx]'" if "installed" in reason else "run scripts/fetch_sam.py, or pass the folder that holds them"
+        remedy = (
+            "pip install 'optidel[onnx]'"
+            if "installed" in reason
+            else "run scripts/fetch_sam.py, or pass the folder that holds them"
+        )
         raise WeightsError(f"the ONNX mask backend cannot start: {reason}; {remedy}")
     import onnxruntime
 
@@ -92,11 +101,22 @@ def load_onnx(folder: Path) -> OnnxSam:
     sessions = []
     for name in (ENCODER, DECODER):
         try:
-            sessions.append(onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"]))
+            sessions.append(
+                onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
+            )
         except Exception as error:  # onnxruntime's own errors share no base class with a meaning
-            raise WeightsError(f"{folder / name} is not a readable ONNX model; fetch it again with scripts/fetch_sam.py") from error
+            raise WeightsError(
+                f"{folder / name} is not a readable ONNX model; fetch it again with scripts/fetch_sam.py"
+            ) from error
     encoder, decoder = sessions
-    wanted = {"image_embeddings", "point_coords", "point_labels", "mask_input", "has_mask_input", "orig_im_size"}
+    wanted = {
+        "image_embeddings",
+        "point_coords",
+        "point_labels",
+        "mask_input",
+        "has_mask_input",
+        "orig_im_size",
+    }
     found = {item.name for item in decoder.get_inputs()}
     if found != wanted or len(encoder.get_inputs()) != 1:
         raise WeightsError(

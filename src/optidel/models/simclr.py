@@ -10,7 +10,9 @@ from optidel.models.encoders import Encoder
 TEMPERATURE = 0.2
 
 
-def nt_xent(first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], temperature: float = TEMPERATURE) -> Tensor:
+def nt_xent(
+    first: Float[Tensor, "n d"], second: Float[Tensor, "n d"], temperature: float = TEMPERATURE
+) -> Tensor:
     """Normalised temperature-scaled cross entropy over both directions, nats (arXiv 2002.05709, equation 1).
 
     Args:
@@ -32,7 +34,9 @@ class SimCLR(nn.Module):
         """Initialise the head from ``generator``."""
         super().__init__()
         self.encoder = encoder
-        self.head = nn.Sequential(nn.Linear(encoder.dim, encoder.dim), nn.ReLU(), nn.Linear(encoder.dim, projection))
+        self.head = nn.Sequential(
+            nn.Linear(encoder.dim, encoder.dim), nn.ReLU(), nn.Linear(encoder.dim, projection)
+        )
         for layer in self.head:
             if isinstance(layer, nn.Linear):
                 nn.init.xavier_uniform_(layer.weight, generator=generator)

@@ -1,4 +1,6 @@
-"""The audit of a corpus: what is blank, blurred, burned in or there twice, and a page that shows it. Nothing is deleted."""
+"""The audit of a corpus: what is blank, blurred, burned in or there twice, and a page that shows it. Nothing
+is deleted.
+"""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -11,9 +13,9 @@ import polars as pl
 from jaxtyping import Float, Int64
 from PIL import Image
 
+from optidel.copies.hashes import first_equal, hashes, leaders
 from optidel.corpus.index import Corpus
 from optidel.corpus.quality import FLAWS, Thresholds, marks
-from optidel.corpus.similar import first_equal, hashes, leaders
 from optidel.errors import RecipeError
 from optidel.features.overlay import forbidden
 from optidel.pipeline.run import Pipeline
@@ -38,13 +40,23 @@ RULES = {
     "exact copies": "The same pixels as an earlier frame.",
     "near-copies": "Another perceptual hash than an earlier frame's, but at most {near} of 256 bits away.",
 }
-WORST = {"blurred": "sharpness", "low-entropy": "entropy", "blank": "deviation", "dark": "structure", "constant": "mean"}
-"""The measure that orders a gallery, the lowest first; ``border``, ``text`` and ``saturated`` put the highest first."""
+WORST = {
+    "blurred": "sharpness",
+    "low-entropy": "entropy",
+    "blank": "deviation",
+    "dark": "structure",
+    "constant": "mean",
+}
+"""The measure that orders a gallery, the lowest first; ``border``, ``text`` and ``saturated`` put the highest
+first.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """What was found: ``counts`` by mark; ``redundant`` frames are copies or near-copies of an earlier one; ``sampled`` for text."""
+    """What was found: ``counts`` by mark; ``redundant`` frames are copies or near-copies of an earlier one;
+    ``sampled`` for text.
+    """
 
     frames: int
     counts: dict[str, int]
@@ -59,7 +71,12 @@ class Audit:
         """JSON values."""
         told = {name: getattr(self, name) for name in ("frames", "counts", "redundant", "groups", "sampled")}
         paths = {"artifact": str(self.artifact), "page": str(self.page)}
-        return {**told, "redundancy": self.redundant / self.frames, "thresholds": asdict(self.thresholds), **paths}
+        return {
+            **told,
+            "redundancy": self.redundant / self.frames,
+            "thresholds": asdict(self.thresholds),
+            **paths,
+        }
 
 
 FRACTIONS = ("dark", "saturated", "border", "text")
@@ -77,12 +94,16 @@ def audit(recipe: Recipe, thresholds: dict[str, float] | None = None, *, sample:
     Raises:
         RecipeError: a threshold or a sample below 0, or a fraction above 1.
     """
-    given: dict[str, Any] = {name: int(value) if name == "near" else value for name, value in (thresholds or {}).items()}
+    given: dict[str, Any] = {
+        name: int(value) if name == "near" else value for name, value in (thresholds or {}).items()
+    }
     for name, value in given.items():
         if value < 0:
             raise RecipeError(f"{name} must be 0 or more, got {value:g}; docs/audit.md lists the defaults")
         if name in FRACTIONS and value > 1:
-            raise RecipeError(f"{name} is a fraction and must be at most 1, got {value:g}; docs/audit.md lists the defaults")
+            raise RecipeError(
+                f"{name} is a fraction and must be at most 1, got {value:g}; docs/audit.md lists the defaults"
+            )
     if sample < 0:
         raise RecipeError(f"sample must be 0 or more, got {sample}; 0 looks for text in every frame")
     chosen = replace(Thresholds(), **given)
@@ -91,13 +112,16 @@ def audit(recipe: Recipe, thresholds: dict[str, float] | None = None, *, sample:
     corpus, summary = pipeline.corpus, made.json("summary.json")
     page = write_page(_page(corpus, made, pipeline.index, chosen), pipeline.store.root / "audit.html")
     numbers = {name: summary[name] for name in ("frames", "redundant", "groups", "sampled")}
-    return Audit(**numbers, counts=_ordered(summary["counts"]), thresholds=chosen, artifact=made.path, page=page)
+    return Audit(
+        **numbers, counts=_ordered(summary["counts"]), thresholds=chosen, artifact=made.path, page=page
+    )
 
 
 def audit_step(store: Store, indexed: Artifact, thresholds: Thresholds, sample: int) -> Artifact:
     """Marks and copies of every frame: ``marks.parquet`` (id, marks, exact, near, text) and ``summary.json``.
 
-    ``exact`` and ``near`` are the row of the earlier frame that a frame is a copy, or a near-copy, of; its own row where it is none.
+    ``exact`` and ``near`` are the row of the earlier frame that a frame is a copy, or a near-copy, of; its
+    own row where it is none.
     """
     frames, qualities = indexed.table("frames.parquet"), _qualities(indexed)
     printed = text_step(store, indexed, sample)
@@ -107,9 +131,14 @@ def audit_step(store: Store, indexed: Artifact, thresholds: Thresholds, sample: 
         near = _near(qualities, exact, thresholds.near)
         text = printed.table("text.parquet").select("id", "text")
         found = [list(marks(quality, thresholds)) for quality in qualities]
-        table = pl.DataFrame({"id": frames["id"], "marks": pl.Series(found, dtype=pl.List(pl.String)), "exact": exact, "near": near}).join(
-            text, on="id", how="left", maintain_order="left"
-        )
+        table = pl.DataFrame(
+            {
+                "id": frames["id"],
+                "marks": pl.Series(found, dtype=pl.List(pl.String)),
+                "exact": exact,
+                "near": near,
+            }
+        ).join(text, on="id", how="left", maintain_order="left")
         work.write_table("marks.parquet", table)
         work.write_json("summary.json", _summary(table, thresholds))
 
@@ -130,7 +159,10 @@ def text_step(store: Store, indexed: Artifact, sample: int) -> Artifact:
             for row, image in corpus.images(rows[start:stop]):
                 fraction[place[row]] = forbidden(image).overlay.mean()
         ids = [corpus.frames[row].id for row in rows]
-        work.write_table("text.parquet", pl.DataFrame({"id": ids, "text": pl.Series(np.asarray(fraction), dtype=pl.Float64)}))
+        work.write_table(
+            "text.parquet",
+            pl.DataFrame({"id": ids, "text": pl.Series(np.asarray(fraction), dtype=pl.Float64)}),
+        )
 
     return store.build("text", make, version=1, config={"sample": sample}, inputs={"index": indexed})
 
@@ -142,11 +174,15 @@ def _qualities(indexed: Artifact) -> list[Quality]:
 
 
 def _near(qualities: Sequence[Quality], exact: Int64[np.ndarray, "n"], radius: int) -> Int64[np.ndarray, "n"]:
-    """Leaders by perceptual hash; frames that show nothing are all alike and lead themselves, exact copies follow their first."""
+    """Leaders by perceptual hash; frames that show nothing are all alike and lead themselves, exact copies
+    follow their first.
+    """
     rows = np.flatnonzero([not quality.flaw for quality in qualities])
     near = np.arange(len(qualities))
     if len(rows):
-        near[rows] = rows[leaders(hashes([quality.phash for quality in qualities if not quality.flaw]), radius)]
+        near[rows] = rows[
+            leaders(hashes([quality.phash for quality in qualities if not quality.flaw]), radius)
+        ]
     return np.asarray(near[exact])
 
 
@@ -195,7 +231,11 @@ def _page(corpus: Corpus, made: Artifact, indexed: Artifact, thresholds: Thresho
             Line(name="Looked at for text", value=f"{summary['sampled']:,} frames, evenly spaced"),
         ),
         counts=tuple(
-            Line(name=name, value=f"{count:,} of {summary['sampled']:,}" if name == "text" else f"{count:,}", note=rules[name])
+            Line(
+                name=name,
+                value=f"{count:,} of {summary['sampled']:,}" if name == "text" else f"{count:,}",
+                note=rules[name],
+            )
             for name, count in counts.items()
         ),
         histograms=_histograms(measures, table, thresholds),
@@ -220,27 +260,54 @@ def _histograms(measures: pl.DataFrame, table: pl.DataFrame, thresholds: Thresho
         ("Black", "fraction of the frame", measures["dark"], thresholds.dark, "over", False),
         ("White", "fraction of the frame", measures["saturated"], thresholds.saturated, "over", False),
         ("Entropy", "bits", measures["entropy"], thresholds.entropy, "under", False),
-        ("Border", "fraction of the frame; counts in colour", measures["border"], thresholds.border, "over", False),
-        ("Burned-in text", "fraction of the frame", table["text"].drop_nulls(), thresholds.text, "over", False),
+        (
+            "Border",
+            "fraction of the frame; counts in colour",
+            measures["border"],
+            thresholds.border,
+            "over",
+            False,
+        ),
+        (
+            "Burned-in text",
+            "fraction of the frame",
+            table["text"].drop_nulls(),
+            thresholds.text,
+            "over",
+            False,
+        ),
     ]
     return tuple(
-        histogram(name, unit, values.to_numpy().astype(np.float64), cut, side, log) for name, unit, values, cut, side, log in shown
+        histogram(name, unit, values.to_numpy().astype(np.float64), cut, side, log)
+        for name, unit, values, cut, side, log in shown
     )
 
 
 def _galleries(
-    corpus: Corpus, table: pl.DataFrame, measures: pl.DataFrame, counts: dict[str, int], rules: dict[str, str], thresholds: Thresholds
+    corpus: Corpus,
+    table: pl.DataFrame,
+    measures: pl.DataFrame,
+    counts: dict[str, int],
+    rules: dict[str, str],
+    thresholds: Thresholds,
 ) -> tuple[Gallery, ...]:
     text = table["text"].fill_null(-1).to_numpy()
     galleries = []
     for name, count in counts.items():
         if not count or name.endswith("copies"):
             continue
-        marked = text > thresholds.text if name == "text" else np.array([name in row for row in table["marks"].to_list()])
+        marked = (
+            text > thresholds.text
+            if name == "text"
+            else np.array([name in row for row in table["marks"].to_list()])
+        )
         values = text if name == "text" else measures[WORST.get(name, name)].to_numpy()
         order = _worst(np.flatnonzero(marked), values if name in WORST else -values)
         pictures = _pictures(corpus, order)
-        tiles = tuple(picture_tile(pictures[row], corpus.frames[row].id, f"{WORST.get(name, name)} {values[row]:.3g}") for row in order)
+        tiles = tuple(
+            picture_tile(pictures[row], corpus.frames[row].id, f"{WORST.get(name, name)} {values[row]:.3g}")
+            for row in order
+        )
         looked = table["text"].count() if name == "text" else table.height
         galleries.append(Gallery(name=name, rule=rules[name], count=count, of=looked, tiles=tiles))
     return tuple(galleries)
@@ -253,17 +320,29 @@ def _worst(rows: Int64[np.ndarray, "m"], values: Float[np.ndarray, "n"]) -> list
 def _groups(corpus: Corpus, table: pl.DataFrame) -> tuple[Group, ...]:
     near, exact = table["near"].to_numpy(), table["exact"].to_numpy()
     sizes = Counter(near.tolist())
-    chosen = [leader for leader, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])) if size > 1][:GROUPS]
+    chosen = [
+        leader for leader, size in sorted(sizes.items(), key=lambda item: (-item[1], item[0])) if size > 1
+    ][:GROUPS]
     groups = []
     for leader in chosen:
         members = np.flatnonzero(near == leader).tolist()
         shown = members[:MEMBERS]
         pictures = _pictures(corpus, shown)
         tiles = tuple(
-            picture_tile(pictures[row], corpus.frames[row].id, "" if row == leader else "same pixels" if exact[row] != row else "near-copy")
+            picture_tile(
+                pictures[row],
+                corpus.frames[row].id,
+                "" if row == leader else "same pixels" if exact[row] != row else "near-copy",
+            )
             for row in shown
         )
-        groups.append(Group(title=f"{len(members):,} frames" + (f", {len(shown)} shown" if len(shown) < len(members) else ""), tiles=tiles))
+        groups.append(
+            Group(
+                title=f"{len(members):,} frames"
+                + (f", {len(shown)} shown" if len(shown) < len(members) else ""),
+                tiles=tiles,
+            )
+        )
     return tuple(groups)
 
 

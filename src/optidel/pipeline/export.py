@@ -1,7 +1,8 @@
-"""A chosen training set as other trainers read it: a folder, links, WebDataset shards, Parquet, a Hugging Face dataset, a list.
+"""A chosen training set as other trainers read it: a folder, links, WebDataset shards, Parquet, a Hugging
+Face dataset, a list.
 
-Pixels go out as PNG, 8 bits a channel, freshly encoded at the size of the originals: nothing of a file but its pixels comes along. The one
-file of an export that names the originals is ``manifest.csv``.
+Pixels go out as PNG, 8 bits a channel, freshly encoded at the size of the originals: nothing of a file but
+its pixels comes along. The one file of an export that names the originals is ``manifest.csv``.
 """
 
 import json
@@ -20,13 +21,24 @@ from jaxtyping import UInt8
 from PIL import Image as Picture
 
 from optidel.corpus.index import Corpus
-from optidel.corpus.readers import RASTER
-from optidel.corpus.scan import fingerprint
+from optidel.corpus.sandbox.scan import fingerprint
 from optidel.errors import InputError, RecipeError, StoreError, nearest
 from optidel.progress import say
+from optidel.readers import RASTER
 from optidel.records import Composite, from_table
-from optidel.report.collect import inputs_of, open_store
-from optidel.store import COST, PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors, make_folder, newest
+from optidel.runs.collect import inputs_of, open_store
+from optidel.store import (
+    COST,
+    PARTS,
+    Artifact,
+    Store,
+    Workspace,
+    canonical,
+    digest,
+    disk_errors,
+    make_folder,
+    newest,
+)
 
 VERSION = 1
 SHARD = 256
@@ -102,7 +114,9 @@ class Export:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """What a format's writer gets: where to write, the manifest's rows so far, and the images of some of them."""
+    """What a format's writer gets: where to write, the manifest's rows so far, and the images of some of
+    them.
+    """
 
     work: Workspace
     rows: pl.DataFrame
@@ -120,7 +134,9 @@ class _Job:
             for item, decoded in self.corpus.decoded(list(by_item)):
                 frame = self.corpus.frames[item]
                 if fingerprint(decoded) != frame.sha256:
-                    raise InputError(f"{frame.id} does not hold the pixels that were indexed; index and select again")
+                    raise InputError(
+                        f"{frame.id} does not hold the pixels that were indexed; index and select again"
+                    )
                 yield by_item[item], png(decoded.image)
 
 
@@ -140,7 +156,8 @@ def export(
     seed: int | None = None,
     out: str | Path | None = None,
 ) -> Export:
-    """Write the training set that a run chose, for another trainer; killed, the same call continues, and what is there is reused.
+    """Write the training set that a run chose, for another trainer; killed, the same call continues, and what
+    is there is reused.
 
     Args:
         run: run folder in which the method has selected (and, where it makes images, composed).
@@ -156,13 +173,18 @@ def export(
         StoreError: ``out`` holds something else, or cannot be written.
     """
     if format not in FORMATS:
-        raise RecipeError(f"unknown format {format!r}{nearest(format, FORMATS)}; there are {', '.join(FORMATS)}")
+        raise RecipeError(
+            f"unknown format {format!r}{nearest(format, FORMATS)}; there are {', '.join(FORMATS)}"
+        )
     store = open_store(Path(run))
     choice = find_choice(store, method, budget, seed)
     name = f"{choice.method}-{choice.budget:g}-seed{choice.seed}-{format}"
     target = Path(out) if out else store.root / "exports" / name
     described = {"optidel": "export", "version": VERSION, "format": format, "index": choice.index.content}
-    described |= {"select": choice.select.path.name, "compose": choice.compose.path.name if choice.compose else None}
+    described |= {
+        "select": choice.select.path.name,
+        "compose": choice.compose.path.name if choice.compose else None,
+    }
     mark = digest(canonical(described))
     lock = FileLock(store.root / ".locks" / f"export-{digest(str(target.resolve()).encode())}.lock")
     with lock, disk_errors(target.parent):
@@ -191,7 +213,9 @@ def find_choice(store: Store, method: str | None, budget: float | None, seed: in
     artifacts = store.artifacts()
     found = [(artifact, artifact.json("summary.json")) for artifact in artifacts if artifact.step == "select"]
     if not found:
-        raise InputError(f"the run {store.root} has selected nothing yet; run `optidel select IMAGES --out {store.root}` first")
+        raise InputError(
+            f"the run {store.root} has selected nothing yet; run `optidel select IMAGES --out {store.root}` first"
+        )
     method = _only("method", method, [summary["method"] for _, summary in found])
     found = [item for item in found if item[1]["method"] == method]
     budget = _only("budget", budget, [summary["budget"] for _, summary in found])
@@ -201,16 +225,34 @@ def find_choice(store: Store, method: str | None, budget: float | None, seed: in
     found = [item for item in found if item[1]["seed"] == seed]
     select, summary = found[-1]
     if len(found) > 1:
-        say(f"{len(found)} selections of this method, budget and seed are in the run; the newest, {select.path.name}, is taken")
+        say(
+            f"{len(found)} selections of this method, budget and seed are in the run; the newest, {select.path.name}, is taken"
+        )
     index = newest(artifacts, summary["index"])
     if index is None:
-        raise InputError(f"the index that {select.path.name} chose from is not in {store.root}; run the same `optidel select` again")
-    composed = [item for item in artifacts if item.step == "compose" and inputs_of(item).get("select") == select.content]
+        raise InputError(
+            f"the index that {select.path.name} chose from is not in {store.root}; run the same `optidel select` again"
+        )
+    composed = [
+        item
+        for item in artifacts
+        if item.step == "compose" and inputs_of(item).get("select") == select.content
+    ]
     composed = [item for item in composed if inputs_of(item)["index"] == index.content]
     if summary["unit"] == "key patch" and not composed:
-        raise InputError(f"{select.path.name} is not composed into images yet; run `optidel compose` with the same options first")
+        raise InputError(
+            f"{select.path.name} is not composed into images yet; run `optidel compose` with the same options first"
+        )
     compose = composed[-1] if summary["unit"] == "key patch" else None
-    return Choice(method=method, budget=budget, seed=seed, unit=summary["unit"], select=select, index=index, compose=compose)
+    return Choice(
+        method=method,
+        budget=budget,
+        seed=seed,
+        unit=summary["unit"],
+        select=select,
+        index=index,
+        compose=compose,
+    )
 
 
 def _only(name: str, asked: Any, there: list[Any]) -> Any:
@@ -218,17 +260,21 @@ def _only(name: str, asked: Any, there: list[Any]) -> Any:
     listed = list(dict.fromkeys(there))
     text = ", ".join(f"{value:g}" if isinstance(value, float) else str(value) for value in listed)
     if asked is None and len(listed) > 1:
-        raise RecipeError(f"the run holds the choices of {len(listed)} {name}s: {text}; pass --{name} with one of them")
+        raise RecipeError(
+            f"the run holds the choices of {len(listed)} {name}s: {text}; pass --{name} with one of them"
+        )
     if asked is not None and asked not in listed:
         raise InputError(f"the run holds no choice of the {name} {asked}; there is {text}")
     return listed[0] if asked is None else asked
 
 
 def manifest(choice: Choice, corpus: Corpus) -> pl.DataFrame:
-    """A row an image, in the order of the corpus (one pass over its files) or of the composites, keyed by rank: 000001 is the best.
+    """A row an image, in the order of the corpus (one pass over its files) or of the composites, keyed by
+    rank: 000001 is the best.
 
-    Columns: item, key, rank, reason, gain, id, source, locator, height, width, group, label, sha256, sources, boxes; the last two, JSON,
-    say for a composite which frames and boxes (x0, y0, x1, y1 px, ends exclusive) it is made of.
+    Columns: item, key, rank, reason, gain, id, source, locator, height, width, group, label, sha256, sources,
+    boxes; the last two, JSON, say for a composite which frames and boxes (x0, y0, x1, y1 px, ends exclusive)
+    it is made of.
     """
     kept = choice.select.table("selection.parquet").filter("kept").sort("rank")
     nothing = dict.fromkeys(("gain", "source", "locator", "group", "label", "sha256", "sources", "boxes"))
@@ -236,15 +282,35 @@ def manifest(choice: Choice, corpus: Corpus) -> pl.DataFrame:
     if choice.compose:
         reasons = dict(kept.select("id", "reason").iter_rows())
         for rank, made in enumerate(from_table(Composite, choice.compose.table("composites.parquet"))):
-            parts = [f"{frame}@{','.join(map(str, box))}" for frame, box in zip(made.sources, made.boxes, strict=True)]
+            parts = [
+                f"{frame}@{','.join(map(str, box))}"
+                for frame, box in zip(made.sources, made.boxes, strict=True)
+            ]
             reason = "; ".join(dict.fromkeys(reasons[part] for part in parts if part in reasons))
-            origin = {"sources": json.dumps(made.sources, ensure_ascii=False), "boxes": json.dumps(made.boxes)}
-            rows.append(nothing | origin | {"item": rank, "rank": rank, "reason": reason, "id": made.id} | _size(made.side, made.side))
+            origin = {
+                "sources": json.dumps(made.sources, ensure_ascii=False),
+                "boxes": json.dumps(made.boxes),
+            }
+            rows.append(
+                nothing
+                | origin
+                | {"item": rank, "rank": rank, "reason": reason, "id": made.id}
+                | _size(made.side, made.side)
+            )
     else:
-        for item, rank, reason, gain in kept.sort("item").select("item", "rank", "reason", "gain").iter_rows():
+        for item, rank, reason, gain in (
+            kept.sort("item").select("item", "rank", "reason", "gain").iter_rows()
+        ):
             frame = corpus.frames[item]
-            known = {name: getattr(frame, name) for name in ("id", "source", "locator", "group", "label", "sha256")}
-            rows.append(nothing | known | {"item": item, "rank": rank, "reason": reason, "gain": gain} | _size(frame.height, frame.width))
+            known = {
+                name: getattr(frame, name) for name in ("id", "source", "locator", "group", "label", "sha256")
+            }
+            rows.append(
+                nothing
+                | known
+                | {"item": item, "rank": rank, "reason": reason, "gain": gain}
+                | _size(frame.height, frame.width)
+            )
     table = pl.DataFrame(rows, schema=COLUMNS)
     width = max(6, len(str(len(rows))))
     return table.with_columns(key=pl.Series([f"{rank + 1:0{width}d}" for rank in table["rank"]]))
@@ -269,12 +335,18 @@ def _finished(target: Path, mark: str) -> int | None:
         note = json.loads((target / NOTE).read_text())
         same = note["mark"] == mark
     except (OSError, ValueError, KeyError, TypeError):
-        raise StoreError(f"{target} is not empty and holds no export of OptiDEL; pass --out with a new or empty folder") from None
+        raise StoreError(
+            f"{target} is not empty and holds no export of OptiDEL; pass --out with a new or empty folder"
+        ) from None
     if not same:
         held = f"{note.get('images')} images of {note.get('method')} as {note.get('format')}, {note.get('select')}"
-        raise StoreError(f"{target} holds another export ({held}); pass --out with a new or empty folder, or delete it")
+        raise StoreError(
+            f"{target} holds another export ({held}); pass --out with a new or empty folder, or delete it"
+        )
     if note["files"] != _listing(target):
-        raise StoreError(f"{target} was changed after it was exported; delete it and run the same command again")
+        raise StoreError(
+            f"{target} was changed after it was exported; delete it and run the same command again"
+        )
     return int(note["images"])
 
 
@@ -288,11 +360,19 @@ def _write(target: Path, mark: str, format: str, choice: Choice, described: Mapp
     paths = FORMATS[format](job)
     columns = ["key", "path", *(name for name in table.columns if name not in ("item", "key"))]
     with work.writing(LIST) as scratch:
-        table.with_columns(path=pl.Series(paths), rank=pl.col("rank") + 1).select(columns).sort("rank").write_csv(scratch)
+        table.with_columns(path=pl.Series(paths), rank=pl.col("rank") + 1).select(columns).sort(
+            "rank"
+        ).write_csv(scratch)
     for leftover in (PARTS, COST):
         path = partial / leftover
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    note = {**described, "method": choice.method, "budget": choice.budget, "seed": choice.seed, "unit": choice.unit}
+    note = {
+        **described,
+        "method": choice.method,
+        "budget": choice.budget,
+        "seed": choice.seed,
+        "unit": choice.unit,
+    }
     note |= {"images": len(table), "mark": mark, "files": _listing(partial)}
     (partial / NOTE).write_text(json.dumps(note, indent=1, sort_keys=True) + "\n")
     partial.rename(target)
@@ -302,7 +382,15 @@ def _write(target: Path, mark: str, format: str, choice: Choice, described: Mapp
 def _listing(folder: Path) -> str:
     """Hash of the names and sizes of everything in an export but the note that holds it."""
     found = [path for path in sorted(folder.rglob("*")) if path.is_symlink() or path.is_file()]
-    return digest(canonical([[path.relative_to(folder).as_posix(), path.lstat().st_size] for path in found if path.name != NOTE]))
+    return digest(
+        canonical(
+            [
+                [path.relative_to(folder).as_posix(), path.lstat().st_size]
+                for path in found
+                if path.name != NOTE
+            ]
+        )
+    )
 
 
 def _folder(job: _Job) -> list[str]:
@@ -323,8 +411,12 @@ def _symlinks(job: _Job) -> list[str]:
             "pass --format folder"
         )
     if not job.choice.compose:
-        say("export: the links lead to your own files, with whatever is written in them beside pixels; --format folder writes pixels alone")
-    names = [f"images/{key}{path.suffix.lower()}" for key, path in zip(job.rows["key"], originals, strict=True)]
+        say(
+            "export: the links lead to your own files, with whatever is written in them beside pixels; --format folder writes pixels alone"
+        )
+    names = [
+        f"images/{key}{path.suffix.lower()}" for key, path in zip(job.rows["key"], originals, strict=True)
+    ]
     (job.work.path / "images").mkdir(exist_ok=True)
     for name, original in zip(names, originals, strict=True):
         link = job.work.path / name
@@ -340,7 +432,9 @@ def _originals(job: _Job) -> list[Path]:
     found = [job.corpus.root / source for source in job.rows["source"]]
     gone = [path for path in found if not path.is_file()]
     if gone:
-        raise InputError(f"{len(gone)} of {len(found)} chosen files are gone, the first {gone[0]}; index the corpus again")
+        raise InputError(
+            f"{len(gone)} of {len(found)} chosen files are gone, the first {gone[0]}; index the corpus again"
+        )
     return found
 
 
@@ -365,7 +459,9 @@ def _hf_datasets(job: _Job) -> list[str]:
     shards = -(-len(job.rows) // SHARD)
     with job.work.writing("README.md") as path:
         path.write_text(CARD)
-    return _tables(job, [f"data/train-{number // SHARD:05d}-of-{shards:05d}.parquet" for number in range(len(job.rows))])
+    return _tables(
+        job, [f"data/train-{number // SHARD:05d}-of-{shards:05d}.parquet" for number in range(len(job.rows))]
+    )
 
 
 def _tables(job: _Job, names: list[str]) -> list[str]:
@@ -373,7 +469,12 @@ def _tables(job: _Job, names: list[str]) -> list[str]:
     schema: dict[str, Any] = {"image": image, "key": pl.String, "rank": pl.Int64, "reason": pl.String}
     for start, stop in job.work.blocks(len(job.rows), SHARD, "export"):
         rows = [
-            {"image": {"bytes": content, "path": f"{row['key']}.png"}, "key": row["key"], "rank": row["rank"] + 1, "reason": row["reason"]}
+            {
+                "image": {"bytes": content, "path": f"{row['key']}.png"},
+                "key": row["key"],
+                "rank": row["rank"] + 1,
+                "reason": row["reason"],
+            }
             for row, content in job.images(start, stop)
         ]
         job.work.write_table(names[start], pl.DataFrame(rows, schema=schema))
@@ -393,4 +494,5 @@ FORMATS: dict[str, Callable[[_Job], list[str]]] = {
     "hf-datasets": _hf_datasets,
     "csv": _csv,
 }
-"""Each writes into the workspace and returns, for every row of the manifest, the path where its image now is."""
+"""Each writes into the workspace and returns, for every row of the manifest, the path where its image now is.
+"""

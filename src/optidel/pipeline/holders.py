@@ -17,12 +17,19 @@ from optidel.store import Artifact, Store, Workspace
 
 
 def select_holders_step(
-    store: Store, indexed: Artifact, patched: Artifact, options: OptidelSection, budget: float, seed: int, groups: Groups = "none"
+    store: Store,
+    indexed: Artifact,
+    patched: Artifact,
+    options: OptidelSection,
+    budget: float,
+    seed: int,
+    groups: Groups = "none",
 ) -> Artifact:
-    """Choose frames by their key patches: each frame is represented by its hardest, and OptiDEL chooses among those.
+    """Choose frames by their key patches: each frame is represented by its hardest, and OptiDEL chooses among
+    those.
 
-    What differs from composing is only what is trained on: the frame around a hard, diverse patch instead of four such patches. A frame
-    without an accepted key patch cannot be chosen.
+    What differs from composing is only what is trained on: the frame around a hard, diverse patch instead of
+    four such patches. A frame without an accepted key patch cannot be chosen.
     """
 
     def make(work: Workspace) -> None:
@@ -38,23 +45,51 @@ def select_holders_step(
             )
         row_of = {frame.id: row for row, frame in enumerate(frames)}
         rows = np.array([row_of[patches[place].frame] for place in best], np.int64)
-        rule: dict[str, Any] = {} if groups == "none" else {"groups": group_labels([frames[row] for row in rows]), "group_rule": groups}
+        rule: dict[str, Any] = (
+            {}
+            if groups == "none"
+            else {"groups": group_labels([frames[row] for row in rows]), "group_rule": groups}
+        )
         vectors = np.asarray(patched.array("vectors.npy")[best])
-        selection = select(vectors, "optidel", count, difficulty=difficulty[best], seed=seed, diversity=options.diversity, **rule)
+        selection = select(
+            vectors,
+            "optidel",
+            count,
+            difficulty=difficulty[best],
+            seed=seed,
+            diversity=options.diversity,
+            **rule,
+        )
         table = selection_table([frames[row].id for row in rows], rows, selection)
         work.content = kept_content(table)
         work.write_table("selection.parquet", pl.concat([table, _without(frames, rows)]))
-        summary = {"method": "optidel", "budget": budget, "seed": seed, "unit": "frame", "items": len(frames), "kept": count}
+        summary = {
+            "method": "optidel",
+            "budget": budget,
+            "seed": seed,
+            "unit": "frame",
+            "items": len(frames),
+            "kept": count,
+        }
         summary |= {"index": indexed.content}
-        work.write_json("summary.json", summary | since_earlier(store, indexed, summary, table.filter("kept")["id"].to_list()))
+        work.write_json(
+            "summary.json",
+            summary | since_earlier(store, indexed, summary, table.filter("kept")["id"].to_list()),
+        )
 
     choice = options.model_dump(mode="json", exclude={"grid", "originals"})  # both are of composites
-    config = {"method": "optidel", "options": choice, "budget": budget, "seed": seed} | group_config(indexed, groups)
-    return store.build("select", make, version=1, config=config, inputs={"index": indexed, "patches": patched})
+    config = {"method": "optidel", "options": choice, "budget": budget, "seed": seed} | group_config(
+        indexed, groups
+    )
+    return store.build(
+        "select", make, version=1, config=config, inputs={"index": indexed, "patches": patched}
+    )
 
 
 def hardest_of_each(patches: Sequence[KeyPatch], difficulty: Scores) -> Rows:
-    """For every frame that has any, the place of its hardest patch, the first at a tie; in the order of ``patches``."""
+    """For every frame that has any, the place of its hardest patch, the first at a tie; in the order of
+    ``patches``.
+    """
     best: dict[str, int] = {}
     for place, patch in enumerate(patches):
         if patch.frame not in best or difficulty[place] > difficulty[best[patch.frame]]:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from optidel.corpus.datasets import DATASETS, Conflict, Registry, conflicts, load_registry, recognise
+from optidel.copies.datasets import Conflict, conflicts
+from optidel.datasets import DATASETS, Registry, load_registry, recognise
 from optidel.errors import InputError, RecipeError
 from optidel.progress import say
 from optidel.store import Artifact
@@ -13,7 +14,9 @@ def registry_of(path: str | None) -> Registry:
     return load_registry(path) if path else DATASETS
 
 
-def check_conflicts(images: Path, labelled: Path, registry: Registry, leaks: Artifact, *, drop: bool) -> list[Conflict]:
+def check_conflicts(
+    images: Path, labelled: Path, registry: Registry, leaks: Artifact, *, drop: bool
+) -> list[Conflict]:
     """Say which images the two sets are published to share, where both are known.
 
     Args:
@@ -24,10 +27,15 @@ def check_conflicts(images: Path, labelled: Path, registry: Registry, leaks: Art
         drop: whether the run leaves out what was found.
 
     Raises:
-        RecipeError: it is published that they share images, equal pixels were found, and the run would train on them.
+        RecipeError: it is published that they share images, equal pixels were found, and the run would train
+            on them.
     """
     tested = _name(labelled, registry)
-    trained = _name(images.resolve().parent if images.name.lower() == "images" else images, registry) if tested else ""
+    trained = (
+        _name(images.resolve().parent if images.name.lower() == "images" else images, registry)
+        if tested
+        else ""
+    )
     found = conflicts([trained], [tested], registry) if trained else []
     exact = leaks.json("summary.json")["images"]["exact"]
     for conflict in found:
@@ -42,7 +50,11 @@ def check_conflicts(images: Path, labelled: Path, registry: Registry, leaks: Art
 
 def _outcome(conflict: Conflict, exact: int) -> str:
     if conflict.certain:
-        return "; the test images found are left out" if exact else "; no test image was found with equal pixels, so the run goes on"
+        return (
+            "; the test images found are left out"
+            if exact
+            else "; no test image was found with equal pixels, so the run goes on"
+        )
     return "" if exact else "; no test image was found with equal pixels"
 
 

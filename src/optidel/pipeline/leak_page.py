@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from optidel.copies.pixels import UNCALIBRATED
 from optidel.corpus.index import Corpus, index
 from optidel.errors import RecipeError
-from optidel.features.copies import UNCALIBRATED
 from optidel.pipeline.leaks import Leaks, Match, Prints, describe_corpus, find_leaks, joined
 from optidel.report.audit import Group, Line, Page, folder_title, write_page
 from optidel.report.leaks import by_chance
@@ -19,8 +19,11 @@ PAIRS = 60
 """Pairs of each kind on the page."""
 
 
-def check_leaks(train: Path, tests: Sequence[Path], *, rate: float, near: int, out: Path | None) -> tuple[Leaks, Path | None]:
-    """Index both sides in memory and look for leaks; with ``out`` also write OUT/leaks.html, the pairs side by side.
+def check_leaks(
+    train: Path, tests: Sequence[Path], *, rate: float, near: int, out: Path | None
+) -> tuple[Leaks, Path | None]:
+    """Index both sides in memory and look for leaks; with ``out`` also write OUT/leaks.html, the pairs side
+    by side.
 
     The ``folder`` of each match is the test folder as it was given: several may have the same name.
 
@@ -30,12 +33,19 @@ def check_leaks(train: Path, tests: Sequence[Path], *, rate: float, near: int, o
         StoreError: ``out`` cannot be written.
     """
     if not 0 < rate < 0.5 or near < 0:
-        raise RecipeError(f"rate must be in (0, 0.5) and near 0 or more, got {rate:g} and {near}; the defaults are 0.001 and 24")
+        raise RecipeError(
+            f"rate must be in (0, 0.5) and near 0 or more, got {rate:g} and {near}; the defaults are 0.001 and 24"
+        )
     if out is not None:
         make_folder(out)
     corpus, asked = index(train), {str(path): index(path) for path in tests}
     known = describe_corpus(corpus)
-    found = find_leaks(known, joined([_named(describe_corpus(test), name) for name, test in asked.items()]), rate=rate, near=near)
+    found = find_leaks(
+        known,
+        joined([_named(describe_corpus(test), name) for name, test in asked.items()]),
+        rate=rate,
+        near=near,
+    )
     if out is None:
         return found, None
     return found, write_page(_leak_page(corpus, asked, found), out / "leaks.html")
@@ -55,11 +65,17 @@ def _named(prints: Prints, folder: str) -> Prints:
 
 
 def _leak_page(corpus: Corpus, asked: Mapping[str, Corpus], found: Leaks) -> Page:
-    kinds = {"equal pixels": found.exact, "equal to the eye": found.perceptual, "changed copies": found.embedding}
+    kinds = {
+        "equal pixels": found.exact,
+        "equal to the eye": found.perceptual,
+        "changed copies": found.embedding,
+    }
     rules = (
         "The same SHA-256 of the 8-bit pixels.",
         f"Perceptual hashes differ by at most {found.near} of 256 bits.",
-        "Not compared." if found.threshold is None else f"Cosine similarity of the embeddings over {found.threshold:.3f}.",
+        "Not compared."
+        if found.threshold is None
+        else f"Cosine similarity of the embeddings over {found.threshold:.3f}.",
     )
     return Page(
         kind="OptiDEL leak check",
@@ -75,9 +91,15 @@ def _leak_page(corpus: Corpus, asked: Mapping[str, Corpus], found: Leaks) -> Pag
         ),
         histograms=(),
         galleries=(),
-        groups=tuple(_leak_pair(corpus, asked, kind, match) for kind, matches in kinds.items() for match in matches[:PAIRS]),
+        groups=tuple(
+            _leak_pair(corpus, asked, kind, match)
+            for kind, matches in kinds.items()
+            for match in matches[:PAIRS]
+        ),
         groups_title="Pairs",
-        groups_lead=f"Test image left, corpus frame right; at most {PAIRS} pairs of each kind." if found.leaked else "None.",
+        groups_lead=f"Test image left, corpus frame right; at most {PAIRS} pairs of each kind."
+        if found.leaked
+        else "None.",
         method=(
             "Embeddings are histograms of gradient directions with the mean colour of each cell, whitened on the corpus and compared also "
             "mirrored and upside down. A crop of less than nine tenths of the side, or a turn by 90°, is seldom found. "
@@ -87,7 +109,9 @@ def _leak_page(corpus: Corpus, asked: Mapping[str, Corpus], found: Leaks) -> Pag
 
 
 def _leak_pair(corpus: Corpus, asked: Mapping[str, Corpus], kind: str, match: Match) -> Group:
-    value = {"equal pixels": "", "equal to the eye": f", {match.value:.0f} bits"}.get(kind, f", cosine similarity {match.value:.3f}")
+    value = {"equal pixels": "", "equal to the eye": f", {match.value:.0f} bits"}.get(
+        kind, f", cosine similarity {match.value:.3f}"
+    )
     tiles = []
     for side, name in ((asked[match.folder], match.test), (corpus, match.train)):
         row = next(row for row, frame in enumerate(side.frames) if frame.id == name)

@@ -1,8 +1,10 @@
-"""Which test images are in the pre-training corpus: equal pixels, equal to the eye, or a copy that was changed.
+"""Which test images are in the pre-training corpus: equal pixels, equal to the eye, or a copy that was
+changed.
 
-Three nets, from fine to coarse. *Exact*: SHA-256 of the 8-bit pixels. *Perceptual*: hashes of 256 bits that differ by a few (re-encoded,
-resized, slightly brightened copies). *Embedding*: whitened descriptors, compared also mirrored and upside down, that are more alike than
-images which are no copies (:mod:`optidel.features.copies`); the threshold is set for a stated rate of false positives.
+Three nets, from fine to coarse. *Exact*: SHA-256 of the 8-bit pixels. *Perceptual*: hashes of 256 bits that
+differ by a few (re-encoded, resized, slightly brightened copies). *Embedding*: whitened descriptors, compared
+also mirrored and upside down, that are more alike than images which are no copies
+(:mod:`optidel.copies.pixels`); the threshold is set for a stated rate of false positives.
 """
 
 import hashlib
@@ -15,10 +17,20 @@ import polars as pl
 from jaxtyping import Bool, Float16, Float32, Int64, UInt8
 
 from optidel.arrays import Image
+from optidel.copies.hashes import hashes, neighbours
+from optidel.copies.pixels import (
+    DIM,
+    LEAST,
+    Whitening,
+    best_similarity,
+    describe,
+    fit_whitening,
+    flips,
+    shrink,
+    similarity_threshold,
+)
 from optidel.corpus.index import Corpus
 from optidel.corpus.quality import DEFAULTS, examine
-from optidel.corpus.similar import hashes, neighbours
-from optidel.features.copies import DIM, LEAST, Whitening, best_similarity, describe, fit_whitening, flips, shrink, similarity_threshold
 from optidel.features.rows import spans
 from optidel.progress import track
 from optidel.store import PARTS, Artifact, Store, Workspace
@@ -43,9 +55,9 @@ NULL = 500
 class Prints:
     """What is compared of n images.
 
-    ``ids``; ``folders``: the set each is of; ``pixels``: SHA-256 of the 8-bit pixels; ``groups``: patient, video …, where known; ``sound``
-    bool (n,), False for blank, dark and saturated frames, which are all alike and never a leak; ``hashes`` u8 (n, 32);
-    ``descriptors`` f16 (n, 704).
+    ``ids``; ``folders``: the set each is of; ``pixels``: SHA-256 of the 8-bit pixels; ``groups``: patient,
+    video …, where known; ``sound`` bool (n,), False for blank, dark and saturated frames, which are all alike
+    and never a leak; ``hashes`` u8 (n, 32); ``descriptors`` f16 (n, 704).
     """
 
     ids: Sequence[str]
@@ -59,7 +71,9 @@ class Prints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """A test image and a corpus frame; ``value`` is bits of 256 for perceptual matches, cosine similarity for embedding, 0 for exact."""
+    """A test image and a corpus frame; ``value`` is bits of 256 for perceptual matches, cosine similarity for
+    embedding, 0 for exact.
+    """
 
     test: str
     train: str
@@ -71,8 +85,9 @@ class Match:
 class Leaks:
     """All matches; a pair is listed once, in the first of the three lists that it belongs to.
 
-    ``threshold`` is the cosine similarity that ``rate`` of the test images without a copy would exceed, or None where the corpus is too
-    small, or too much alike, to calibrate it (then ``embedding`` is empty). ``train`` and ``test`` count images.
+    ``threshold`` is the cosine similarity that ``rate`` of the test images without a copy would exceed, or
+    None where the corpus is too small, or too much alike, to calibrate it (then ``embedding`` is empty).
+    ``train`` and ``test`` count images.
     """
 
     exact: tuple[Match, ...]
@@ -87,10 +102,14 @@ class Leaks:
     @property
     def leaked(self) -> tuple[tuple[str, str], ...]:
         """Test images, as folder and id, with a match of any kind, sorted."""
-        return tuple(sorted({(match.folder, match.test) for match in (*self.exact, *self.perceptual, *self.embedding)}))
+        return tuple(
+            sorted({(match.folder, match.test) for match in (*self.exact, *self.perceptual, *self.embedding)})
+        )
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; each match with ``test``, ``train``, ``folder`` and ``distance`` (bits) or ``similarity``."""
+        """JSON values; each match with ``test``, ``train``, ``folder`` and ``distance`` (bits) or
+        ``similarity``.
+        """
         plain = {name: getattr(self, name) for name in ("threshold", "rate", "near", "train", "test")}
         return {
             "exact": [_plain(match, None) for match in self.exact],
@@ -100,7 +119,9 @@ class Leaks:
         }
 
 
-def find_leaks(train: Prints | Corpus, test: Prints | Corpus, *, rate: float = RATE, near: int = DEFAULTS.near) -> Leaks:
+def find_leaks(
+    train: Prints | Corpus, test: Prints | Corpus, *, rate: float = RATE, near: int = DEFAULTS.near
+) -> Leaks:
     """Find test images, or changed copies of them, in the corpus.
 
     Args:
@@ -150,7 +171,9 @@ def describe_corpus(corpus: Corpus) -> Prints:
 
 
 def prints_step(store: Store, indexed: Artifact) -> Artifact:
-    """Prints of an indexed corpus as an artifact: ``prints.parquet`` and ``descriptors.npy``; resumed block by block."""
+    """Prints of an indexed corpus as an artifact: ``prints.parquet`` and ``descriptors.npy``; resumed block
+    by block.
+    """
     corpus = Corpus.load(indexed)
 
     def make(work: Workspace) -> None:
@@ -160,14 +183,21 @@ def prints_step(store: Store, indexed: Artifact) -> Artifact:
             table, descriptors[start:stop] = _described(corpus, rows, corpus.images(rows))
             work.write_table(f"{PARTS}/prints-{start}.parquet", table)
         tables = [work.table(f"{PARTS}/prints-{start}.parquet") for start in range(0, len(corpus), BLOCK)]
-        work.write_table("prints.parquet", pl.concat(tables).insert_column(0, pl.Series("id", [frame.id for frame in corpus.frames])))
+        work.write_table(
+            "prints.parquet",
+            pl.concat(tables).insert_column(0, pl.Series("id", [frame.id for frame in corpus.frames])),
+        )
 
     return store.build("prints", make, version=1, config={}, inputs={"index": indexed})
 
 
 def load_prints(printed: Artifact, indexed: Artifact) -> Prints:
     """The prints of a finished step."""
-    return _prints(*_names(Corpus.load(indexed)), printed.table("prints.parquet").drop("id"), printed.array("descriptors.npy"))
+    return _prints(
+        *_names(Corpus.load(indexed)),
+        printed.table("prints.parquet").drop("id"),
+        printed.array("descriptors.npy"),
+    )
 
 
 def joined(prints: Sequence[Prints]) -> Prints:
@@ -198,7 +228,9 @@ def _described(
     corpus: Corpus, rows: Sequence[int], images: Iterable[tuple[int, Image]]
 ) -> tuple[pl.DataFrame, Float16[np.ndarray, "n 704"]]:
     found = {row: _print(image) for row, image in images}
-    return pl.DataFrame([found[row][0] for row in rows], ROW, orient="row"), _stacked([found[row][1] for row in rows])
+    return pl.DataFrame([found[row][0] for row in rows], ROW, orient="row"), _stacked(
+        [found[row][1] for row in rows]
+    )
 
 
 def _stacked(found: Sequence[Float32[np.ndarray, "704"]]) -> Float16[np.ndarray, "n 704"]:
@@ -210,7 +242,11 @@ def _names(corpus: Corpus) -> tuple[list[str], str, list[str | None]]:
 
 
 def _prints(
-    ids: Sequence[str], folder: str, groups: Sequence[str | None], table: pl.DataFrame, descriptors: Float16[np.ndarray, "n 704"]
+    ids: Sequence[str],
+    folder: str,
+    groups: Sequence[str | None],
+    table: pl.DataFrame,
+    descriptors: Float16[np.ndarray, "n 704"],
 ) -> Prints:
     return Prints(
         ids=ids,
@@ -225,7 +261,8 @@ def _prints(
 
 def _matches(pairs: Iterable[Pair], train: Prints, test: Prints) -> tuple[Match, ...]:
     return tuple(
-        Match(test=test.ids[asked], train=train.ids[known], folder=test.folders[asked], value=value) for asked, known, value in pairs
+        Match(test=test.ids[asked], train=train.ids[known], folder=test.folders[asked], value=value)
+        for asked, known, value in pairs
     )
 
 
@@ -256,7 +293,9 @@ def _embedding(train: Prints, test: Prints, rate: float) -> tuple[list[Pair], fl
     rng = np.random.default_rng(0)
     sample = np.sort(rng.permutation(known)[:SAMPLE])
     whitening = fit_whitening(train.descriptors[sample].astype(np.float32))
-    rows = np.concatenate([whitening(train.descriptors[known[span]].astype(np.float32)) for span in spans(len(known), DIM)])
+    rows = np.concatenate(
+        [whitening(train.descriptors[known[span]].astype(np.float32)) for span in spans(len(known), DIM)]
+    )
     null = _null(train, known, rows, whitening, rng)
     if len(null) < LEAST:  # one volume or video: nothing in it is known to be no copy
         return [], None
@@ -275,9 +314,15 @@ def _embedding(train: Prints, test: Prints, rate: float) -> tuple[list[Pair], fl
 
 
 def _null(
-    train: Prints, known: Int64[np.ndarray, "m"], rows: Float32[np.ndarray, "m k"], whitening: Whitening, rng: np.random.Generator
+    train: Prints,
+    known: Int64[np.ndarray, "m"],
+    rows: Float32[np.ndarray, "m k"],
+    whitening: Whitening,
+    rng: np.random.Generator,
 ) -> Float32[np.ndarray, "q"]:
-    """For a sample of the corpus, the similarity to the nearest frame that is no other frame of its group and no near-duplicate."""
+    """For a sample of the corpus, the similarity to the nearest frame that is no other frame of its group and
+    no near-duplicate.
+    """
     chosen = np.sort(rng.permutation(len(known))[:NULL])
     seen = _seen(whitening, train, known[chosen])
     numbers = {group: number for number, group in enumerate(dict.fromkeys(train.groups))}

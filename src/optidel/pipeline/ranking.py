@@ -10,7 +10,8 @@ BELOW = "ranked below the budget"
 
 
 def cut_step(store: Store, ranked: Artifact, budget: float) -> Artifact:
-    """The first rows of ``ranked``, a selection of a nested method under a larger budget; a row whose twin went has none.
+    """The first rows of ``ranked``, a selection of a nested method under a larger budget; a row whose twin
+    went has none.
 
     Its seconds are those of the ranking: whoever wants this budget alone has to rank as well.
     """
@@ -27,7 +28,13 @@ def cut_step(store: Store, ranked: Artifact, budget: float) -> Artifact:
         summary.pop("since", None)  # counted for the other budget
         work.write_json("summary.json", summary | {"budget": budget, "kept": count})
 
-    return store.build("select", make, version=1, config={"cut": budget, "index": summary["index"]}, inputs={"ranked": ranked})
+    return store.build(
+        "select",
+        make,
+        version=1,
+        config={"cut": budget, "index": summary["index"]},
+        inputs={"ranked": ranked},
+    )
 
 
 def cut(table: pl.DataFrame, count: int) -> pl.DataFrame:

@@ -10,7 +10,7 @@ from optidel.evaluation.intervals import difference_interval, mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.pipeline.steps import WHOLE
 from optidel.recipe import Recipe
-from optidel.report.collect import Cell, inputs_of
+from optidel.runs.collect import Cell, inputs_of
 from optidel.store import Artifact, Store, Workspace
 
 
@@ -24,7 +24,11 @@ def result_step(store: Store, recipe: Recipe, shared: dict[str, Artifact], cells
         work.write_table("cells.parquet", tidy)
         work.write_table("table.parquet", method_table(tidy, cells))
 
-    inputs = shared | {f"{cell.method}-{cell.seed}-{protocol}": artifact for cell in cells for protocol, artifact in cell.evaluate.items()}
+    inputs = shared | {
+        f"{cell.method}-{cell.seed}-{protocol}": artifact
+        for cell in cells
+        for protocol, artifact in cell.evaluate.items()
+    }
     config = recipe.model_dump(mode="json", exclude={"images", "labelled", "out", "registry"})
     return store.build("result", make, version=1, config=config, inputs=inputs)
 
@@ -87,7 +91,9 @@ def _images(cell: Cell) -> int:
 
 
 def _seconds_select(cell: Cell, shared: dict[str, Artifact]) -> float:
-    """What choosing cost: warm-up and embedding for methods that look at the images, key patches and composition where used."""
+    """What choosing cost: warm-up and embedding for methods that look at the images, key patches and
+    composition where used.
+    """
     if cell.select is None or cell.method in WHOLE:
         return cell.select.seconds if cell.select else 0.0
     steps = [shared.get("warmup"), shared["embed"], cell.select]
@@ -96,16 +102,23 @@ def _seconds_select(cell: Cell, shared: dict[str, Artifact]) -> float:
 
 
 def image_scores(artifact: Artifact, column: str) -> Float[np.ndarray, "n"]:
-    """Mean over foreground classes of each test image, in a fixed order of images; classes absent from an image are left out."""
+    """Mean over foreground classes of each test image, in a fixed order of images; classes absent from an
+    image are left out.
+    """
     table = artifact.table("images.parquet").with_columns(pl.col(column).fill_nan(None))
     return table.group_by("id", maintain_order=True).agg(pl.col(column).mean()).sort("id")[column].to_numpy()
 
 
 def method_table(tidy: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
-    """One row a method and protocol: means over seeds and test images, their intervals, paired difference to random."""
+    """One row a method and protocol: means over seeds and test images, their intervals, paired difference to
+    random.
+    """
     rows = []
     for protocol in tidy["protocol"].unique(maintain_order=True):
-        iou = {name: _matrix(cells, name, protocol, "iou") for name in dict.fromkeys(cell.method for cell in cells)}
+        iou = {
+            name: _matrix(cells, name, protocol, "iou")
+            for name in dict.fromkeys(cell.method for cell in cells)
+        }
         for method, matrix in iou.items():
             own = tidy.filter((pl.col("method") == method) & (pl.col("protocol") == protocol))
             overlap = mean_interval(matrix, np.random.default_rng(0))
@@ -125,7 +138,11 @@ def method_table(tidy: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
                 "normdel": normdel(overlap.mean, own["kept"][0]) if own["n_images"][0] else None,
             }
             for other in ("random", "scratch"):
-                gain = difference_interval(matrix, iou[other], np.random.default_rng(0)) if other in iou and other != method else None
+                gain = (
+                    difference_interval(matrix, iou[other], np.random.default_rng(0))
+                    if other in iou and other != method
+                    else None
+                )
                 suffix = "" if other == "random" else "_scratch"
                 row |= {
                     f"difference{suffix}": gain.mean if gain else None,
@@ -138,4 +155,6 @@ def method_table(tidy: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
 
 
 def _matrix(cells: Sequence[Cell], method: str, protocol: str, column: str) -> Float[np.ndarray, "s n"]:
-    return np.stack([image_scores(cell.evaluate[protocol], column) for cell in cells if cell.method == method])
+    return np.stack(
+        [image_scores(cell.evaluate[protocol], column) for cell in cells if cell.method == method]
+    )

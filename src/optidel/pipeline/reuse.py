@@ -1,4 +1,6 @@
-"""What a run folder knows of a corpus that has grown or changed: the warm-up to keep, the rows to copy, what a choice has become."""
+"""What a run folder knows of a corpus that has grown or changed: the warm-up to keep, the rows to copy, what
+a choice has become.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,16 +13,20 @@ from optidel.errors import RecipeError
 from optidel.features.embedding import Earlier
 from optidel.progress import say
 from optidel.records import Frame, from_table
-from optidel.report.collect import inputs_of
+from optidel.runs.collect import inputs_of
 from optidel.store import MANIFEST, Artifact, Store, canonical, digest, newest
 
 SHARE = 0.5
-"""Of the frames of today, at least this part must be as an earlier warm-up knew its corpus, or a new one is trained."""
+"""Of the frames of today, at least this part must be as an earlier warm-up knew its corpus, or a new one is
+trained.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Frames by id against an earlier state of the corpus; ``changed`` ones hold other pixels under the same id."""
+    """Frames by id against an earlier state of the corpus; ``changed`` ones hold other pixels under the same
+    id.
+    """
 
     added: int
     removed: int
@@ -30,14 +36,19 @@ class Changes:
 
 def changes(before: pl.DataFrame, now: pl.DataFrame) -> Changes:
     """What happened between two tables of frames (columns id and sha256)."""
-    joined = now.select("id", "sha256").join(before.select("id", "sha256"), on="id", how="left", suffix="_before")
+    joined = now.select("id", "sha256").join(
+        before.select("id", "sha256"), on="id", how="left", suffix="_before"
+    )
     same = int((joined["sha256"] == joined["sha256_before"]).fill_null(False).sum())
     met = len(joined) - joined["sha256_before"].null_count()
     return Changes(added=len(now) - met, removed=len(before) - met, changed=met - same, same=same)
 
 
-def since_earlier(store: Store, indexed: Artifact, summary: Mapping[str, Any], kept: Sequence[str]) -> dict[str, Any]:
-    """How a choice differs from the newest one of the same method, budget and seed on another state of the corpus; empty without one.
+def since_earlier(
+    store: Store, indexed: Artifact, summary: Mapping[str, Any], kept: Sequence[str]
+) -> dict[str, Any]:
+    """How a choice differs from the newest one of the same method, budget and seed on another state of the
+    corpus; empty without one.
 
     Args:
         store: the run.
@@ -48,7 +59,10 @@ def since_earlier(store: Store, indexed: Artifact, summary: Mapping[str, Any], k
     same = ("method", "budget", "seed", "unit")
     for artifact in reversed(store.artifacts("select")):
         earlier = artifact.json("summary.json")
-        if any(earlier[name] != summary[name] for name in same) or earlier.get("index") in (None, indexed.content):
+        if any(earlier[name] != summary[name] for name in same) or earlier.get("index") in (
+            None,
+            indexed.content,
+        ):
             continue
         index = newest(store.artifacts(), earlier["index"])
         if index is None:
@@ -61,14 +75,20 @@ def since_earlier(store: Store, indexed: Artifact, summary: Mapping[str, Any], k
             f"{found.changed} changed; {stay} of the {len(chosen)} chosen then stay, {len(kept) - stay} are new"
         )
         counts = {"added": found.added, "removed": found.removed, "changed": found.changed}
-        return {"since": counts | {"earlier": artifact.path.name, "kept_earlier": len(chosen), "still_kept": stay}}
+        return {
+            "since": counts | {"earlier": artifact.path.name, "kept_earlier": len(chosen), "still_kept": stay}
+        }
     return {}
 
 
-def earlier_warmup(store: Store, pixels: Artifact, config: Mapping[str, Any], version: int) -> Artifact | None:
-    """The warm-up to use for a corpus: its own where it is finished, else the oldest of the same options that knew most of the corpus.
+def earlier_warmup(
+    store: Store, pixels: Artifact, config: Mapping[str, Any], version: int
+) -> Artifact | None:
+    """The warm-up to use for a corpus: its own where it is finished, else the oldest of the same options that
+    knew most of the corpus.
 
-    The oldest, because it stays the answer when later ones are added, so the embedding of frames that stay is never made twice.
+    The oldest, because it stays the answer when later ones are added, so the embedding of frames that stay is
+    never made twice.
 
     Args:
         store: the run.
@@ -89,14 +109,17 @@ def earlier_warmup(store: Store, pixels: Artifact, config: Mapping[str, Any], ve
             known.append(artifact)
     if not known:
         return None
-    say(f"warmup: {known[0].path.name}, trained on an earlier state of this corpus, is kept; encoder.reuse = false trains a new one")
+    say(
+        f"warmup: {known[0].path.name}, trained on an earlier state of this corpus, is kept; encoder.reuse = false trains a new one"
+    )
     return known[0]
 
 
 def earlier_scores(
     store: Store, pixels: Artifact, inputs: Mapping[str, Artifact], config: Mapping[str, Any], version: int
 ) -> Earlier | None:
-    """What the same models gave for an earlier state of the corpus, of those there are the one that knows most frames of today.
+    """What the same models gave for an earlier state of the corpus, of those there are the one that knows
+    most frames of today.
 
     Args:
         store: the run.
@@ -120,7 +143,9 @@ def earlier_scores(
     if best is None:
         return None
     artifact, known = best
-    say(f"embed: {most} of {len(known)} frames are as in {artifact.path.name} and copied from there, {len(known) - most} are computed")
+    say(
+        f"embed: {most} of {len(known)} frames are as in {artifact.path.name} and copied from there, {len(known) - most} are computed"
+    )
     arrays = {name: artifact.array(f"{name}.npy") for name in ("vectors", "error", "error_map")}
     return Earlier(name=artifact.path.name, rows=known, **arrays)
 
@@ -134,7 +159,9 @@ class _States:
         self.hashes = self._hashes(pixels)
 
     def rows(self, content: str) -> Rows | None:
-        """For each frame of today its row in the pixels of that content, or -1; None where these are gone or were made otherwise."""
+        """For each frame of today its row in the pixels of that content, or -1; None where these are gone or
+        were made otherwise.
+        """
         before = newest(self.artifacts, content)
         if before is None or self.hashes is None or not _same_making(before, self.pixels):
             return None
@@ -158,7 +185,8 @@ def group_labels(frames: Sequence[Frame]) -> list[str]:
 
 
 def group_config(indexed: Artifact, groups: str) -> dict[str, str]:
-    """What a step's config says of groups: nothing without a rule, else the rule and a hash of who belongs to whom.
+    """What a step's config says of groups: nothing without a rule, else the rule and a hash of who belongs to
+    whom.
 
     Raises:
         RecipeError: a rule, but no frame of a known group.

@@ -39,8 +39,8 @@ from optidel.pipeline.steps import (
 from optidel.progress import say
 from optidel.recipe import Recipe, load_recipe, make_recipe
 from optidel.report import write_report
-from optidel.report.collect import Cell
 from optidel.report.leaks import sentence
+from optidel.runs.collect import Cell
 from optidel.store import Artifact, Store
 from optidel.training.pretrain import PretrainOptions
 
@@ -52,7 +52,9 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """A finished run: ``table`` one row a method and protocol, ``cells`` one row a method, seed and protocol, ``report`` the page."""
+    """A finished run: ``table`` one row a method and protocol, ``cells`` one row a method, seed and protocol,
+    ``report`` the page.
+    """
 
     table: pl.DataFrame
     cells: pl.DataFrame
@@ -77,20 +79,28 @@ class Pipeline:
     """The artifacts of a recipe, each made when first asked for."""
 
     def __init__(
-        self, recipe: Recipe, *, base: "Pipeline | None" = None, ranking: Mapping[str, float] | None = None, look: bool = False
+        self,
+        recipe: Recipe,
+        *,
+        base: "Pipeline | None" = None,
+        ranking: Mapping[str, float] | None = None,
+        look: bool = False,
     ) -> None:
         """Check the recipe's names and open the run folder; nothing is computed yet.
 
         Args:
             recipe: every option of the run.
-            base: a pipeline over the same corpus, whose index is taken over, so that files that change meanwhile change nothing.
-            ranking: method to a budget. Nested methods (a smaller budget keeps the first of a larger one) rank the frames once, for this
-                budget, and smaller ones are cut from it.
+            base: a pipeline over the same corpus, whose index is taken over, so that files that change
+                meanwhile change nothing.
+            ranking: method to a budget. Nested methods (a smaller budget keeps the first of a larger one)
+                rank the frames once, for this budget, and smaller ones are cut from it.
             look: make nothing: artifacts are named, not all exist.
         """
         for method in recipe.methods:
             if method not in METHODS:
-                raise RecipeError(f"unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}")
+                raise RecipeError(
+                    f"unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}"
+                )
         self.recipe = recipe
         self.preset = PRESETS[recipe.preset]
         self.store: Store = base.store if base and not look else Store(recipe.out, look=look)
@@ -116,7 +126,13 @@ class Pipeline:
         if found.path not in self._seen:
             drop = self.recipe.leaks == "drop"
             say(f"leaks: {sentence(found, drop=drop)}")
-            check_conflicts(Path(self.recipe.images), Path(self.recipe.labelled), registry_of(self.recipe.registry), found, drop=drop)
+            check_conflicts(
+                Path(self.recipe.images),
+                Path(self.recipe.labelled),
+                registry_of(self.recipe.registry),
+                found,
+                drop=drop,
+            )
         return self._told(found)
 
     @cached_property
@@ -144,10 +160,20 @@ class Pipeline:
         options = self.recipe.encoder
         if options.weights and load_encoder(options.weights, self.preset.size).kind == "vit_mae":
             return options.weights
-        schedule = PretrainOptions(steps=options.steps, batch=self.recipe.pretrain.batch, lr=self.recipe.pretrain.lr, sample=options.sample)
+        schedule = PretrainOptions(
+            steps=options.steps,
+            batch=self.recipe.pretrain.batch,
+            lr=self.recipe.pretrain.lr,
+            sample=options.sample,
+        )
         config = pretrain_config(self.recipe.preset, schedule, options.seed)
         earlier = earlier_warmup(self.store, self.pixels, config, PRETRAIN) if options.reuse else None
-        return self._told(earlier or pretrain_step(self.store, "warmup", self.pixels, None, self.recipe.preset, schedule, options.seed, {}))
+        return self._told(
+            earlier
+            or pretrain_step(
+                self.store, "warmup", self.pixels, None, self.recipe.preset, schedule, options.seed, {}
+            )
+        )
 
     @cached_property
     def embed(self) -> Artifact:
@@ -159,16 +185,22 @@ class Pipeline:
     def patches(self) -> Artifact:
         """Key patches."""
         options, seed = self.recipe.patches, self.recipe.encoder.seed
-        return self._told(patches_step(self.store, self.index, self.embed, self.mae, self.preset.size, options, seed))
+        return self._told(
+            patches_step(self.store, self.index, self.embed, self.mae, self.preset.size, options, seed)
+        )
 
     @cached_property
     def task(self) -> Artifact:
         """The labelled set."""
         if not self.recipe.labelled:
-            raise RecipeError("evaluation needs a labelled set; pass --labelled DIR (or labelled = in the recipe), with images/ and masks/")
+            raise RecipeError(
+                "evaluation needs a labelled set; pass --labelled DIR (or labelled = in the recipe), with images/ and masks/"
+            )
         folder = Path(self.recipe.labelled)
         known = registry_of(self.recipe.registry)
-        return self._told(task_step(self.store, folder, self.preset.size, self.recipe.evaluate, listing(folder), known))
+        return self._told(
+            task_step(self.store, folder, self.preset.size, self.recipe.evaluate, listing(folder), known)
+        )
 
     def budget(self, method: str) -> float:
         """The fraction a method may keep: all of it for the reference."""
@@ -179,13 +211,19 @@ class Pipeline:
         groups, budget = self.recipe.selection.groups, self.budget(method)
         if METHODS[method].unit == "key patch":
             choose = select_patches_step if self.recipe.optidel.composition else select_holders_step
-            return self._told(choose(self.store, self.index, self.patches, self.recipe.optidel, budget, seed, groups))
+            return self._told(
+                choose(self.store, self.index, self.patches, self.recipe.optidel, budget, seed, groups)
+            )
         embedded = None if method in WHOLE else self.embed
         largest = self.ranking.get(method, budget)
         # Shares of groups depend on the count, so under a group rule no method is nested.
         if METHODS[method].nested and groups == "none" and budget < largest:
-            with suppress(BudgetError):  # more than there are sound frames, which is no fault of the smaller budget
-                ranked = self._told(select_step(self.store, self.index, embedded, method, largest, seed, groups))
+            with suppress(
+                BudgetError
+            ):  # more than there are sound frames, which is no fault of the smaller budget
+                ranked = self._told(
+                    select_step(self.store, self.index, embedded, method, largest, seed, groups)
+                )
                 return self._told(cut_step(self.store, ranked, budget))
         return self._told(select_step(self.store, self.index, embedded, method, budget, seed, groups))
 
@@ -194,7 +232,9 @@ class Pipeline:
         if METHODS[method].unit != "key patch" or not self.recipe.optidel.composition:
             return None
         grid, size = self.recipe.optidel.grid, self.preset.size
-        return self._told(compose_step(self.store, self.index, self.patches, self.select(method, seed), grid, size, seed))
+        return self._told(
+            compose_step(self.store, self.index, self.patches, self.select(method, seed), grid, size, seed)
+        )
 
     def pretrain(self, method: str, seed: int) -> Artifact:
         """The encoder pre-trained on what a method keeps or makes."""
@@ -205,16 +245,28 @@ class Pipeline:
         if section.compute == "epochs":
             frames = len(self.corpus)
             steps = max(1, round(steps * count_for(self.budget(method), frames) / frames))
-        options = PretrainOptions(objective=section.objective, steps=steps, batch=section.batch, lr=section.lr)
-        return self._told(pretrain_step(self.store, "pretrain", pixels, rows, self.recipe.preset, options, seed, {"select": selected}))
+        options = PretrainOptions(
+            objective=section.objective, steps=steps, batch=section.batch, lr=section.lr
+        )
+        return self._told(
+            pretrain_step(
+                self.store, "pretrain", pixels, rows, self.recipe.preset, options, seed, {"select": selected}
+            )
+        )
 
     def evaluate(self, method: str, seed: int, protocol: Protocol) -> Artifact:
         """Scores on the labelled set; method ``scratch`` is an untrained encoder."""
         encoder = None if method == SCRATCH else self.pretrain(method, seed)
-        return self._told(evaluate_step(self.store, self.task, encoder, self.recipe.preset, protocol, self.recipe.evaluate, seed))
+        return self._told(
+            evaluate_step(
+                self.store, self.task, encoder, self.recipe.preset, protocol, self.recipe.evaluate, seed
+            )
+        )
 
     def cells(self) -> Iterator[Cell]:
-        """Every method and seed, seed by seed, so that an interrupted run is a fair comparison as far as it got."""
+        """Every method and seed, seed by seed, so that an interrupted run is a fair comparison as far as it
+        got.
+        """
         for seed in self.recipe.seeds:
             for method in (SCRATCH, *self.recipe.methods):
                 yield self.cell(method, seed)
@@ -229,7 +281,9 @@ class Pipeline:
             select=None if scratch else self.select(method, seed),
             compose=None if scratch else self.compose(method, seed),
             pretrain=None if scratch else self.pretrain(method, seed),
-            evaluate={protocol: self.evaluate(method, seed, protocol) for protocol in self.recipe.evaluate.protocols},
+            evaluate={
+                protocol: self.evaluate(method, seed, protocol) for protocol in self.recipe.evaluate.protocols
+            },
         )
 
     def shared(self, methods: Sequence[str]) -> dict[str, Artifact]:

@@ -1,4 +1,6 @@
-"""One function a step: finished artifacts and options in, a finished artifact out. Every step resumes where it was killed."""
+"""One function a step: finished artifacts and options in, a finished artifact out. Every step resumes where
+it was killed.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,9 +15,8 @@ from jaxtyping import Int64
 from PIL import Image as Picture
 
 from optidel.arrays import Images, Scores
-from optidel.corpus.datasets import Registry
-from optidel.corpus.decode import fit
 from optidel.corpus.index import Corpus, write_pixels
+from optidel.datasets import Registry
 from optidel.errors import BudgetError
 from optidel.evaluation.metrics import score
 from optidel.evaluation.tasks import known_set, load_task
@@ -28,9 +29,10 @@ from optidel.models.encoders import build_encoder, load_encoder, save_encoder
 from optidel.models.presets import PRESETS
 from optidel.models.segmenter import Protocol
 from optidel.pipeline.reuse import earlier_scores, group_config, group_labels, since_earlier
+from optidel.readers.decode import fit
 from optidel.recipe import EvaluateSection, OptidelSection
 from optidel.records import Composite, Frame, KeyPatch, Rejected, Selection, from_table, to_table
-from optidel.report.collect import inputs_of
+from optidel.runs.collect import inputs_of
 from optidel.store import Artifact, Store, Workspace, digest
 from optidel.training.precision import device
 from optidel.training.pretrain import PretrainOptions, pretrain
@@ -77,7 +79,9 @@ def pretrain_step(
         images: Images = pixels.array("pixels.npy")
         if not work.has("log.parquet"):
             checkpoint = work.part("checkpoint.pt")
-            model, log = pretrain(images, rows, PRESETS[preset], options, seed=seed, checkpoint=checkpoint, saved=work.clock)
+            model, log = pretrain(
+                images, rows, PRESETS[preset], options, seed=seed, checkpoint=checkpoint, saved=work.clock
+            )
             save_encoder(model, work.path / "encoder", PRESETS[preset].size)
             work.write_table("log.parquet", log)
 
@@ -90,8 +94,11 @@ def pretrain_config(preset: str, options: PretrainOptions, seed: int) -> dict[st
     return {"preset": preset, "options": asdict(options), "seed": seed}
 
 
-def embed_step(store: Store, pixels: Artifact, mae: Artifact | str, weights: str | None, seed: int) -> Artifact:
-    """Embedding, difficulty and error map of every frame; the vectors come from ``weights`` where given, else from the same pass.
+def embed_step(
+    store: Store, pixels: Artifact, mae: Artifact | str, weights: str | None, seed: int
+) -> Artifact:
+    """Embedding, difficulty and error map of every frame; the vectors come from ``weights`` where given, else
+    from the same pass.
 
     Rows of frames that an earlier state of the corpus held are copied from there.
     """
@@ -105,8 +112,16 @@ def embed_step(store: Store, pixels: Artifact, mae: Artifact | str, weights: str
         work.write_array("mean_image.npy", mean)
         copied = int((earlier.rows >= 0).sum()) if earlier else 0
         warmed = isinstance(mae, Artifact) and inputs_of(mae)["pixels"] == pixels.content
-        counts = {"copied": copied, "computed": len(images) - copied, "copied_from": earlier.name if earlier else None}
-        work.write_json("summary.json", counts | {"warmup": mae.path.name if isinstance(mae, Artifact) else None, "warmup_is_own": warmed})
+        counts = {
+            "copied": copied,
+            "computed": len(images) - copied,
+            "copied_from": earlier.name if earlier else None,
+        }
+        work.write_json(
+            "summary.json",
+            counts
+            | {"warmup": mae.path.name if isinstance(mae, Artifact) else None, "warmup_is_own": warmed},
+        )
 
     config: dict[str, Any] = {"seed": seed, "weights": weights, "mae": None if own else mae}
     inputs = {"pixels": pixels} | ({"mae": mae} if isinstance(mae, Artifact) else {})
@@ -119,10 +134,16 @@ def mae_folder(mae: Artifact | str) -> str:
 
 
 def select_step(
-    store: Store, indexed: Artifact, embedded: Artifact | None, method: str, budget: float, seed: int, groups: Groups = "none"
+    store: Store,
+    indexed: Artifact,
+    embedded: Artifact | None,
+    method: str,
+    budget: float,
+    seed: int,
+    groups: Groups = "none",
 ) -> Artifact:
-    """Choose whole frames; ``embedded`` is None for the methods that look at no image, ``groups`` is the rule for frames that belong
-    together."""
+    """Choose whole frames; ``embedded`` is None for the methods that look at no image, ``groups`` is the rule
+    for frames that belong together."""
 
     def make(work: Workspace) -> None:
         frames = from_table(Frame, indexed.table("frames.parquet"))
@@ -135,15 +156,34 @@ def select_step(
             )
         vectors = embedded.array("vectors.npy") if embedded else _hash_vectors(frames)
         hard = hardness(embedded, METHODS[method].scorer, rows) if embedded else None
-        rule: dict[str, Any] = {} if groups == "none" else {"groups": group_labels([frames[row] for row in rows]), "group_rule": groups}
-        selection = select(vectors if sound.all() else vectors[rows], method, count, difficulty=hard, seed=seed, **rule)
+        rule: dict[str, Any] = (
+            {}
+            if groups == "none"
+            else {"groups": group_labels([frames[row] for row in rows]), "group_rule": groups}
+        )
+        selection = select(
+            vectors if sound.all() else vectors[rows], method, count, difficulty=hard, seed=seed, **rule
+        )
         table = selection_table([frames[row].id for row in rows], rows, selection)
         work.content = kept_content(table)
         flawed = [frame for frame in frames if method not in WHOLE and frame.flaw]
-        work.write_table("selection.parquet", pl.concat([table, _dropped(flawed, {frame.id: i for i, frame in enumerate(frames)})]))
-        summary = {"method": method, "budget": budget, "seed": seed, "unit": "frame", "items": len(frames), "kept": count}
+        work.write_table(
+            "selection.parquet",
+            pl.concat([table, _dropped(flawed, {frame.id: i for i, frame in enumerate(frames)})]),
+        )
+        summary = {
+            "method": method,
+            "budget": budget,
+            "seed": seed,
+            "unit": "frame",
+            "items": len(frames),
+            "kept": count,
+        }
         summary |= {"index": indexed.content}
-        work.write_json("summary.json", summary | since_earlier(store, indexed, summary, table.filter("kept")["id"].to_list()))
+        work.write_json(
+            "summary.json",
+            summary | since_earlier(store, indexed, summary, table.filter("kept")["id"].to_list()),
+        )
 
     config = {"method": method, "budget": budget, "seed": seed} | group_config(indexed, groups)
     inputs = {"index": indexed} | ({"embed": embedded} if embedded else {})
@@ -151,8 +191,12 @@ def select_step(
 
 
 def _hash_vectors(frames: Sequence[Frame]) -> np.ndarray[Any, Any]:
-    """Pixel hashes as rows: a draw that follows them does not depend on the order of files and needs no embedding."""
-    return np.array([np.frombuffer(bytes.fromhex(frame.sha256), np.uint8) for frame in frames], np.float32) + 1
+    """Pixel hashes as rows: a draw that follows them does not depend on the order of files and needs no
+    embedding.
+    """
+    return (
+        np.array([np.frombuffer(bytes.fromhex(frame.sha256), np.uint8) for frame in frames], np.float32) + 1
+    )
 
 
 def selection_table(ids: Sequence[str], items: Rows, selection: Selection) -> pl.DataFrame:
@@ -168,7 +212,9 @@ def selection_table(ids: Sequence[str], items: Rows, selection: Selection) -> pl
             "kept": rank >= 0,
             "rank": rank,
             "gain": pl.Series(gain).fill_nan(None),
-            "twin": pl.Series([ids[twin] if twin >= 0 else None for twin in selection.kept_twin], dtype=pl.String),
+            "twin": pl.Series(
+                [ids[twin] if twin >= 0 else None for twin in selection.kept_twin], dtype=pl.String
+            ),
             "similarity": pl.Series(np.asarray(selection.similarity, np.float64)).fill_nan(None),
             "reason": [str(reason) for reason in selection.reason],
         }
@@ -176,8 +222,12 @@ def selection_table(ids: Sequence[str], items: Rows, selection: Selection) -> pl
 
 
 def kept_content(table: pl.DataFrame) -> str:
-    """What training on a selection depends on: which items, in which order. Equal choices then share their encoder."""
-    return digest(b"kept", table.filter(pl.col("kept")).sort("rank")["item"].to_numpy().astype("<i8").tobytes())
+    """What training on a selection depends on: which items, in which order. Equal choices then share their
+    encoder.
+    """
+    return digest(
+        b"kept", table.filter(pl.col("kept")).sort("rank")["item"].to_numpy().astype("<i8").tobytes()
+    )
 
 
 def _dropped(frames: Sequence[Frame], row_of: dict[str, int]) -> pl.DataFrame:
@@ -188,12 +238,16 @@ def _dropped(frames: Sequence[Frame], row_of: dict[str, int]) -> pl.DataFrame:
         similarity=np.full(len(frames), np.nan),
         reason=np.array([frame.flaw for frame in frames], dtype=str),
     )
-    return selection_table([frame.id for frame in frames], np.array([row_of[frame.id] for frame in frames], np.int64), nothing)
+    return selection_table(
+        [frame.id for frame in frames], np.array([row_of[frame.id] for frame in frames], np.int64), nothing
+    )
 
 
 def hardness(scored: Artifact, scorer: Scorer, rows: Rows | slice = slice(None)) -> Scores:
     """Difficulty of frames or key patches, higher is harder: of all that an artifact scored, or of ``rows``."""
-    error, null_error = (np.asarray(scored.array(f"{name}.npy")[rows], np.float64) for name in ("error", "null_error"))
+    error, null_error = (
+        np.asarray(scored.array(f"{name}.npy")[rows], np.float64) for name in ("error", "null_error")
+    )
     return difficulty(error, null_error, scorer)
 
 
@@ -209,10 +263,16 @@ def accepted_patches(patched: Artifact) -> list[KeyPatch]:
 
 
 def select_patches_step(
-    store: Store, indexed: Artifact, patched: Artifact, options: OptidelSection, budget: float, seed: int, groups: Groups = "none"
+    store: Store,
+    indexed: Artifact,
+    patched: Artifact,
+    options: OptidelSection,
+    budget: float,
+    seed: int,
+    groups: Groups = "none",
 ) -> Artifact:
-    """Choose key patches: as many as fill the composites that the budget buys, and one for every image that stays a whole frame; a patch
-    belongs to its frame's group."""
+    """Choose key patches: as many as fill the composites that the budget buys, and one for every image that
+    stays a whole frame; a patch belongs to its frame's group."""
     frames = int(indexed.json("index.json")["frames"])
     images = count_for(budget, frames)
     whole = int(options.originals * images)  # less than all: at least one is a composite
@@ -232,23 +292,43 @@ def select_patches_step(
             corpus = from_table(Frame, indexed.table("frames.parquet"))
             group_of = dict(zip((frame.id for frame in corpus), group_labels(corpus), strict=True))
             rule = {"groups": [group_of[patch.frame] for patch in patches], "group_rule": groups}
-        selection = select(vectors, "optidel", count, difficulty=hard, seed=seed, diversity=options.diversity, **rule)
+        selection = select(
+            vectors, "optidel", count, difficulty=hard, seed=seed, diversity=options.diversity, **rule
+        )
         ids = [f"{patch.frame}@{','.join(map(str, patch.box))}" for patch in patches]
         table = selection_table(ids, np.arange(len(ids)), selection)
         work.content = kept_content(table)
         work.write_table("selection.parquet", table)
-        summary = {"method": "optidel", "budget": budget, "seed": seed, "unit": METHODS["optidel"].unit, "items": len(ids), "kept": count}
+        summary = {
+            "method": "optidel",
+            "budget": budget,
+            "seed": seed,
+            "unit": METHODS["optidel"].unit,
+            "items": len(ids),
+            "kept": count,
+        }
         summary |= {"index": indexed.content, "originals": whole}
-        work.write_json("summary.json", summary | since_earlier(store, indexed, summary, [ids[row] for row in selection.indices]))
+        work.write_json(
+            "summary.json",
+            summary | since_earlier(store, indexed, summary, [ids[row] for row in selection.indices]),
+        )
 
-    config = {"method": "optidel", "options": options.model_dump(mode="json"), "budget": budget, "frames": frames, "seed": seed}
+    config = {
+        "method": "optidel",
+        "options": options.model_dump(mode="json"),
+        "budget": budget,
+        "frames": frames,
+        "seed": seed,
+    }
     config |= group_config(indexed, groups)
     return store.build("select", make, version=3, config=config, inputs={"patches": patched})
 
 
-def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: Artifact, grid: int, size: int, seed: int) -> Artifact:
-    """Deal the chosen key patches into new images; each can be rebuilt from its row in ``composites.parquet``. Those that stay whole
-    frames follow the composites."""
+def compose_step(
+    store: Store, indexed: Artifact, patched: Artifact, selected: Artifact, grid: int, size: int, seed: int
+) -> Artifact:
+    """Deal the chosen key patches into new images; each can be rebuilt from its row in
+    ``composites.parquet``. Those that stay whole frames follow the composites."""
     whole = int(selected.json("summary.json")["originals"])
 
     def make(work: Workspace) -> None:
@@ -261,17 +341,25 @@ def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: A
         chosen = [patches[row] for row in rows]
         kept = originals(chosen, whole)
         parts = np.setdiff1d(np.arange(len(rows)), kept)
-        plan = compose_plan([chosen[part] for part in parts], grid=grid, side=side, rng=rng, labels=labels[parts])
+        plan = compose_plan(
+            [chosen[part] for part in parts], grid=grid, side=side, rng=rng, labels=labels[parts]
+        )
         row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
-        for number, frame in enumerate((corpus.frames[row_of[chosen[place].frame]] for place in kept), start=1):
+        for number, frame in enumerate(
+            (corpus.frames[row_of[chosen[place].frame]] for place in kept), start=1
+        ):
             box = (0, 0, frame.width, frame.height)
             plan.append(Composite(id=f"original-{number:05d}", sources=(frame.id,), boxes=(box,), side=side))
         work.write_table("composites.parquet", to_table(Composite, plan))
         pixels = work.open_array("pixels.npy", (len(plan), size, size, 3), np.uint8)
         for start, stop in work.blocks(len(plan), COMPOSED, "compose"):
             made = np.empty((stop - start, side, side, 3), np.uint8)
-            wanted = sorted({row_of[source] for composite in plan[start:stop] for source in composite.sources})
-            for row, image in corpus.images(wanted):  # one pass over each file, whichever composites its frames are for
+            wanted = sorted(
+                {row_of[source] for composite in plan[start:stop] for source in composite.sources}
+            )
+            for row, image in corpus.images(
+                wanted
+            ):  # one pass over each file, whichever composites its frames are for
                 name = corpus.frames[row].id
                 for canvas, composite in zip(made, plan[start:stop], strict=True):
                     paste(canvas, composite, name, image)
@@ -286,26 +374,54 @@ def compose_step(store: Store, indexed: Artifact, patched: Artifact, selected: A
 
 
 def composite_side(frames: Sequence[Frame], grid: int) -> int:
-    """Side in px of a square with as many pixels as the median frame, a multiple of the patches along one side."""
+    """Side in px of a square with as many pixels as the median frame, a multiple of the patches along one
+    side.
+    """
     across = math.isqrt(grid)
     side = math.sqrt(float(np.median([frame.height * frame.width for frame in frames])))
     return max(across, round(side / across) * across)
 
 
-def task_step(store: Store, folder: Path, size: int, options: EvaluateSection, listing: str, registry: Registry) -> Artifact:
-    """Read the labelled set at the model's size and split it; the split is the same for every method and seed."""
+def task_step(
+    store: Store, folder: Path, size: int, options: EvaluateSection, listing: str, registry: Registry
+) -> Artifact:
+    """Read the labelled set at the model's size and split it; the split is the same for every method and
+    seed.
+    """
 
     def make(work: Workspace) -> None:
-        task = load_task(folder, size, train=options.train, test=options.test, seed=0, group=options.group, registry=registry)
+        task = load_task(
+            folder,
+            size,
+            train=options.train,
+            test=options.test,
+            seed=0,
+            group=options.group,
+            registry=registry,
+        )
         work.write_array("images.npy", task.images)
         work.write_array("masks.npy", task.masks)
         schema = {"id": pl.String, "split": pl.String, "source": pl.String, "group": pl.String}
-        items = pl.DataFrame({"id": task.ids.tolist(), "split": task.split.tolist(), "source": task.sources, "group": task.groups}, schema)
+        items = pl.DataFrame(
+            {
+                "id": task.ids.tolist(),
+                "split": task.split.tolist(),
+                "source": task.sources,
+                "group": task.groups,
+            },
+            schema,
+        )
         work.write_table("items.parquet", items)
         work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
         work.write_json("summary.json", {"name": task.name, "classes": task.classes})
 
-    config: dict[str, Any] = {"size": size, "train": options.train, "test": options.test, "listing": listing, "group": options.group}
+    config: dict[str, Any] = {
+        "size": size,
+        "train": options.train,
+        "test": options.test,
+        "listing": listing,
+        "group": options.group,
+    }
     if options.group and Path(options.group).is_file():
         config["manifest"] = digest(Path(options.group).read_bytes())
     if known := known_set(folder, registry):
@@ -314,9 +430,17 @@ def task_step(store: Store, folder: Path, size: int, options: EvaluateSection, l
 
 
 def evaluate_step(
-    store: Store, task: Artifact, encoder: Artifact | None, preset: str, protocol: Protocol, options: EvaluateSection, seed: int
+    store: Store,
+    task: Artifact,
+    encoder: Artifact | None,
+    preset: str,
+    protocol: Protocol,
+    options: EvaluateSection,
+    seed: int,
 ) -> Artifact:
-    """Train a segmenter on the labelled training images and score the test images; from scratch where ``encoder`` is None."""
+    """Train a segmenter on the labelled training images and score the test images; from scratch where
+    ``encoder`` is None.
+    """
 
     def make(work: Workspace) -> None:
         classes = int(task.json("summary.json")["classes"])
@@ -324,11 +448,19 @@ def evaluate_step(
         train, test = (np.flatnonzero(items["split"].to_numpy() == part) for part in ("train", "test"))
         images, masks = task.array("images.npy"), task.array("masks.npy")
         generator = torch.Generator().manual_seed(seed)
-        start = load_encoder(encoder.path / "encoder") if encoder else build_encoder(PRESETS[preset], generator)
+        start = (
+            load_encoder(encoder.path / "encoder") if encoder else build_encoder(PRESETS[preset], generator)
+        )
         plan = SCHEDULES[protocol]
         schedule = replace(plan, steps=options.steps or plan.steps, batch=options.batch or plan.batch)
         segmenter = train_segmenter(
-            start.to(device()), images[train], masks[train], classes, protocol=protocol, generator=generator, schedule=schedule
+            start.to(device()),
+            images[train],
+            masks[train],
+            classes,
+            protocol=protocol,
+            generator=generator,
+            schedule=schedule,
         )
         predictions = predict(segmenter, images[test])
         scores = score(predictions, masks[test], classes)
@@ -347,9 +479,20 @@ def evaluate_step(
         )
         work.write_json(
             "summary.json",
-            {"miou": scores.miou, "dice": scores.mdice, "n_train": len(train), "n_test": len(test), "classes": classes},
+            {
+                "miou": scores.miou,
+                "dice": scores.mdice,
+                "n_train": len(train),
+                "n_test": len(test),
+                "classes": classes,
+            },
         )
 
-    config = {"preset": preset, "protocol": protocol, "options": options.model_dump(mode="json", include={"steps", "batch"}), "seed": seed}
+    config = {
+        "preset": preset,
+        "protocol": protocol,
+        "options": options.model_dump(mode="json", include={"steps", "batch"}),
+        "seed": seed,
+    }
     inputs = {"task": task} | ({"encoder": encoder} if encoder else {})
     return store.build("evaluate", make, version=1, config=config, inputs=inputs)

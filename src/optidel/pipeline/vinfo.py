@@ -12,15 +12,23 @@ from optidel.features.embedding import write_scores
 from optidel.models.encoders import load_encoder, load_mae
 from optidel.pipeline.steps import kept_rows, mae_folder
 from optidel.progress import say
-from optidel.report.collect import inputs_of
 from optidel.report.sets import Measured, TrainedSet, read_measured, trained_sets
+from optidel.runs.collect import inputs_of
 from optidel.store import MANIFEST, Artifact, Store, Workspace
 from optidel.training.precision import device
 from optidel.vinformation import information, log_determinant, vendi
-from optidel.vinformation.models import ROUNDING, mae_information, masked_values, own_null_errors, simclr_information
+from optidel.vinformation.models import (
+    ROUNDING,
+    mae_information,
+    masked_values,
+    own_null_errors,
+    simclr_information,
+)
 
 MOST = 4_000
-"""Images at most, of a set and of a labelled set, whose pixels enter the entropies; evenly spaced through them."""
+"""Images at most, of a set and of a labelled set, whose pixels enter the entropies; evenly spaced through
+them.
+"""
 
 
 def vinfo(root: Path) -> list[tuple[TrainedSet, Measured]]:
@@ -34,17 +42,23 @@ def vinfo(root: Path) -> list[tuple[TrainedSet, Measured]]:
     """
     sets = trained_sets(root)
     if not sets:
-        raise InputError(f"no encoder in {root} is trained yet, so it holds no training set; run `optidel run` or `optidel pretrain` first")
+        raise InputError(
+            f"no encoder in {root} is trained yet, so it holds no training set; run `optidel run` or `optidel pretrain` first"
+        )
     store, measured = Store(root), []
     for number, one in enumerate(sets, start=1):
         artifact = vinfo_step(store, one)
-        say(f"vinfo {number}/{len(sets)}  {one.method} {one.budget:.3g} seed {one.seed}  {artifact.path.name}  {artifact.seconds:.1f} s")
+        say(
+            f"vinfo {number}/{len(sets)}  {one.method} {one.budget:.3g} seed {one.seed}  {artifact.path.name}  {artifact.seconds:.1f} s"
+        )
         measured.append((one, read_measured(artifact)))
     return measured
 
 
 def vinfo_step(store: Store, one: TrainedSet) -> Artifact:
-    """Entropies and diversity of one training set, and what the encoder trained on it knows of each labelled set."""
+    """Entropies and diversity of one training set, and what the encoder trained on it knows of each labelled
+    set.
+    """
     if one.embed is None:
         raise InputError(
             f"the embedding that {one.select.path.name} was chosen with is no longer in {store.root}; run the same command again"
@@ -71,18 +85,26 @@ def vinfo_step(store: Store, one: TrainedSet) -> Artifact:
 
     tasks = {f"task {name}": task for name, task in one.tasks.items()}
     inputs = {"select": one.select, "images": one.images, "embed": embed, "pretrain": one.pretrain} | tasks
-    return store.build("vinfo", make, version=1, config={"objective": one.objective, "most": MOST}, inputs=inputs)
+    return store.build(
+        "vinfo", make, version=1, config={"objective": one.objective, "most": MOST}, inputs=inputs
+    )
 
 
-def _scored(work: Workspace, store: Store, one: TrainedSet, embed: Artifact, scoring: Mapping[str, Any]) -> tuple[Scores, Vectors]:
-    """Error and vector of every image of the set under the model that scored the corpus; composites are scored now, frames have been."""
+def _scored(
+    work: Workspace, store: Store, one: TrainedSet, embed: Artifact, scoring: Mapping[str, Any]
+) -> tuple[Scores, Vectors]:
+    """Error and vector of every image of the set under the model that scored the corpus; composites are
+    scored now, frames have been.
+    """
     if not one.composed:
         rows = kept_rows(one.select)
         return np.asarray(embed.array("error.npy")[rows], np.float64), embed.array("vectors.npy")[rows]
     warmups = {artifact.content: artifact for artifact in store.artifacts("warmup")}
     mae = scoring.get("mae") or warmups.get(inputs_of(embed).get("mae", ""))
     if mae is None:
-        raise InputError(f"the warm-up that {embed.path.name} was made with is no longer in {store.root}; run the same command again")
+        raise InputError(
+            f"the warm-up that {embed.path.name} was made with is no longer in {store.root}; run the same command again"
+        )
     pixels = one.images.array("pixels.npy")
     mean = np.asarray(embed.array("mean_image.npy"))
     write_scores(work, pixels, mae_folder(mae), scoring["weights"], mean, int(scoring["seed"]), device())
@@ -100,7 +122,9 @@ def _images(one: TrainedSet, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Image
 
 
 def _gained(one: TrainedSet, task: Artifact, seed: int) -> float:
-    """V-information that the trained encoder has of labelled images: nats per value with MAE, per image with SimCLR."""
+    """V-information that the trained encoder has of labelled images: nats per value with MAE, per image with
+    SimCLR.
+    """
     images = task.array("images.npy")
     shown = np.asarray(images[_spaced(len(images))])
     folder = one.pretrain.path / "encoder"

@@ -1,4 +1,6 @@
-"""Two pages about pictures alone: the audit of a corpus, and the pairs of a leak check. Both open without a network."""
+"""Two pages about pictures alone: the audit of a corpus, and the pairs of a leak check. Both open without a
+network.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,8 @@ BINS = 48
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Bars of one measure: ``heights`` in [0, 1]; ``cut`` is the threshold's place in [0, 1] along the axis, None where outside.
+    """Bars of one measure: ``heights`` in [0, 1]; ``cut`` is the threshold's place in [0, 1] along the axis,
+    None where outside.
 
     ``side`` is that of the marked frames: "under" or "over".
     """
@@ -90,8 +93,17 @@ def write_page(page: Page, target: Path) -> Path:
     return target
 
 
-def histogram(name: str, unit: str, values: Float[np.ndarray, "n"], threshold: float, side: str, logarithmic: bool = False) -> Histogram:
-    """Count ``values`` in equal bins, of their logarithm where asked; heights are square roots, so that a few frames are seen too."""
+def histogram(
+    name: str,
+    unit: str,
+    values: Float[np.ndarray, "n"],
+    threshold: float,
+    side: str,
+    logarithmic: bool = False,
+) -> Histogram:
+    """Count ``values`` in equal bins, of their logarithm where asked; heights are square roots, so that a few
+    frames are seen too.
+    """
     shown = np.log10(values.clip(1e-6)) if logarithmic else values
     low, high = float(shown.min()), float(shown.max())
     high = high if high > low else low + 1

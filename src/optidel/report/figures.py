@@ -1,4 +1,6 @@
-"""Plotly figures of a run, without colours of their own for text and grid: the page sets those for light, dark and paper."""
+"""Plotly figures of a run, without colours of their own for text and grid: the page sets those for light,
+dark and paper.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +10,16 @@ import plotly.graph_objects as go
 import polars as pl
 from jaxtyping import Float
 
-from optidel.report.collect import Run, Score
 from optidel.report.numbers import CHANCE, SCRATCH, BreakEven, StepCost, percent, plural
+from optidel.runs.collect import Run, Score
 
-COLOURS = {"scratch": "#8a8f98", "full": "#7a5cc0", "random": "#b0813a", "meddel": "#c2533f", "optidel": "#0f8b8d"}
+COLOURS = {
+    "scratch": "#8a8f98",
+    "full": "#7a5cc0",
+    "random": "#b0813a",
+    "meddel": "#c2533f",
+    "optidel": "#0f8b8d",
+}
 OTHERS = (
     "#4178be",
     "#c0619a",
@@ -48,7 +56,9 @@ Figure = Any
 
 
 def colour_of(methods: Sequence[str]) -> dict[str, str]:
-    """A colour for each method, the same in every figure and on every page for the methods that have a name here."""
+    """A colour for each method, the same in every figure and on every page for the methods that have a name
+    here.
+    """
     others = iter(OTHERS * (1 + len(methods) // len(OTHERS)))
     return {method: COLOURS.get(method) or next(others) for method in methods}
 
@@ -78,10 +88,18 @@ def whiskers(scores: Sequence[Score], methods: Sequence[str], of: str) -> Figure
             y=[label_of(score)],
             mode="markers",
             marker={"size": 10, "color": colours[score.method]},
-            error_x={"array": [high - value], "arrayminus": [value - low], "thickness": 2, "width": 5, "color": colours[score.method]},
+            error_x={
+                "array": [high - value],
+                "arrayminus": [value - low],
+                "thickness": 2,
+                "width": 5,
+                "color": colours[score.method],
+            },
             hovertemplate=f"%{{y}}: {value:.3f} [{low:.3f}, {high:.3f}]<extra></extra>",
         )
-    baseline = 0.0 if of == "difference" else next((score.miou for score in scores if score.method == SCRATCH), None)
+    baseline = (
+        0.0 if of == "difference" else next((score.miou for score in scores if score.method == SCRATCH), None)
+    )
     if baseline is not None:
         figure.add_vline(x=baseline, line={"width": 1, "dash": "dot", "color": COLOURS["scratch"]})
     title = "mIoU − random (dotted: none)" if of == "difference" else "mIoU (dotted: from scratch)"
@@ -90,13 +108,16 @@ def whiskers(scores: Sequence[Score], methods: Sequence[str], of: str) -> Figure
 
 
 def against_budget(run: Run, protocol: str) -> Figure:
-    """MIoU against the number of pre-training images: the mean with its interval, and a faint point for each seed."""
+    """MIoU against the number of pre-training images: the mean with its interval, and a faint point for each
+    seed.
+    """
     colours = colour_of(run.methods)
     scores = [score for score in run.scores if score.protocol == protocol]
     trained = [method for method in dict.fromkeys(score.method for score in scores) if method != SCRATCH]
     figure = go.Figure()
     for position, method in enumerate(trained):
-        # Methods share their budgets, so points would hide one another: set them apart sideways on the log axis, some 4 % each.
+        # Methods share their budgets, so points would hide one another: set them apart sideways on the log
+        # axis, some 4 % each.
         apart = 1.04 ** (position - (len(trained) - 1) / 2)
         rows = sorted((score for score in scores if score.method == method), key=lambda score: score.n_images)
         seeds = [row for row in run.measured if row.method == method and row.protocol == protocol]
@@ -139,7 +160,9 @@ def against_budget(run: Run, protocol: str) -> Figure:
 
 
 def losses(run: Run) -> Figure | None:
-    """Pre-training loss against step, a line for each cell, the mean over bins of steps; None before anything was trained."""
+    """Pre-training loss against step, a line for each cell, the mean over bins of steps; None before anything
+    was trained.
+    """
     colours = colour_of(run.methods)
     figure = go.Figure()
     shown: set[str] = set()
@@ -166,10 +189,14 @@ def losses(run: Run) -> Figure | None:
 
 def _binned(log: pl.DataFrame) -> pl.DataFrame:
     width = max(1, -(-log.height // BINS))
-    return log.group_by(pl.int_range(pl.len()) // width, maintain_order=True).agg(pl.col("step", "loss").mean().round(5))
+    return log.group_by(pl.int_range(pl.len()) // width, maintain_order=True).agg(
+        pl.col("step", "loss").mean().round(5)
+    )
 
 
-def difficulty(values: Float[np.ndarray, "n"], chosen: Float[np.ndarray, "m"], unit: str, scorer: str) -> Figure:
+def difficulty(
+    values: Float[np.ndarray, "n"], chosen: Float[np.ndarray, "m"], unit: str, scorer: str
+) -> Figure:
     """Histogram of difficulty: all items, and those chosen, in the same bins.
 
     Args:
@@ -185,7 +212,13 @@ def difficulty(values: Float[np.ndarray, "n"], chosen: Float[np.ndarray, "m"], u
     series += [("chosen by optidel", chosen, COLOURS["optidel"])] if len(chosen) else []
     for name, part, colour in series:
         counts = np.histogram(part, edges)[0].tolist()
-        figure.add_bar(x=centres, y=counts, name=name, marker={"color": colour}, hovertemplate="%{x:.3g}: %{y}<extra></extra>")
+        figure.add_bar(
+            x=centres,
+            y=counts,
+            name=name,
+            marker={"color": colour},
+            hovertemplate="%{x:.3g}: %{y}<extra></extra>",
+        )
     figure.update_layout(barmode="overlay", bargap=0.05)
     return finish(figure, f"{SCORERS[scorer]} of each {unit}", plural(unit), height=300, legend=True)
 

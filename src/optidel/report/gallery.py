@@ -1,6 +1,8 @@
-"""The pictures of the page: what each method kept and dropped, key patches, composites, difficulty and segmentations.
+"""The pictures of the page: what each method kept and dropped, key patches, composites, difficulty and
+segmentations.
 
-Nothing here is picked for its looks: a gallery shows the best ranked, or rows evenly spaced through an order that its caption states.
+Nothing here is picked for its looks: a gallery shows the best ranked, or rows evenly spaced through an order
+that its caption states.
 """
 
 from collections.abc import Sequence
@@ -12,14 +14,16 @@ import polars as pl
 from PIL import Image
 
 from optidel.records import Box, Composite, KeyPatch, from_table
-from optidel.report.collect import PROTOCOLS, Cell, Run
 from optidel.report.numbers import FULL, OURS
 from optidel.report.pictures import Mark, Outline, Pictures, Tile, data_uri, outlines, picture_tile
+from optidel.runs.collect import PROTOCOLS, Cell, Run
 from optidel.store import Artifact
 from optidel.vinformation import difficulty
 
 KEPT, PAIRS = 8, 4
-"""Kept items and pairs of dropped item and twin shown for each method: one line each, so that twelve methods still make one page."""
+"""Kept items and pairs of dropped item and twin shown for each method: one line each, so that twelve methods
+still make one page.
+"""
 
 SEGMENTED = 6
 """Test images shown with every method's prediction."""
@@ -36,7 +40,9 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """What one method chose at one budget and seed. ``reasons`` counts the dropped items by reason; ``unit`` is frame or key patch."""
+    """What one method chose at one budget and seed. ``reasons`` counts the dropped items by reason; ``unit``
+    is frame or key patch.
+    """
 
     method: str
     budget: float
@@ -70,8 +76,9 @@ class Made:
 class Extremes:
     """Items at both ends of the difficulty order.
 
-    ``values`` (n,) are what orders them, higher is harder: with scorer ``error`` the reconstruction error, with ``pvi`` minus the pointwise
-    V-information in nats per value; ``chosen`` are those of optidel's choice.
+    ``values`` (n,) are what orders them, higher is harder: with scorer ``error`` the reconstruction error,
+    with ``pvi`` minus the pointwise V-information in nats per value; ``chosen`` are those of optidel's
+    choice.
     """
 
     unit: str
@@ -104,7 +111,9 @@ class Items:
         if self._patches is None:
             return self._pictures.tile(row, caption, note)
         patch = self._patches.row(row, named=True)
-        return picture_tile(self._pictures.crop(patch["frame"], tuple(patch["box"])), caption or patch["frame"], note)
+        return picture_tile(
+            self._pictures.crop(patch["frame"], tuple(patch["box"])), caption or patch["frame"], note
+        )
 
 
 def accepted(run: Run) -> pl.DataFrame:
@@ -115,7 +124,9 @@ def accepted(run: Run) -> pl.DataFrame:
 
 def spaced(rows: int, count: int) -> list[int]:
     """``count`` rows evenly spaced from the first to the last, or all of them where there are fewer."""
-    return sorted({round(position) for position in np.linspace(0, rows - 1, min(rows, count))}) if rows else []
+    return (
+        sorted({round(position) for position in np.linspace(0, rows - 1, min(rows, count))}) if rows else []
+    )
 
 
 def choices(run: Run, pictures: Pictures) -> tuple[Choice, ...]:
@@ -141,7 +152,9 @@ def _choice(run: Run, pictures: Pictures, cell: Cell, select: Artifact) -> Choic
         chosen=int(table["kept"].sum()),
         reasons=tuple((str(reason), int(count)) for reason, count in reasons.iter_rows()),
         kept=tuple(items.tile(row["item"], note=_rank(row)) for row in kept.iter_rows(named=True)),
-        pairs=tuple(_pair(items, table, twinned.row(row, named=True)) for row in spaced(twinned.height, PAIRS)),
+        pairs=tuple(
+            _pair(items, table, twinned.row(row, named=True)) for row in spaced(twinned.height, PAIRS)
+        ),
     )
 
 
@@ -160,21 +173,31 @@ def _pair(items: Items, table: pl.DataFrame, row: dict[str, Any]) -> Pair:
 
 
 def patches_on_frames(run: Run, pictures: Pictures, count: int = 8) -> tuple[Tile, ...]:
-    """Frames evenly spaced through those that have key patches, with every box: accepted, or refused with the reason."""
+    """Frames evenly spaced through those that have key patches, with every box: accepted, or refused with the
+    reason.
+    """
     if run.patches is None:
         return ()
     table = run.patches.table("patches.parquet")
     frames = table["frame"].unique(maintain_order=True)
     shown = [frames[row] for row in spaced(len(frames), count)]
-    return tuple(_marked(pictures, frame, from_table(KeyPatch, table.filter(pl.col("frame") == frame))) for frame in shown)
+    return tuple(
+        _marked(pictures, frame, from_table(KeyPatch, table.filter(pl.col("frame") == frame)))
+        for frame in shown
+    )
 
 
 def _marked(pictures: Pictures, frame: str, patches: Sequence[KeyPatch]) -> Tile:
     # Refused first, so that accepted boxes lie on top.
     ordered = sorted(patches, key=lambda patch: not patch.refused)
-    marks = tuple(Mark(box=patch.box, kind=_kind(patch), label="" if patch.refused == "nested" else patch.refused) for patch in ordered)
+    marks = tuple(
+        Mark(box=patch.box, kind=_kind(patch), label="" if patch.refused == "nested" else patch.refused)
+        for patch in ordered
+    )
     refused = sum(bool(patch.refused) for patch in patches)
-    return pictures.tile(pictures.row(frame), note=f"{len(patches) - refused} accepted, {refused} refused", marks=marks)
+    return pictures.tile(
+        pictures.row(frame), note=f"{len(patches) - refused} accepted, {refused} refused", marks=marks
+    )
 
 
 def _kind(patch: KeyPatch) -> str:
@@ -189,7 +212,11 @@ def refusals(run: Run, pictures: Pictures, each: int = 8) -> tuple[Refusal, ...]
     refused = run.patches.table("patches.parquet").filter(pl.col("refused") != "")
     counts = refused["refused"].value_counts(sort=True)
     return tuple(
-        Refusal(reason=reason, count=count, tiles=_crops(pictures, refused.filter(pl.col("refused") == reason), each))
+        Refusal(
+            reason=reason,
+            count=count,
+            tiles=_crops(pictures, refused.filter(pl.col("refused") == reason), each),
+        )
         for reason, count in counts.sort("count", "refused", descending=[True, False]).iter_rows()
     )
 
@@ -217,8 +244,12 @@ def composite_image(compose: Artifact, record: Composite) -> Image.Image:
 def _made(compose: Artifact, pictures: Pictures, record: Composite) -> Made:
     cuts = zip(record.sources, record.boxes, strict=True)
     return Made(
-        composite=picture_tile(composite_image(compose, record), record.id, f"{record.side} × {record.side} px"),
-        sources=tuple(_source(pictures, frame, box, f"cell {cell}") for cell, (frame, box) in enumerate(cuts, start=1)),
+        composite=picture_tile(
+            composite_image(compose, record), record.id, f"{record.side} × {record.side} px"
+        ),
+        sources=tuple(
+            _source(pictures, frame, box, f"cell {cell}") for cell, (frame, box) in enumerate(cuts, start=1)
+        ),
     )
 
 
@@ -227,13 +258,17 @@ def _source(pictures: Pictures, frame: str, box: Box, note: str) -> Tile:
 
 
 def extremes(run: Run, pictures: Pictures, count: int = 8) -> Extremes | None:
-    """The hardest and the easiest key patches in the order of the run's scorer, or frames where the run has no patches."""
+    """The hardest and the easiest key patches in the order of the run's scorer, or frames where the run has
+    no patches.
+    """
     measured = run.patches or run.embed
     if measured is None:
         return None
     unit = "key patch" if run.patches else "frame"
     scorer = run.recipe.optidel.scorer if run.recipe else "error"
-    errors, null = (np.asarray(measured.array(name), dtype=np.float64) for name in ("error.npy", "null_error.npy"))
+    errors, null = (
+        np.asarray(measured.array(name), dtype=np.float64) for name in ("error.npy", "null_error.npy")
+    )
     values = difficulty(errors, null, scorer)
     order = np.argsort(-values, kind="stable")
     items = Items(run, pictures, unit)
@@ -243,7 +278,9 @@ def extremes(run: Run, pictures: Pictures, count: int = 8) -> Extremes | None:
 
     # Without composition optidel chooses frames, which are not among the items here.
     found = [cell.select for cell in run.examples if cell.method == OURS and cell.select]
-    ours = next((select for select in found if unit == select.json("summary.json")["unit"] == "key patch"), None)
+    ours = next(
+        (select for select in found if unit == select.json("summary.json")["unit"] == "key patch"), None
+    )
     chosen = [] if ours is None else ours.table("selection.parquet").filter("kept")["item"].to_list()
     half = min(count, len(order) // 2)
     return Extremes(
@@ -257,7 +294,9 @@ def extremes(run: Run, pictures: Pictures, count: int = 8) -> Extremes | None:
 
 
 def segmentations(run: Run) -> tuple[Segmented, ...]:
-    """The first test images, not chosen by result: image with true outlines, then each method's prediction at its first seed."""
+    """The first test images, not chosen by result: image with true outlines, then each method's prediction at
+    its first seed.
+    """
     protocol = next((name for name in PROTOCOLS if any(name in cell.evaluate for cell in run.examples)), None)
     if run.task is None or protocol is None:
         return ()
@@ -268,14 +307,29 @@ def segmentations(run: Run) -> tuple[Segmented, ...]:
     for position, (row, name) in enumerate(items.head(SEGMENTED).select("row", "id").iter_rows()):
         uri = data_uri(Image.fromarray(images[row]))
         truth = outlines(masks[row], "truth")
-        predictions = tuple(_predicted(uri, cell.method, found, position, name, truth) for cell, found in evaluated)
-        rows.append(Segmented(protocol=protocol, truth=_tile(uri, masks[row].shape, name, "truth", truth), predictions=predictions))
+        predictions = tuple(
+            _predicted(uri, cell.method, found, position, name, truth) for cell, found in evaluated
+        )
+        rows.append(
+            Segmented(
+                protocol=protocol,
+                truth=_tile(uri, masks[row].shape, name, "truth", truth),
+                predictions=predictions,
+            )
+        )
     return tuple(rows)
 
 
-def _predicted(uri: str, method: str, evaluated: Artifact, position: int, name: str, truth: tuple[Outline, ...]) -> Tile:
+def _predicted(
+    uri: str, method: str, evaluated: Artifact, position: int, name: str, truth: tuple[Outline, ...]
+) -> Tile:
     predicted = evaluated.array("predictions.npy")[position]
-    iou = evaluated.table("images.parquet").filter(pl.col("id") == name).select(pl.col("iou").drop_nans().mean()).item()
+    iou = (
+        evaluated.table("images.parquet")
+        .filter(pl.col("id") == name)
+        .select(pl.col("iou").drop_nans().mean())
+        .item()
+    )
     note = "no class present" if iou is None else f"IoU {iou:.3f}"
     return _tile(uri, predicted.shape, method, note, outlines(predicted, "prediction") + truth)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 from PIL import Image
 
-from optidel.features.copies import UNCALIBRATED
-from optidel.report.collect import Run
+from optidel.copies.pixels import UNCALIBRATED
 from optidel.report.pictures import Tile, picture_tile
+from optidel.runs.collect import Run
 from optidel.store import Artifact
 
 NAMED = 3
@@ -32,7 +32,9 @@ class LeakedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeakSection:
-    """What the page shows: the sentence, how it was looked for, pairs in pictures, and rows (test, train, how)."""
+    """What the page shows: the sentence, how it was looked for, pairs in pictures, and rows (test, train,
+    how).
+    """
 
     found: bool
     sentence: str
@@ -53,7 +55,11 @@ def sentence(leaks: Artifact, *, drop: bool) -> str:
     kinds = ", ".join(f"{summary['images'][kind]} {kind}" for kind in UNITS if summary["images"][kind])
     verb = "was" if summary["leaked"] == 1 else "were"
     found = f"{summary['leaked']} of {summary['test']} test images {verb} found in the pre-training corpus ({kinds}): {listed}"
-    remedy = "their frames are left out of all training" if drop else 'scores may flatter; leaks = "drop" leaves their frames out'
+    remedy = (
+        "their frames are left out of all training"
+        if drop
+        else 'scores may flatter; leaks = "drop" leaves their frames out'
+    )
     return f"{found}; {remedy}{unseen}"
 
 
@@ -62,7 +68,9 @@ def section(run: Run) -> LeakSection | None:
     if run.leaks is None:
         return None
     summary, table = run.leaks.json("summary.json"), run.leaks.table("leaks.parquet")
-    rows = tuple((test, train, _how(kind, value)) for kind, test, train, value in table.head(LISTED).iter_rows())
+    rows = tuple(
+        (test, train, _how(kind, value)) for kind, test, train, value in table.head(LISTED).iter_rows()
+    )
     text = sentence(run.leaks, drop=dropped(run))
     return LeakSection(
         found=bool(summary["leaked"]),
@@ -107,6 +115,10 @@ def _pairs(leaks: Artifact) -> tuple[LeakedPair, ...]:
         sides = []
         for side, name in (("test", test), ("train", train)):
             with Image.open(leaks.path / "pictures" / f"{number}-{side}.png") as picture:
-                sides.append(picture_tile(picture.convert("RGB"), name, {"test": "test image", "train": "in the corpus"}[side]))
+                sides.append(
+                    picture_tile(
+                        picture.convert("RGB"), name, {"test": "test image", "train": "in the corpus"}[side]
+                    )
+                )
         pairs.append(LeakedPair(test=sides[0], train=sides[1], how=_how(kind, value)))
     return tuple(pairs)

@@ -8,21 +8,37 @@ from functools import reduce
 import numpy as np
 
 from optidel.evaluation.intervals import Interval
-from optidel.report.collect import PROTOCOLS, Cell, Run, Score, inputs_of
+from optidel.runs.collect import PROTOCOLS, Cell, Run, Score, inputs_of
 from optidel.store import Artifact
 
 CHANCE = "random"
 SCRATCH = "scratch"
 FULL = "full"
 OURS = "optidel"
-STEPS = ("index", "clean", "pixels", "warmup", "embed", "patches", "task", "leaks", "select", "compose", "pretrain", "evaluate", "result")
+STEPS = (
+    "index",
+    "clean",
+    "pixels",
+    "warmup",
+    "embed",
+    "patches",
+    "task",
+    "leaks",
+    "select",
+    "compose",
+    "pretrain",
+    "evaluate",
+    "result",
+)
 UNINFORMED = (CHANCE, FULL)
 """Methods that look at no image before they choose: neither the warm-up nor the embedding is their cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What may be said honestly: a sentence for each protocol, and whether the gate (full beats scratch) is passed, failed or open."""
+    """What may be said honestly: a sentence for each protocol, and whether the gate (full beats scratch) is
+    passed, failed or open.
+    """
 
     gate: str
     sentences: tuple[str, ...]
@@ -40,10 +56,12 @@ class StepCost:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakEven:
-    """What a method's selection cost against the pre-training it saves at equal epochs; all in seconds, means over seeds.
+    """What a method's selection cost against the pre-training it saves at equal epochs; all in seconds, means
+    over seeds.
 
-    ``saved`` is what pre-training on the chosen images saves against pre-training on all of them; ``multiple`` is how many times longer
-    than here (or how often) full pre-training must run for the selection to pay for itself.
+    ``saved`` is what pre-training on the chosen images saves against pre-training on all of them;
+    ``multiple`` is how many times longer than here (or how often) full pre-training must run for the
+    selection to pay for itself.
     """
 
     method: str
@@ -76,16 +94,28 @@ def percent(budget: float) -> str:
 
 def written(found: Interval) -> str:
     """``+0.034 (95 % interval +0.021 to +0.048)``."""
-    return f"{signed(found.mean)} ({found.level:.0%} interval {signed(found.low)} to {signed(found.high)})".replace("%", " %")
+    return f"{signed(found.mean)} ({found.level:.0%} interval {signed(found.low)} to {signed(found.high)})".replace(
+        "%", " %"
+    )
 
 
 def verdict(run: Run) -> Verdict:
-    """One sentence a protocol, made from the table alone; a difference counts only where its interval excludes zero."""
+    """One sentence a protocol, made from the table alone; a difference counts only where its interval
+    excludes zero.
+    """
     if run.result is None:
-        return Verdict(gate="open", sentences=("This run is unfinished: no score yet. Run the same command again, it continues.",))
-    protocols = [protocol for protocol in PROTOCOLS if any(score.protocol == protocol for score in run.scores)]
+        return Verdict(
+            gate="open",
+            sentences=("This run is unfinished: no score yet. Run the same command again, it continues.",),
+        )
+    protocols = [
+        protocol for protocol in PROTOCOLS if any(score.protocol == protocol for score in run.scores)
+    ]
     gates = {protocol: _gate(run, protocol) for protocol in protocols}
-    sentences = tuple(f"{_name(protocol)}: {_gate_text(gates[protocol])}; {_ours_text(run, protocol)}." for protocol in protocols)
+    sentences = tuple(
+        f"{_name(protocol)}: {_gate_text(gates[protocol])}; {_ours_text(run, protocol)}."
+        for protocol in protocols
+    )
     passed = [found.low > 0 for found in gates.values() if found is not None]
     gate = "passed" if all(passed) else "passed in part" if any(passed) else "not passed"
     return Verdict(gate=gate if passed else "open", sentences=(*sentences, *_caution(run)))
@@ -93,7 +123,11 @@ def verdict(run: Run) -> Verdict:
 
 def _caution(run: Run) -> tuple[str, ...]:
     seeds = min((score.seeds for score in run.scores), default=0)
-    return ("All of this rests on one seed: how far another seed would change it is not known.",) if seeds == 1 else ()
+    return (
+        ("All of this rests on one seed: how far another seed would change it is not known.",)
+        if seeds == 1
+        else ()
+    )
 
 
 def _name(protocol: str) -> str:
@@ -102,11 +136,19 @@ def _name(protocol: str) -> str:
 
 def _gate(run: Run, protocol: str) -> Interval | None:
     row = next((score for score in run.scores if (score.method, score.protocol) == (FULL, protocol)), None)
-    return None if row is None else _interval(row.difference_scratch, row.difference_scratch_low, row.difference_scratch_high)
+    return (
+        None
+        if row is None
+        else _interval(row.difference_scratch, row.difference_scratch_low, row.difference_scratch_high)
+    )
 
 
 def _interval(mean: float | None, low: float | None, high: float | None) -> Interval | None:
-    return None if mean is None or low is None or high is None else Interval(mean=mean, low=low, high=high, level=0.95)
+    return (
+        None
+        if mean is None or low is None or high is None
+        else Interval(mean=mean, low=low, high=high, level=0.95)
+    )
 
 
 def _gate_text(found: Interval | None) -> str:
@@ -141,13 +183,20 @@ def step_costs(run: Run) -> tuple[StepCost, ...]:
     """Seconds of each step, over every artifact of the run, in the order in which the steps ran."""
     found = Counter(artifact.step for artifact in run.artifacts)
     count = {step: found[step] for step in sorted(found, key=STEPS.index)}
-    seconds = {step: sum(artifact.seconds for artifact in run.artifacts if artifact.step == step) for step in count}
+    seconds = {
+        step: sum(artifact.seconds for artifact in run.artifacts if artifact.step == step) for step in count
+    }
     total = sum(seconds.values()) or 1.0
-    return tuple(StepCost(step=step, count=count[step], seconds=seconds[step], share=seconds[step] / total) for step in count)
+    return tuple(
+        StepCost(step=step, count=count[step], seconds=seconds[step], share=seconds[step] / total)
+        for step in count
+    )
 
 
 def break_even(run: Run) -> tuple[BreakEven, ...]:
-    """For each method that chose a part of the corpus, what choosing cost against what it saves. Empty where full did not run."""
+    """For each method that chose a part of the corpus, what choosing cost against what it saves. Empty where
+    full did not run.
+    """
     full = [cell.pretrain.seconds for cell in run.cells if cell.method == FULL and cell.pretrain]
     n_full = max((row.n_images for row in run.measured if row.method == FULL), default=0)
     if not full or not n_full:
@@ -158,17 +207,31 @@ def break_even(run: Run) -> tuple[BreakEven, ...]:
             groups.setdefault((cell.method, cell.budget), []).append(cell)
     found = []
     for (method, budget), cells in groups.items():
-        kept = next(row.n_images for row in run.measured if (row.method, row.budget) == (method, budget)) / n_full
+        kept = (
+            next(row.n_images for row in run.measured if (row.method, row.budget) == (method, budget))
+            / n_full
+        )
         saved = float(np.mean(full)) * (1 - kept)
         preparing = _preparing(run, cells[0])
         selecting = float(np.mean([_seconds(cell.select) + _seconds(cell.compose) for cell in cells]))
         multiple = trainings_to_break_even(preparing + selecting, saved)
-        found.append(BreakEven(method=method, budget=budget, preparing=preparing, selecting=selecting, saved=saved, multiple=multiple))
+        found.append(
+            BreakEven(
+                method=method,
+                budget=budget,
+                preparing=preparing,
+                selecting=selecting,
+                saved=saved,
+                multiple=multiple,
+            )
+        )
     return tuple(found)
 
 
 def trainings_to_break_even(spent: float, saved: float) -> float:
-    """How many trainings, each of which saves ``saved`` seconds, earn back the ``spent`` seconds; infinite where nothing is saved."""
+    """How many trainings, each of which saves ``saved`` seconds, earn back the ``spent`` seconds; infinite
+    where nothing is saved.
+    """
     return spent / saved if saved > 0 else float("inf")
 
 
@@ -181,7 +244,9 @@ def _preparing(run: Run, cell: Cell) -> float:
     if cell.method in UNINFORMED or cell.select is None:
         return 0.0
     patches = run.patches if "patches" in inputs_of(cell.select) else None
-    return reduce(lambda seconds, artifact: seconds + _seconds(artifact), (run.warmup, run.embed, patches), 0.0)
+    return reduce(
+        lambda seconds, artifact: seconds + _seconds(artifact), (run.warmup, run.embed, patches), 0.0
+    )
 
 
 def _seconds(artifact: Artifact | None) -> float:

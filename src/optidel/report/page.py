@@ -15,9 +15,9 @@ from plotly.offline import get_plotlyjs
 
 from optidel.recipe import Recipe
 from optidel.report import figures, gallery, leaks, numbers, vinformation
-from optidel.report.collect import PROTOCOLS, Run, Score, read_run
 from optidel.report.pictures import Pictures
 from optidel.report.templates import environment
+from optidel.runs.collect import PROTOCOLS, Run, Score, read_run
 from optidel.store import Artifact, replacing
 
 PACKAGES = (
@@ -54,7 +54,9 @@ class Plot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """Files that could not become frames for one kind of reason; ``examples`` are the first few, each with its full reason."""
+    """Files that could not become frames for one kind of reason; ``examples`` are the first few, each with
+    its full reason.
+    """
 
     kind: str
     count: int
@@ -98,7 +100,13 @@ def render(run: Run) -> str:
     costs = numbers.step_costs(run)
     templates = environment()
     templates.filters["plot"] = _plot
-    templates.filters.update(signed=numbers.signed, percent=numbers.percent, duration=duration, plural=numbers.plural, times=numbers.times)
+    templates.filters.update(
+        signed=numbers.signed,
+        percent=numbers.percent,
+        duration=duration,
+        plural=numbers.plural,
+        times=numbers.times,
+    )
     return templates.get_template("template.html.j2").render(
         run=run,
         title=_title(run),
@@ -118,7 +126,9 @@ def render(run: Run) -> str:
         extremes=extremes,
         difficulty_plot=extremes
         and _plot(
-            "difficulty", "Histogram of difficulty", figures.difficulty(extremes.values, extremes.chosen, extremes.unit, extremes.scorer)
+            "difficulty",
+            "Histogram of difficulty",
+            figures.difficulty(extremes.values, extremes.chosen, extremes.unit, extremes.scorer),
         ),
         segmentations=gallery.segmentations(run),
         vinformation=vinformation.section(run),
@@ -162,7 +172,11 @@ def _title(run: Run) -> str:
 
 def _plot(name: str, title: str, figure: Any) -> Plot | None:
     """The figure's JSON; every < is escaped, so no text in it can end the script element."""
-    return None if figure is None else Plot(name=name, title=title, json=Markup(figure.to_json().replace("<", "\\u003c")))
+    return (
+        None
+        if figure is None
+        else Plot(name=name, title=title, json=Markup(figure.to_json().replace("<", "\\u003c")))
+    )
 
 
 def _tables(run: Run) -> tuple[ResultTable, ...]:
@@ -170,32 +184,63 @@ def _tables(run: Run) -> tuple[ResultTable, ...]:
     for protocol in PROTOCOLS:
         scores = tuple(score for score in run.scores if score.protocol == protocol)
         if scores:
-            plots = [_plot(f"miou-{protocol}", "mIoU with its interval", figures.whiskers(scores, run.methods, "miou"))]
+            plots = [
+                _plot(
+                    f"miou-{protocol}",
+                    "mIoU with its interval",
+                    figures.whiskers(scores, run.methods, "miou"),
+                )
+            ]
             if any(score.difference is not None for score in scores):
-                plots += [_plot(f"difference-{protocol}", "Difference to random", figures.whiskers(scores, run.methods, "difference"))]
-            tables.append(ResultTable(protocol=protocol, rows=scores, plots=tuple(plot for plot in plots if plot is not None)))
+                plots += [
+                    _plot(
+                        f"difference-{protocol}",
+                        "Difference to random",
+                        figures.whiskers(scores, run.methods, "difference"),
+                    )
+                ]
+            tables.append(
+                ResultTable(
+                    protocol=protocol, rows=scores, plots=tuple(plot for plot in plots if plot is not None)
+                )
+            )
     return tuple(tables)
 
 
 def _budget_plots(run: Run) -> tuple[Plot, ...]:
     found = [protocol for protocol in PROTOCOLS if any(score.protocol == protocol for score in run.scores)]
-    plots = [_plot(f"budget-{protocol}", protocol, figures.against_budget(run, protocol)) for protocol in found]
+    plots = [
+        _plot(f"budget-{protocol}", protocol, figures.against_budget(run, protocol)) for protocol in found
+    ]
     return tuple(plot for plot in plots if plot is not None)
 
 
 def _facts(run: Run) -> tuple[Fact, ...]:
     indexed = run.index.json("index.json")
     duplicates = run.frames.height - run.frames["sha256"].n_unique()
-    flaws = ", ".join(f"{count} {name}" for name, count in sorted(Counter(run.frames["flaw"].to_list()).items()) if name)
+    flaws = ", ".join(
+        f"{count} {name}" for name, count in sorted(Counter(run.frames["flaw"].to_list()).items()) if name
+    )
     facts = [
         ("Corpus", f"{indexed['root']}: {run.frames.height:,} frames from {indexed['files']:,} files"),
-        ("Set aside", f"{run.rejected.height:,} files quarantined; {duplicates:,} exact duplicates; flawed frames: {flaws or 'none'}"),
+        (
+            "Set aside",
+            f"{run.rejected.height:,} files quarantined; {duplicates:,} exact duplicates; flawed frames: {flaws or 'none'}",
+        ),
         ("Labelled", _task_text(run.task)),
         ("Preset", _preset_text(run)),
         ("Methods", ", ".join(run.methods)),
-        ("Budgets", ", ".join(numbers.percent(budget) for budget in sorted({cell.budget for cell in run.cells} - {0.0}))),
+        (
+            "Budgets",
+            ", ".join(
+                numbers.percent(budget) for budget in sorted({cell.budget for cell in run.cells} - {0.0})
+            ),
+        ),
         ("Seeds", ", ".join(map(str, sorted({cell.seed for cell in run.cells})))),
-        ("Pre-training", _joined(f"{row.objective}, equal {row.compute} for every method" for row in run.measured)),
+        (
+            "Pre-training",
+            _joined(f"{row.objective}, equal {row.compute} for every method" for row in run.measured),
+        ),
         ("Encoder", _encoder_text(run)),
         ("Changes", _changes_text(run)),
         ("Key patches", _patches_text(run.patches)),
@@ -214,9 +259,7 @@ def _task_text(task: Artifact | None) -> str:
     classes = summary["classes"]
     listed = ", ".join(map(str, classes)) if isinstance(classes, list) else str(classes)
     rejected = task.table("rejected.parquet").height if (task.path / "rejected.parquet").exists() else 0
-    return (
-        f"{summary['name']}: {splits['train']:,} for fine-tuning, {splits['test']:,} for testing; classes: {listed}; {rejected} set aside"
-    )
+    return f"{summary['name']}: {splits['train']:,} for fine-tuning, {splits['test']:,} for testing; classes: {listed}; {rejected} set aside"
 
 
 def _preset_text(run: Run) -> str:
@@ -229,7 +272,11 @@ def _encoder_text(run: Run) -> str:
     if run.warmup is None:
         return given
     log = run.warmup.table("log.parquet")
-    known = run.embed and (run.embed.path / "summary.json").exists() and not run.embed.json("summary.json").get("warmup_is_own", True)
+    known = (
+        run.embed
+        and (run.embed.path / "summary.json").exists()
+        and not run.embed.json("summary.json").get("warmup_is_own", True)
+    )
     where = "an earlier state of the corpus" if known else "the corpus itself"
     own = f"masked autoencoder warmed up on {where}, {log['step'][-1] + 1:,} steps, last loss {log['loss'][-1]:.3f}"
     return f"features from {given}; difficulty from a {own}" if given else own
@@ -240,8 +287,12 @@ def _changes_text(run: Run) -> str:
     for cell in run.cells:
         since = cell.select.json("summary.json").get("since") if cell.select else None
         if since:
-            frames = f"{since['added']:,} frames added, {since['removed']:,} removed, {since['changed']:,} changed"
-            stays = f"{since['still_kept']:,} of the {since['kept_earlier']:,} that {cell.method} chose then stay"
+            frames = (
+                f"{since['added']:,} frames added, {since['removed']:,} removed, {since['changed']:,} changed"
+            )
+            stays = (
+                f"{since['still_kept']:,} of the {since['kept_earlier']:,} that {cell.method} chose then stay"
+            )
             return f"since {since['earlier']}: {frames}; {stays}"
     return ""
 
@@ -250,7 +301,9 @@ def _patches_text(patches: Artifact | None) -> str:
     if patches is None:
         return ""
     s = patches.json("summary.json")
-    named = re.sub(r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", s["weights"] or "none")  # the whole digest is in summary.json
+    named = re.sub(
+        r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", s["weights"] or "none"
+    )  # the whole digest is in summary.json
     weights = ", without weights" if named == "none" else f" ({named})"
     return f"{s['backend']}{weights}, {s['prompting']} prompts; {s['kept']:,} accepted of {s['masks']:,} masks in {s['frames']:,} frames"
 
@@ -262,7 +315,9 @@ def _quarantined(rejected: pl.DataFrame) -> tuple[Quarantined, ...]:
         kind = re.sub(r"\s*\(.*\)|'[^']*'", "", re.sub(r"\d+", "n", reason)).strip()
         kinds.setdefault(kind, []).append(f"{source}: {reason}")
     ordered = sorted(kinds.items(), key=lambda item: (-len(item[1]), item[0]))
-    return tuple(Quarantined(kind=kind, count=len(files), examples=tuple(files[:5])) for kind, files in ordered)
+    return tuple(
+        Quarantined(kind=kind, count=len(files), examples=tuple(files[:5])) for kind, files in ordered
+    )
 
 
 def _versions() -> tuple[Fact, ...]:

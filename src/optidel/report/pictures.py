@@ -1,4 +1,6 @@
-"""Pixels for the page: the few frames it shows, decoded from the originals where they still exist, else from the thumbnails."""
+"""Pixels for the page: the few frames it shows, decoded from the originals where they still exist, else from
+the thumbnails.
+"""
 
 import base64
 import io
@@ -13,15 +15,19 @@ from skimage.measure import approximate_polygon, find_contours
 
 from optidel.corpus.index import Corpus
 from optidel.records import Box, Frame
-from optidel.report.collect import Run
+from optidel.runs.collect import Run
 
 SIDE = 260
-"""Longest side of a picture on the page, px: sharp at the width at which it is shown, small enough for hundreds on one page."""
+"""Longest side of a picture on the page, px: sharp at the width at which it is shown, small enough for
+hundreds on one page.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """A box drawn on a picture, in the picture's own units; ``kind`` is its CSS class, ``label`` the text in its corner."""
+    """A box drawn on a picture, in the picture's own units; ``kind`` is its CSS class, ``label`` the text in
+    its corner.
+    """
 
     box: Box
     kind: str
@@ -30,7 +36,9 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outline:
-    """An outline drawn on a picture: ``path`` is SVG path data in the picture's units, ``kind`` its CSS class."""
+    """An outline drawn on a picture: ``path`` is SVG path data in the picture's units, ``kind`` its CSS
+    class.
+    """
 
     path: str
     kind: str
@@ -38,7 +46,9 @@ class Outline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tile:
-    """One picture with what is drawn on it: ``uri`` holds the JPEG, ``width`` and ``height`` are the units of marks and outlines."""
+    """One picture with what is drawn on it: ``uri`` holds the JPEG, ``width`` and ``height`` are the units of
+    marks and outlines.
+    """
 
     uri: str
     width: int
@@ -85,7 +95,14 @@ class Pictures:
         """A frame's tile; marks are in the frame's own pixels."""
         record = self.record(row)
         size = (record.width, record.height)
-        return Tile(uri=data_uri(self.frame(row)), width=size[0], height=size[1], caption=caption or record.id, note=note, marks=marks)
+        return Tile(
+            uri=data_uri(self.frame(row)),
+            width=size[0],
+            height=size[1],
+            caption=caption or record.id,
+            note=note,
+            marks=marks,
+        )
 
     def _frame(self, row: int) -> Image.Image:
         record = self.record(row)
@@ -103,14 +120,23 @@ class Pictures:
         record = self._corpus.frames[row]
         try:
             image = self._corpus.image(row)
-        except Exception:  # a decoder raises anything on a file that changed since; the page then shows the thumbnail
+        except (
+            Exception
+        ):  # a decoder raises anything on a file that changed since; the page then shows the thumbnail
             return None
         return Image.fromarray(image) if image.shape[:2] == (record.height, record.width) else None
 
 
 def picture_tile(picture: Image.Image, caption: str, note: str = "", marks: tuple[Mark, ...] = ()) -> Tile:
     """A tile of any picture; marks are in its pixels."""
-    return Tile(uri=data_uri(picture), width=picture.width, height=picture.height, caption=caption, note=note, marks=marks)
+    return Tile(
+        uri=data_uri(picture),
+        width=picture.width,
+        height=picture.height,
+        caption=caption,
+        note=note,
+        marks=marks,
+    )
 
 
 def data_uri(picture: Image.Image, side: int = SIDE) -> str:
@@ -130,7 +156,10 @@ def outlines(mask: UInt8[np.ndarray, "h w"], kind: str) -> tuple[Outline, ...]:
         kind: prefix of the CSS class: ``<kind> class-<n>``.
     """
     return tuple(
-        Outline(path=" ".join(map(_path, find_contours(np.pad(mask == value, 1).astype(np.float32), 0.5))), kind=f"{kind} class-{value}")
+        Outline(
+            path=" ".join(map(_path, find_contours(np.pad(mask == value, 1).astype(np.float32), 0.5))),
+            kind=f"{kind} class-{value}",
+        )
         for value in np.unique(mask)
         if value != 0
     )

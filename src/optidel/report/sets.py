@@ -1,4 +1,6 @@
-"""The training sets of a run or bench folder, from its artifacts alone: what was trained on what, what it scored, what it measures."""
+"""The training sets of a run or bench folder, from its artifacts alone: what was trained on what, what it
+scored, what it measures.
+"""
 
 import json
 from collections import defaultdict
@@ -7,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optidel.report.collect import inputs_of, open_store, read_run
+from optidel.runs.collect import inputs_of, open_store, read_run
 from optidel.store import MANIFEST, Artifact, newest
 
 Scored = tuple[str, str]
@@ -21,9 +23,9 @@ BenchSet = tuple[str, float]
 class TrainedSet:
     """One training set and the encoder trained on it.
 
-    ``images`` holds its pixels (all frames, or its composites); ``embed`` is the scoring of the corpus it came from, None where that is
-    gone; ``rule`` is ``steps`` or ``epochs``, by what encoders of this folder are trained alike; ``tasks`` are the labelled sets it was
-    tested on, by name; ``miou`` in [0, 1].
+    ``images`` holds its pixels (all frames, or its composites); ``embed`` is the scoring of the corpus it
+    came from, None where that is gone; ``rule`` is ``steps`` or ``epochs``, by what encoders of this folder
+    are trained alike; ``tasks`` are the labelled sets it was tested on, by name; ``miou`` in [0, 1].
     """
 
     method: str
@@ -46,11 +48,13 @@ class TrainedSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """What :mod:`optidel.vinformation` says of a training set; entropies in nats per value, the log-determinant in nats per image.
+    """What :mod:`optidel.vinformation` says of a training set; entropies in nats per value, the
+    log-determinant in nats per image.
 
-    ``h_null``, ``h_conditional`` and ``information`` are of the set itself: the null model is its own mean image, the conditional model the
-    masked autoencoder that scored the corpus. ``gained`` says of each labelled set how much V-information the encoder trained on this set
-    has of its images, which it has not seen: nats per value with MAE, per image with SimCLR.
+    ``h_null``, ``h_conditional`` and ``information`` are of the set itself: the null model is its own mean
+    image, the conditional model the masked autoencoder that scored the corpus. ``gained`` says of each
+    labelled set how much V-information the encoder trained on this set has of its images, which it has not
+    seen: nats per value with MAE, per image with SimCLR.
     """
 
     images: int
@@ -63,7 +67,8 @@ class Measured:
 
 
 def trained_sets(root: Path) -> list[TrainedSet]:
-    """Every training set that an encoder was trained on: those of the newest result or of a bench's cells, or all where there is neither.
+    """Every training set that an encoder was trained on: those of the newest result or of a bench's cells, or
+    all where there is neither.
 
     Args:
         root: a run or bench folder. In a bench, sets have the names of its variants.
@@ -76,17 +81,27 @@ def trained_sets(root: Path) -> list[TrainedSet]:
     for artifact in artifacts:
         by_step[artifact.step].append(artifact)
     trained, cells = by_step["pretrain"], _bench_cells(root)
-    wanted = {cell.pretrain.path.name for cell in read_run(root).cells if cell.pretrain} if by_step["result"] else set(cells)
+    wanted = (
+        {cell.pretrain.path.name for cell in read_run(root).cells if cell.pretrain}
+        if by_step["result"]
+        else set(cells)
+    )
     if wanted:
         trained = [artifact for artifact in trained if artifact.path.name in wanted]
     configs = {artifact.path.name: artifact.json(MANIFEST)["config"] for artifact in trained}
     longest = max((config["options"]["steps"] for config in configs.values()), default=0)
     found = (_trained(artifact, configs[artifact.path.name], longest, by_step, cells) for artifact in trained)
-    return sorted((one for one in found if one is not None), key=lambda one: (one.seed, -one.budget, one.method))
+    return sorted(
+        (one for one in found if one is not None), key=lambda one: (one.seed, -one.budget, one.method)
+    )
 
 
 def _trained(
-    pretrain: Artifact, config: Mapping[str, Any], longest: int, by_step: Mapping[str, Sequence[Artifact]], cells: Mapping[str, BenchSet]
+    pretrain: Artifact,
+    config: Mapping[str, Any],
+    longest: int,
+    by_step: Mapping[str, Sequence[Artifact]],
+    cells: Mapping[str, BenchSet],
 ) -> TrainedSet | None:
     inputs, options = inputs_of(pretrain), config["options"]
     images = newest([*by_step["pixels"], *by_step["compose"]], inputs["pixels"])
@@ -127,7 +142,9 @@ def _bench_cells(root: Path) -> dict[str, BenchSet]:
     for path in sorted((root / "cells").glob("[!.]*.json")):
         record = json.loads(path.read_text())
         if record["artifacts"].get("pretrain"):
-            found[record["artifacts"]["pretrain"]].setdefault(record["cell"]["method"], record["cell"]["budget"])
+            found[record["artifacts"]["pretrain"]].setdefault(
+                record["cell"]["method"], record["cell"]["budget"]
+            )
     return {folder: (" = ".join(budgets), next(iter(budgets.values()))) for folder, budgets in found.items()}
 
 
@@ -136,12 +153,18 @@ def _embed_of(images: Artifact, by_step: Mapping[str, Sequence[Artifact]]) -> Ar
     if images.step == "compose":
         patches = newest(by_step["patches"], inputs_of(images)["patches"])
         return None if patches is None else newest(by_step["embed"], inputs_of(patches)["embed"])
-    return next((one for one in reversed(by_step["embed"]) if inputs_of(one)["pixels"] == images.content), None)
+    return next(
+        (one for one in reversed(by_step["embed"]) if inputs_of(one)["pixels"] == images.content), None
+    )
 
 
 def measured_sets(root: Path) -> list[tuple[TrainedSet, Measured]]:
     """The training sets whose V-information was measured, with what was found."""
-    done = {(found["pretrain"], found["select"]): one for one in open_store(root).artifacts("vinfo") if (found := inputs_of(one))}
+    done = {
+        (found["pretrain"], found["select"]): one
+        for one in open_store(root).artifacts("vinfo")
+        if (found := inputs_of(one))
+    }
     if not done:
         return []
     pairs = ((one, done.get((one.pretrain.content, one.select.content))) for one in trained_sets(root))

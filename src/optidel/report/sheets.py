@@ -1,4 +1,6 @@
-"""Contact sheets as PNG files, for documents: composites, refused key patches by reason, what each method kept."""
+"""Contact sheets as PNG files, for documents: composites, refused key patches by reason, what each method
+kept.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +11,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from optidel.errors import InputError
 from optidel.records import Composite, from_table
-from optidel.report.collect import read_run
 from optidel.report.gallery import accepted, composite_image, spaced
 from optidel.report.numbers import FULL, percent, plural
 from optidel.report.pictures import Pictures
+from optidel.runs.collect import read_run
 from optidel.store import replacing
 
 CELL = 176
@@ -46,11 +48,17 @@ def composites_sheet(run: Path, count: int = 18) -> Path:
     opened = read_run(run)
     cell = next((cell for cell in opened.examples if cell.compose is not None), None)
     if cell is None or cell.compose is None:
-        raise InputError(f"the run {run} has no composites; run it with the method optidel (`optidel run … --methods optidel`)")
+        raise InputError(
+            f"the run {run} has no composites; run it with the method optidel (`optidel run … --methods optidel`)"
+        )
     records = from_table(Composite, cell.compose.table("composites.parquet"))
     shown = [records[row] for row in spaced(len(records), count)]
-    title = f"{len(shown)} of {len(records)} composites, {cell.method} {percent(cell.budget)}, seed {cell.seed}"
-    band = Band(title=title, pictures=[composite_image(cell.compose, record) for record in shown], captions=[])
+    title = (
+        f"{len(shown)} of {len(records)} composites, {cell.method} {percent(cell.budget)}, seed {cell.seed}"
+    )
+    band = Band(
+        title=title, pictures=[composite_image(cell.compose, record) for record in shown], captions=[]
+    )
     return _write([band], run / "composites.png", columns=6)
 
 
@@ -62,7 +70,9 @@ def refused_sheet(run: Path, each: int = 8) -> Path:
     """
     opened = read_run(run)
     if opened.patches is None:
-        raise InputError(f"the run {run} has no key patches; run it with the method optidel, or `optidel patches`")
+        raise InputError(
+            f"the run {run} has no key patches; run it with the method optidel, or `optidel patches`"
+        )
     pictures, patches = Pictures(opened), opened.patches.table("patches.parquet")
     counts = patches["refused"].value_counts().sort("count", "refused", descending=[True, False])
     bands = []
@@ -92,7 +102,9 @@ def selection_sheet(run: Path, each: int = 8) -> Path:
         kept = cell.select.table("selection.parquet").filter("kept").sort("rank").head(each)["item"].to_list()
         if summary["unit"] == "key patch":
             patches = accepted(opened)[kept]
-            shown = [pictures.crop(frame, tuple(box)) for frame, box in patches.select("frame", "box").iter_rows()]
+            shown = [
+                pictures.crop(frame, tuple(box)) for frame, box in patches.select("frame", "box").iter_rows()
+            ]
             names = patches["frame"].to_list()
         else:
             shown = [pictures.frame(row) for row in kept]
@@ -113,7 +125,9 @@ def _write(bands: Sequence[Band], target: Path, columns: int) -> Path:
 
 
 def _draw(bands: Sequence[Band], columns: int) -> Image.Image:
-    """Bands below one another, each a title and a grid of equal cells on which the pictures keep their aspect."""
+    """Bands below one another, each a title and a grid of equal cells on which the pictures keep their
+    aspect.
+    """
     title_font, caption_font = ImageFont.load_default(size=20), ImageFont.load_default(size=12)
     width = GAP + columns * (CELL + GAP)
     heights = [band.line * -(-len(band.pictures) // columns) + TITLE for band in bands]
@@ -121,14 +135,24 @@ def _draw(bands: Sequence[Band], columns: int) -> Image.Image:
     draw = ImageDraw.Draw(sheet)
     top = GAP
     for band, height in zip(bands, heights, strict=True):
-        draw.text((GAP, top + 6), _clipped(band.title, title_font, width - 2 * GAP), fill=INK, font=title_font)
+        draw.text(
+            (GAP, top + 6), _clipped(band.title, title_font, width - 2 * GAP), fill=INK, font=title_font
+        )
         for position, picture in enumerate(band.pictures):
             x, y = GAP + position % columns * (CELL + GAP), top + TITLE + position // columns * band.line
             scale = CELL / max(picture.size)
-            fitted = picture.resize((max(1, round(picture.width * scale)), max(1, round(picture.height * scale))), Image.Resampling.LANCZOS)
+            fitted = picture.resize(
+                (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))),
+                Image.Resampling.LANCZOS,
+            )
             sheet.paste(fitted, (x, y + CELL - fitted.height))
             if band.captions:
-                draw.text((x, y + CELL + 3), _clipped(band.captions[position], caption_font, CELL), fill=FAINT, font=caption_font)
+                draw.text(
+                    (x, y + CELL + 3),
+                    _clipped(band.captions[position], caption_font, CELL),
+                    fill=FAINT,
+                    font=caption_font,
+                )
         top += height
     return sheet
 

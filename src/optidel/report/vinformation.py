@@ -1,4 +1,6 @@
-"""Does higher V-information go with higher mIoU? The training sets of a run side by side, and rank correlations with their uncertainty."""
+"""Does higher V-information go with higher mIoU? The training sets of a run side by side, and rank
+correlations with their uncertainty.
+"""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -12,10 +14,10 @@ import plotly.graph_objects as go
 from jaxtyping import Float64
 from scipy.stats import norm, rankdata
 
-from optidel.report.collect import Run
 from optidel.report.figures import Figure, colour_of, finish
 from optidel.report.numbers import percent
 from optidel.report.sets import Measured, TrainedSet, measured_sets
+from optidel.runs.collect import Run
 
 QUANTITIES = {
     "h_null": "H_V(Y|∅) of the set",
@@ -35,8 +37,9 @@ Sets = Sequence[tuple[TrainedSet, Measured]]
 class Correlation:
     """Spearman's rank correlation of one quantity with mIoU over ``n`` sets, each the mean of its seeds.
 
-    ``p`` is two-sided, by permutation of the sets; ``low`` to ``high`` is the 95 % interval of Bonett & Wright (2000), None under five
-    sets, and where the order agrees or disagrees wholly. ``over`` says which sets: all, or those below the full corpus.
+    ``p`` is two-sided, by permutation of the sets; ``low`` to ``high`` is the 95 % interval of Bonett &
+    Wright (2000), None under five sets, and where the order agrees or disagrees wholly. ``over`` says which
+    sets: all, or those below the full corpus.
     """
 
     quantity: str
@@ -76,9 +79,18 @@ class Comparison:
 def rows_of(sets: Sets) -> list[dict[str, Any]]:
     """One plain row a set, for tables and JSON; ``miou`` by labelled set and protocol."""
     return [
-        {"method": one.method, "budget": one.budget, "seed": one.seed, "objective": one.objective, "compute": one.rule}
+        {
+            "method": one.method,
+            "budget": one.budget,
+            "seed": one.seed,
+            "objective": one.objective,
+            "compute": one.rule,
+        }
         | asdict(found)
-        | {"gained": dict(found.gained), "miou": {f"{task}, {protocol}": value for (task, protocol), value in one.miou.items()}}
+        | {
+            "gained": dict(found.gained),
+            "miou": {f"{task}, {protocol}": value for (task, protocol), value in one.miou.items()},
+        }
         for one, found in sets
     ]
 
@@ -88,7 +100,9 @@ def compare(sets: Sets) -> tuple[Comparison, ...]:
 
     Seeds of one method are no sets of their own: quantities and mIoU are averaged over them first.
     """
-    groups: dict[tuple[str, str, str, str], dict[tuple[str, float], list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
+    groups: dict[tuple[str, str, str, str], dict[tuple[str, float], list[dict[str, float]]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for one, found in sets:
         for (task, protocol), miou in one.miou.items():
             quantities = {name: float(getattr(found, name)) for name in QUANTITIES if name != "gained"}
@@ -97,9 +111,17 @@ def compare(sets: Sets) -> tuple[Comparison, ...]:
     return tuple(_comparison(key, rows) for key, rows in sorted(groups.items()))
 
 
-def _comparison(key: tuple[str, str, str, str], rows: dict[tuple[str, float], list[dict[str, float]]]) -> Comparison:
-    means = {where: {name: float(np.mean([row[name] for row in found])) for name in found[0]} for where, found in rows.items()}
-    choices = {"all sets": list(means.values()), "sets below the full corpus": [row for (_, budget), row in means.items() if budget < 1]}
+def _comparison(
+    key: tuple[str, str, str, str], rows: dict[tuple[str, float], list[dict[str, float]]]
+) -> Comparison:
+    means = {
+        where: {name: float(np.mean([row[name] for row in found])) for name in found[0]}
+        for where, found in rows.items()
+    }
+    choices = {
+        "all sets": list(means.values()),
+        "sets below the full corpus": [row for (_, budget), row in means.items() if budget < 1],
+    }
     if len(choices["all sets"]) == len(choices["sets below the full corpus"]):
         choices.pop("sets below the full corpus")
     correlations = tuple(
@@ -108,12 +130,18 @@ def _comparison(key: tuple[str, str, str, str], rows: dict[tuple[str, float], li
         for name in QUANTITIES
         if len(chosen) >= 3
     )
-    points = tuple((method, budget, row["information"], row["miou"]) for (method, budget), row in means.items())
+    points = tuple(
+        (method, budget, row["information"], row["miou"]) for (method, budget), row in means.items()
+    )
     objective, rule, task, protocol = key
-    return Comparison(objective=objective, rule=rule, task=task, protocol=protocol, correlations=correlations, points=points)
+    return Comparison(
+        objective=objective, rule=rule, task=task, protocol=protocol, correlations=correlations, points=points
+    )
 
 
-def correlate(quantity: str, over: str, x: Sequence[float], y: Sequence[float], draws: int = DRAWS) -> Correlation:
+def correlate(
+    quantity: str, over: str, x: Sequence[float], y: Sequence[float], draws: int = DRAWS
+) -> Correlation:
     """Spearman's ρ, its permutation p-value and its interval.
 
     Args:
@@ -147,7 +175,9 @@ def _rho(x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"]) -> float:
 
 
 def _said(found: Correlation) -> str:
-    among = f"Over {found.n} sets the rank correlation of I_V with mIoU is {found.rho:+.2f} (p = {found.p:.2f}"
+    among = (
+        f"Over {found.n} sets the rank correlation of I_V with mIoU is {found.rho:+.2f} (p = {found.p:.2f}"
+    )
     interval = "" if found.low is None else f", 95 % interval {found.low:+.2f} to {found.high:+.2f}"
     if found.p >= 0.05:
         return f"{among}{interval}): not to be told from none."

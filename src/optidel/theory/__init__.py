@@ -3,4 +3,13 @@
 from optidel.theory.perceptron import Overlap, perceptron_error, student_overlap
 from optidel.theory.simulation import EXPERIMENTS, Experiment, figure, max_margin, run_experiment
 
-__all__ = ["EXPERIMENTS", "Experiment", "Overlap", "figure", "max_margin", "perceptron_error", "run_experiment", "student_overlap"]
+__all__ = [
+    "EXPERIMENTS",
+    "Experiment",
+    "Overlap",
+    "figure",
+    "max_margin",
+    "perceptron_error",
+    "run_experiment",
+    "student_overlap",
+]

@@ -1,13 +1,16 @@
-"""The analytic side of data pruning: how well a max-margin student generalises after pruning by an imperfect teacher.
+"""The analytic side of data pruning: how well a max-margin student generalises after pruning by an imperfect
+teacher.
 
-An example is known by its margin v along the teacher, label folded in so that v >= 0, its coordinate s along the direction by which the
-probe leaves the teacher, and a Gaussian rest g. The student has overlaps a, b and r with the three, a² + b² + r² = 1. Replica symmetry,
-which is exact here because the problem is convex, leaves a small problem in place of the saddle point:
+An example is known by its margin v along the teacher, label folded in so that v >= 0, its coordinate s along
+the direction by which the probe leaves the teacher, and a Gaussian rest g. The student has overlaps a, b and
+r with the three, a² + b² + r² = 1. Replica symmetry, which is exact here because the problem is convex,
+leaves a small problem in place of the saddle point:
 
     maximise κ over (a, b, r) subject to  α · E[(κ − a·v − b·s − r·g)₊²] <= r²
 
-Its stationary conditions are the saddle-point equations of the paper (there R = a, and the probe overlap ρ = a·cosθ − b·sinθ). The root of
-the left side is convex, so the optimum is the only one, and no start, however far, finds a wrong root.
+Its stationary conditions are the saddle-point equations of the paper (there R = a, and the probe overlap ρ =
+a·cosθ − b·sinθ). The root of the left side is convex, so the optimum is the only one, and no start, however
+far, finds a wrong root.
 """
 
 from dataclasses import dataclass
@@ -28,7 +31,9 @@ _ACROSS = np.polynomial.legendre.leggauss(24)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
-    """The student in the limit of many dimensions: unit vector (teacher, tilt, rest) and its margin κ (inputs have variance 1)."""
+    """The student in the limit of many dimensions: unit vector (teacher, tilt, rest) and its margin κ (inputs
+    have variance 1).
+    """
 
     teacher: float
     tilt: float
@@ -43,7 +48,9 @@ class Overlap:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Law:
-    """Quadrature of the kept examples: margin along the teacher, coordinate along the tilt, weights that sum to 1."""
+    """Quadrature of the kept examples: margin along the teacher, coordinate along the tilt, weights that sum
+    to 1.
+    """
 
     v: Float64[np.ndarray, "q"]
     s: Float64[np.ndarray, "q"]
@@ -57,28 +64,34 @@ def perceptron_error(
     *,
     rule: Rule = "hardest",
 ) -> float | Float64[np.ndarray, "..."]:
-    """Generalisation error of a max-margin student trained on what pruning leaves, in the limit of many dimensions.
+    """Generalisation error of a max-margin student trained on what pruning leaves, in the limit of many
+    dimensions.
 
     Args:
         alpha_total: examples per dimension before pruning, positive; broadcasts.
         keep: fraction kept, in (0, 1]; broadcasts.
         angle: between the probe that judges the margins and the true teacher, degrees in [0, 90]; broadcasts.
-        rule: keep the smallest ("hardest") or largest ("easiest") absolute margins along the probe, or any ("random").
+        rule: keep the smallest ("hardest") or largest ("easiest") absolute margins along the probe, or any
+            ("random").
 
     Returns:
-        Share of fresh examples labelled wrongly, in [0, 0.5]; a float for three numbers, otherwise float64 of the broadcast shape.
+        Share of fresh examples labelled wrongly, in [0, 0.5]; a float for three numbers, otherwise float64 of
+        the broadcast shape.
 
     Raises:
         RecipeError: an argument out of range.
 
-    Source: Sorscher et al., NeurIPS 2022 (arXiv 2206.14486), supplementary theory; keep = 1: Opper et al., J. Phys. A 23 (1990) L581.
+    Source: Sorscher et al., NeurIPS 2022 (arXiv 2206.14486), supplementary theory; keep = 1: Opper et al., J.
+        Phys. A 23 (1990) L581.
     """
     shapes = np.broadcast(alpha_total, keep, angle)
     errors = [student_overlap(float(a), float(f), float(t), rule=rule).error for a, f, t in shapes]
     return np.array(errors).reshape(shapes.shape) if shapes.shape else errors[0]
 
 
-def student_overlap(alpha_total: float, keep: float, angle: float = 0.0, *, rule: Rule = "hardest") -> Overlap:
+def student_overlap(
+    alpha_total: float, keep: float, angle: float = 0.0, *, rule: Rule = "hardest"
+) -> Overlap:
     """Direction and margin of the max-margin student; arguments, errors and source as in `perceptron_error`."""
     _check(alpha_total, keep, angle, rule)
     if rule == "random":
@@ -89,21 +102,29 @@ def student_overlap(alpha_total: float, keep: float, angle: float = 0.0, *, rule
 
 def _check(alpha_total: float, keep: float, angle: float, rule: str) -> None:
     if not (0 < alpha_total < np.inf):
-        raise RecipeError(f"alpha_total must be a positive number of examples per dimension, got {alpha_total}; 5 to 100 are published")
+        raise RecipeError(
+            f"alpha_total must be a positive number of examples per dimension, got {alpha_total}; 5 to 100 are published"
+        )
     if not 0 < keep <= 1:
         raise RecipeError(f"keep must be a fraction in (0, 1], got {keep}; 0.05 keeps 5 %")
     if not 0 <= angle <= 90:
         raise RecipeError(f"angle must be in degrees, 0 to 90, got {angle}; 10 is a good probe")
     if rule not in get_args(Rule):
-        raise RecipeError(f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}{nearest(rule, get_args(Rule))}")
+        raise RecipeError(
+            f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}{nearest(rule, get_args(Rule))}"
+        )
 
 
 def _law(keep: float, angle: float, *, easiest: bool) -> _Law:
-    """Nodes on the kept strip |v·cosθ − s·sinθ| < cut, or outside it; fine where v is small and where the strip ends."""
+    """Nodes on the kept strip |v·cosθ − s·sinθ| < cut, or outside it; fine where v is small and where the
+    strip ends.
+    """
     cos, sin = np.cos(angle), np.sin(angle)
     cut = -ndtri(keep / 2) if easiest else ndtri((1 + keep) / 2)
     end_of_strip = (cut + sin * np.linspace(-_FAR, _FAR, 13)) / cos
-    edges = np.unique(np.clip(np.concatenate([[0.0], np.geomspace(_FAR / 1e5, _FAR, 21), end_of_strip]), 0.0, _FAR))
+    edges = np.unique(
+        np.clip(np.concatenate([[0.0], np.geomspace(_FAR / 1e5, _FAR, 21), end_of_strip]), 0.0, _FAR)
+    )
     half = np.diff(edges)[:, None] / 2
     v = (edges[:-1, None] + half * (1 + _PANEL[0])).ravel()
     weight = (half * _PANEL[1]).ravel() * np.exp(-(v**2) / 2)
@@ -122,13 +143,17 @@ def _law(keep: float, angle: float, *, easiest: bool) -> _Law:
 
 
 def _shortfall(law: _Law, x: Float64[np.ndarray, "4"]) -> tuple[float, Float64[np.ndarray, "4"]]:
-    """E[(κ − a·v − b·s − r·g)₊²] at x = (κ, a, b, r), r > 0, and its gradient; the Gaussian g is integrated in closed form."""
+    """E[(κ − a·v − b·s − r·g)₊²] at x = (κ, a, b, r), r > 0, and its gradient; the Gaussian g is integrated
+    in closed form.
+    """
     margin, a, b, rest = x
     gap = margin - a * law.v - b * law.s
     below, density = ndtr(gap / rest), np.exp(-((gap / rest) ** 2) / 2) * rest / np.sqrt(2 * np.pi)
     slope = 2 * law.weight * (gap * below + density)
     value = law.weight @ ((gap**2 + rest**2) * below + gap * density)
-    return float(value), np.array([slope.sum(), -slope @ law.v, -slope @ law.s, 2 * rest * (law.weight @ below)])
+    return float(value), np.array(
+        [slope.sum(), -slope @ law.v, -slope @ law.s, 2 * rest * (law.weight @ below)]
+    )
 
 
 def _solve(law: _Law, alpha: float) -> Overlap:
@@ -139,7 +164,12 @@ def _solve(law: _Law, alpha: float) -> Overlap:
 
     def slack_gradient(x: Float64[np.ndarray, "4"]) -> Float64[np.ndarray, "2 4"]:
         value, gradient = _shortfall(law, x)
-        return np.stack([np.array([0, 0, 0, 1.0]) - np.sqrt(alpha / value) / 2 * gradient, np.concatenate([[0.0], -2 * x[1:]])])
+        return np.stack(
+            [
+                np.array([0, 0, 0, 1.0]) - np.sqrt(alpha / value) / 2 * gradient,
+                np.concatenate([[0.0], -2 * x[1:]]),
+            ]
+        )
 
     start = np.array([0.0, 1.0, 0.0, 1.0]) / np.sqrt(2)
     found = minimize(

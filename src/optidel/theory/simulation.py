@@ -22,10 +22,12 @@ _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What varies: each angle x rule is a panel, each alpha_total (examples per dimension before pruning) a curve over ``keep``.
+    """What varies: each angle x rule is a panel, each alpha_total (examples per dimension before pruning) a
+    curve over ``keep``.
 
-    Angles lie between probe and teacher, in degrees. Every example stands ``copies`` times in the pool. A downstream teacher T + shift·n
-    judges the student; n is a random unit vector orthogonal to the teacher T that labelled its examples.
+    Angles lie between probe and teacher, in degrees. Every example stands ``copies`` times in the pool. A
+    downstream teacher T + shift·n judges the student; n is a random unit vector orthogonal to the teacher T
+    that labelled its examples.
     """
 
     alphas: tuple[float, ...] = (5, 10, 20, 50, 100)
@@ -37,7 +39,9 @@ class Experiment:
 
 EXPERIMENTS: dict[Name, Experiment] = {
     "angle": Experiment(angles=(0, 10, 20)),
-    "redundancy": Experiment(alphas=(20, 50, 100, 200, 500), angles=(10,), rules=("hardest", "distinct"), copies=10),
+    "redundancy": Experiment(
+        alphas=(20, 50, 100, 200, 500), angles=(10,), rules=("hardest", "distinct"), copies=10
+    ),
     "shift": Experiment(shift=0.4),
     "difficulty": Experiment(rules=("hardest", "easiest", "random")),
 }
@@ -80,12 +84,15 @@ def max_margin(examples: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "d"]:
         violated = np.flatnonzero(~active & (margins < 1 - 1e-9))
         if not len(violated) and active.any():
             return weights
-        # Only violated examples join, so the costly part sees a hundred columns of thousands; |w| grows each time, so this ends.
+        # Only violated examples join, so the costly part sees a hundred columns of thousands; |w| grows each
+        # time, so this ends.
         active[violated[np.argsort(margins[violated], kind="stable")[: 2 * dimension]]] = True
         system = np.vstack([examples[active].T, np.ones(active.sum())])
         residual = system @ nnls(system, target)[0] - target
         if residual[-1] > -1e-12:
-            raise InputError(f"no hyperplane through the origin separates the {len(examples)} examples; label them by one teacher")
+            raise InputError(
+                f"no hyperplane through the origin separates the {len(examples)} examples; label them by one teacher"
+            )
         weights = -residual[:-1] / residual[-1]
 
 
@@ -95,17 +102,20 @@ def run_experiment(name: str, *, size: int = 30, repeats: int = 50, seed: int = 
     Args:
         name: a key of `EXPERIMENTS`.
         size: N, dimensions of an example, at least 3.
-        repeats: independent pools, at least 2; the curves of one repeat share theirs, so their differences carry less noise than they do.
+        repeats: independent pools, at least 2; the curves of one repeat share theirs, so their differences
+            carry less noise than they do.
         seed: of the pools.
 
     Returns:
-        A row per angle, rule, alpha_total and keep, columns as in `SCHEMA`: ``error`` is the mean share of fresh examples labelled wrongly,
-        ``standard_error`` that of this mean, ``analytic`` the value for infinite N.
+        A row per angle, rule, alpha_total and keep, columns as in `SCHEMA`: ``error`` is the mean share of
+        fresh examples labelled wrongly, ``standard_error`` that of this mean, ``analytic`` the value for
+        infinite N.
 
     Raises:
         RecipeError: unknown name, size or repeats too small.
 
-    Source: Sorscher et al., NeurIPS 2022 (arXiv 2206.14486), the perceptron model; size, copies and shift as in the benchmark's notebook.
+    Source: Sorscher et al., NeurIPS 2022 (arXiv 2206.14486), the perceptron model; size, copies and shift as
+        in the benchmark's notebook.
     """
     known = {str(key): value for key, value in EXPERIMENTS.items()}
     if name not in known:
@@ -118,7 +128,17 @@ def run_experiment(name: str, *, size: int = 30, repeats: int = 50, seed: int = 
     runs = np.stack([_simulate(experiment, size, rng) for rng in np.random.default_rng(seed).spawn(repeats)])
     mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1) / np.sqrt(repeats)
     rows = [
-        (name, alpha, keep, angle, rule, repeats, mean[i], spread[i], _analytic(experiment, alpha, keep, angle, rule))
+        (
+            name,
+            alpha,
+            keep,
+            angle,
+            rule,
+            repeats,
+            mean[i],
+            spread[i],
+            _analytic(experiment, alpha, keep, angle, rule),
+        )
         for i, (angle, rule, alpha, keep) in enumerate(_cells(experiment))
     ]
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
@@ -129,7 +149,9 @@ def _cells(experiment: Experiment) -> list[tuple[float, Pruning, float, float]]:
 
 
 def _simulate(experiment: Experiment, size: int, rng: np.random.Generator) -> Float64[np.ndarray, "cells"]:
-    """Error of the student in every cell, on one pool: the teacher is the first axis, the probe leaves it towards the second."""
+    """Error of the student in every cell, on one pool: the teacher is the first axis, the probe leaves it
+    towards the second.
+    """
     pool = rng.standard_normal((_distinct(experiment, max(experiment.alphas), size), size))
     drift = np.concatenate([[0.0], rng.standard_normal(size - 1)])
     judge = np.eye(size)[0] + experiment.shift * drift / np.linalg.norm(drift)
@@ -151,9 +173,15 @@ def _distinct(experiment: Experiment, alpha: float, size: int) -> int:
 
 
 def _kept(
-    hardness: Float64[np.ndarray, "n"], order_keys: Float64[np.ndarray, "n"], keep: float, rule: Pruning, copies: int
+    hardness: Float64[np.ndarray, "n"],
+    order_keys: Float64[np.ndarray, "n"],
+    keep: float,
+    rule: Pruning,
+    copies: int,
 ) -> Int64[np.ndarray, "m"]:
-    """Distinct rows kept: copies tie, so pruning by margin takes all ten of a row before the next; "distinct" first removes the copies."""
+    """Distinct rows kept: copies tie, so pruning by margin takes all ten of a row before the next; "distinct"
+    first removes the copies.
+    """
     budget = max(1, round(keep * len(hardness) * copies))
     rows = min(len(hardness), budget) if rule == "distinct" else -(-budget // copies)
     key = {"hardest": hardness, "distinct": hardness, "easiest": -hardness, "random": order_keys}[rule]
@@ -161,7 +189,9 @@ def _kept(
 
 
 def _analytic(experiment: Experiment, alpha: float, keep: float, angle: float, rule: Pruning) -> float:
-    """The error at infinite N: copies teach a max-margin student nothing, and a shifted judge only scales its overlap."""
+    """The error at infinite N: copies teach a max-margin student nothing, and a shifted judge only scales its
+    overlap.
+    """
     alpha /= experiment.copies
     if rule == "distinct":
         keep, rule = min(1.0, keep * experiment.copies), "hardest"
@@ -170,7 +200,8 @@ def _analytic(experiment: Experiment, alpha: float, keep: float, angle: float, r
 
 
 def figure(table: pl.DataFrame) -> go.Figure:
-    """Draw one experiment: error against the fraction kept, simulation as points with standard errors, theory as lines.
+    """Draw one experiment: error against the fraction kept, simulation as points with standard errors, theory
+    as lines.
 
     Args:
         table: as `run_experiment` returns it.
@@ -179,7 +210,11 @@ def figure(table: pl.DataFrame) -> go.Figure:
         A panel per angle and rule, a colour per alpha_total, both axes logarithmic.
     """
     panels = table.select("angle", "rule").unique(maintain_order=True).rows()
-    chart = make_subplots(cols=len(panels), shared_yaxes=True, subplot_titles=[f"{rule}, probe at {angle:g}°" for angle, rule in panels])
+    chart = make_subplots(
+        cols=len(panels),
+        shared_yaxes=True,
+        subplot_titles=[f"{rule}, probe at {angle:g}°" for angle, rule in panels],
+    )
     for column, (angle, rule) in enumerate(panels, start=1):
         panel = table.filter((pl.col("angle") == angle) & (pl.col("rule") == rule))
         for i, (alpha, curve) in enumerate(panel.group_by("alpha_total", maintain_order=True)):
@@ -187,11 +222,21 @@ def figure(table: pl.DataFrame) -> go.Figure:
             keep, place = curve["keep"].to_list(), {"row": 1, "col": column}
             bars = {"type": "data", "array": curve["standard_error"].to_list()}
             points = {"mode": "markers", "marker": {"color": colour}, "showlegend": column == 1}
-            chart.add_scatter(x=keep, y=curve["error"].to_list(), error_y=bars, name=label, legendgroup=label, **points, **place)
+            chart.add_scatter(
+                x=keep,
+                y=curve["error"].to_list(),
+                error_y=bars,
+                name=label,
+                legendgroup=label,
+                **points,
+                **place,
+            )
             line = {"mode": "lines", "line": {"color": colour}, "showlegend": False, "hoverinfo": "skip"}
             chart.add_scatter(x=keep, y=curve["analytic"].to_list(), legendgroup=label, **line, **place)
     chart.update_xaxes(type="log", title_text="fraction kept")
     chart.update_yaxes(type="log")
     chart.update_yaxes(title_text="error on fresh examples", col=1)
-    title = f"{table['experiment'][0]}: max-margin student after pruning; points simulated, lines for infinite N"
+    title = (
+        f"{table['experiment'][0]}: max-margin student after pruning; points simulated, lines for infinite N"
+    )
     return chart.update_layout(title_text=title, template="plotly_white")

@@ -1,1 +1,3 @@
-"""Loops that change weights: pre-training and fine-tuning. They take arrays and know no folders but their checkpoint."""
+"""Loops that change weights: pre-training and fine-tuning. They take arrays and know no folders but their
+checkpoint.
+"""

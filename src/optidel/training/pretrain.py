@@ -28,7 +28,8 @@ Objective = Literal["mae", "simclr"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainOptions:
-    """``steps`` optimizer steps of ``batch`` images; peak learning rate ``lr`` after a ``warmup`` fraction; AdamW (0.9, 0.95).
+    """``steps`` optimizer steps of ``batch`` images; peak learning rate ``lr`` after a ``warmup`` fraction;
+    AdamW (0.9, 0.95).
 
     ``sample``: train on at most this many images, drawn once; None for all.
     """
@@ -66,9 +67,14 @@ class Pretraining(nn.Module):
 
 
 def batch_rows(step: int, batch: int, count: int, seed: int) -> Indices:
-    """Rows of one step: the set reshuffled every epoch, epochs joined end to end. A function of the step: a resume replays nothing."""
+    """Rows of one step: the set reshuffled every epoch, epochs joined end to end. A function of the step: a
+    resume replays nothing.
+    """
     positions = np.arange(step * batch, (step + 1) * batch)
-    order = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in np.unique(positions // count)}
+    order = {
+        epoch: np.random.default_rng([seed, epoch]).permutation(count)
+        for epoch in np.unique(positions // count)
+    }
     return np.array([order[position // count][position % count] for position in positions], dtype=np.int64)
 
 
@@ -94,7 +100,9 @@ def pretrain(
     Returns:
         The trained model, and its log: step, loss, lr.
     """
-    fabric = Fabric(accelerator=device().type, devices=1, precision="bf16-mixed" if has_bf16(device()) else "32-true")
+    fabric = Fabric(
+        accelerator=device().type, devices=1, precision="bf16-mixed" if has_bf16(device()) else "32-true"
+    )
     generator = torch.Generator().manual_seed(seed)
     module = Pretraining(preset, options.objective, generator)
     weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
@@ -116,7 +124,9 @@ def pretrain(
             lr = cosine(step, options.steps, options.lr, options.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = lr
-            x = normalise(images[np.sort(chosen[batch_rows(step, options.batch, len(chosen), seed)])], fabric.device)
+            x = normalise(
+                images[np.sort(chosen[batch_rows(step, options.batch, len(chosen), seed)])], fabric.device
+            )
             loss = wrapped(x, generator)
             fabric.backward(loss)
             optimizer.step()
@@ -132,14 +142,27 @@ def pretrain(
     return module.kept.eval().cpu(), log
 
 
-def _save(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator, losses: list[float]) -> None:
-    state = {"model": module.state_dict(), "optimizer": optimizer.state_dict(), "random": generator.get_state(), "losses": losses}
+def _save(
+    path: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    generator: torch.Generator,
+    losses: list[float],
+) -> None:
+    state = {
+        "model": module.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "random": generator.get_state(),
+        "losses": losses,
+    }
     scratch = path.with_name(f".tmp-{path.name}")
     torch.save(state, scratch)
     scratch.replace(path)
 
 
-def _resume(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator) -> tuple[int, list[float]]:
+def _resume(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
+) -> tuple[int, list[float]]:
     """The step to go on with, and the losses so far."""
     if not path.exists():
         return 0, []

@@ -26,7 +26,8 @@ CHUNK = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """``steps`` optimizer steps of ``batch`` images; peak learning rate ``lr`` of the head and ``encoder_lr`` of the encoder (AdamW).
+    """``steps`` optimizer steps of ``batch`` images; peak learning rate ``lr`` of the head and ``encoder_lr``
+    of the encoder (AdamW).
 
     Both rise over the first ``warmup`` fraction of the steps and fall along a cosine to zero.
     """
@@ -58,9 +59,9 @@ def train_segmenter(
 ) -> Segmenter:
     """Train a segmenter; the given encoder stays as it is.
 
-    ``fine-tune``: all weights of a copy of the encoder, its learning rate below the head's; batches are flipped, turned by quarters and
-    jittered in colour. ``probe``: the encoder is frozen; the tokens of every flip and turn of the training images are computed once, and
-    only the head is trained on them.
+    ``fine-tune``: all weights of a copy of the encoder, its learning rate below the head's; batches are
+    flipped, turned by quarters and jittered in colour. ``probe``: the encoder is frozen; the tokens of every
+    flip and turn of the training images are computed once, and only the head is trained on them.
 
     Args:
         encoder: any encoder of size s; its device is used.
@@ -113,7 +114,9 @@ def train_segmenter(
 
 @torch.inference_mode()
 def predict(segmenter: Segmenter, images: Images) -> UInt8[np.ndarray, "n s s"]:
-    """Most likely class of every pixel; ``images`` u8 (n, s, s, 3) of the encoder's size, may be memory-mapped."""
+    """Most likely class of every pixel; ``images`` u8 (n, s, s, 3) of the encoder's size, may be
+    memory-mapped.
+    """
     where = segmenter.centre.device
     found = []
     for start in range(0, len(images), CHUNK):
@@ -133,7 +136,9 @@ def turned(x: Tensor, turns: Int64[Tensor, "n"]) -> Tensor:
     return result
 
 
-def jittered(x: Float[Tensor, "n 3 s s"], generator: torch.Generator, strength: float = 0.2) -> Float[Tensor, "n 3 s s"]:
+def jittered(
+    x: Float[Tensor, "n 3 s s"], generator: torch.Generator, strength: float = 0.2
+) -> Float[Tensor, "n 3 s s"]:
     """Contrast and brightness of every channel of every image, changed by at most ``strength`` deviations."""
     change = strength * (2 * torch.rand(2, len(x), 3, 1, 1, generator=generator) - 1).to(x.device)
     return x + x * change[0] + change[1]
@@ -146,7 +151,9 @@ def _tokens(encoder: Encoder, x: Float[Tensor, "n 3 s s"], turns: int) -> Float[
     for turn in range(turns):
         kind = torch.full((len(x),), turn, device=x.device)
         with autocast(x.device):
-            rows.append(torch.cat([encoder.tokens(chunk).float() for chunk in torch.split(turned(x, kind), CHUNK)]))
+            rows.append(
+                torch.cat([encoder.tokens(chunk).float() for chunk in torch.split(turned(x, kind), CHUNK)])
+            )
     return torch.stack(rows)
 
 
@@ -160,7 +167,10 @@ def _groups(segmenter: Segmenter, plan: Schedule, frozen: bool) -> list[dict[str
         {"params": chosen, "peak": peak, "weight_decay": decay}
         for part, peak in parts
         for chosen, decay in (
-            ([weight for weight in part.parameters() if weight.requires_grad and weight.ndim > 1], plan.weight_decay),
+            (
+                [weight for weight in part.parameters() if weight.requires_grad and weight.ndim > 1],
+                plan.weight_decay,
+            ),
             ([weight for weight in part.parameters() if weight.requires_grad and weight.ndim <= 1], 0.0),
         )
     ]
@@ -181,4 +191,6 @@ def _check(encoder: Encoder, images: Images, masks: UInt8[np.ndarray, "n s s"], 
             f"read the labelled set at the encoder's {side} px"
         )
     if classes < 2 or int(masks.max()) >= classes:
-        raise InputError(f"the masks hold class {int(masks.max())}, but classes is {classes}; pass highest class + 1, at least 2")
+        raise InputError(
+            f"the masks hold class {int(masks.max())}, but classes is {classes}; pass highest class + 1, at least 2"
+        )

@@ -11,7 +11,8 @@ from torch import Tensor
 def crop_and_flip(
     x: Float[Tensor, "n 3 s s"], generator: torch.Generator, scale: tuple[float, float] = (0.2, 1.0)
 ) -> Float[Tensor, "n 3 s s"]:
-    """Random resized crop (area fraction in ``scale``, aspect 3/4 to 4/3) and horizontal flip: the augmentation of MAE.
+    """Random resized crop (area fraction in ``scale``, aspect 3/4 to 4/3) and horizontal flip: the
+    augmentation of MAE.
 
     Source: arXiv 2111.06377, appendix A.1.
     """
@@ -33,8 +34,12 @@ def crop_and_flip(
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def colour_jitter(x: Float[Tensor, "n 3 s s"], generator: torch.Generator, strength: float = 0.4) -> Float[Tensor, "n 3 s s"]:
-    """Brightness, contrast and saturation of normalised images, each by a factor in 1 ± ``strength``; one in five turns grey."""
+def colour_jitter(
+    x: Float[Tensor, "n 3 s s"], generator: torch.Generator, strength: float = 0.4
+) -> Float[Tensor, "n 3 s s"]:
+    """Brightness, contrast and saturation of normalised images, each by a factor in 1 ± ``strength``; one in
+    five turns grey.
+    """
     count = len(x)
 
     def factor() -> Tensor:

@@ -1,7 +1,9 @@
-"""V-information measured, in nats: conditional and null V-entropy, their pointwise difference, and the diversity of a set.
+"""V-information measured, in nats: conditional and null V-entropy, their pointwise difference, and the
+diversity of a set.
 
-Source: Xu et al., ICLR 2020 (arXiv 2002.10689); pointwise: Ethayarajh et al., ICML 2022 (arXiv 2110.08420); in data-effective
-pre-training: OptiDEL (arXiv 2408.07107). What needs a model is in :mod:`optidel.vinformation.models`; the rest takes arrays.
+Source: Xu et al., ICLR 2020 (arXiv 2002.10689); pointwise: Ethayarajh et al., ICML 2022 (arXiv 2110.08420);
+in data-effective pre-training: OptiDEL (arXiv 2408.07107). What needs a model is in
+:mod:`optidel.vinformation.models`; the rest takes arrays.
 """
 
 from optidel.vinformation.contrastive import contrastive_information, nt_xent_surprisal

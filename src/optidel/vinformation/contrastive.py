@@ -8,7 +8,9 @@ from optidel.features.rows import unit
 from optidel.vinformation.gaussian import Information
 
 
-def nt_xent_surprisal(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "n d"], temperature: float) -> Float64[np.ndarray, "n"]:
+def nt_xent_surprisal(
+    first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "n d"], temperature: float
+) -> Float64[np.ndarray, "n"]:
     """−log f[x](y) under NT-Xent, nats per image: the mean of its two views' terms.
 
     Args:
@@ -17,12 +19,15 @@ def nt_xent_surprisal(first: Float[np.ndarray, "n d"], second: Float[np.ndarray,
         temperature: divides the cosine similarities.
 
     Raises:
-        InputError: unequal shapes, a single image (nothing to tell it from), or a temperature that is not positive.
+        InputError: unequal shapes, a single image (nothing to tell it from), or a temperature that is not
+            positive.
 
     Source: Chen et al., ICML 2020, equation 1 (arXiv 2002.05709).
     """
     if first.shape != second.shape or first.ndim != 2 or len(first) < 2:
-        raise InputError(f"two views of at least two images, both (n, d), are needed, got {first.shape} and {second.shape}")
+        raise InputError(
+            f"two views of at least two images, both (n, d), are needed, got {first.shape} and {second.shape}"
+        )
     if not temperature > 0:
         raise InputError(f"temperature must be positive, got {temperature}; SimCLR here trains with 0.2")
     n = len(first)
@@ -40,14 +45,16 @@ def contrastive_information(
 ) -> Information:
     """V-information of the choice of the other view, nats per image.
 
-    The null model spreads its belief evenly over the 2·b − 1 candidates of a batch of b images: H_V(Y|∅) = log(2·b − 1). The number of
-    candidates is part of the question, so only results of equal ``batch`` compare; I_V is at most that logarithm.
+    The null model spreads its belief evenly over the 2·b − 1 candidates of a batch of b images: H_V(Y|∅) =
+    log(2·b − 1). The number of candidates is part of the question, so only results of equal ``batch``
+    compare; I_V is at most that logarithm.
 
     Args:
         first: float (n, d), projections of one view.
         second: float (n, d), of the other.
         temperature: divides the cosine similarities.
-        batch: images told from each other; n is cut into as few near-equal batches of at most so many as it takes.
+        batch: images told from each other; n is cut into as few near-equal batches of at most so many as it
+            takes.
 
     Raises:
         InputError: as :func:`nt_xent_surprisal`.
@@ -55,6 +62,8 @@ def contrastive_information(
     if batch < 2:
         raise InputError(f"batch must be at least 2 images, got {batch}")
     parts = np.array_split(np.arange(len(first)), -(-len(first) // batch))
-    conditional = np.concatenate([nt_xent_surprisal(first[part], second[part], temperature) for part in parts])
+    conditional = np.concatenate(
+        [nt_xent_surprisal(first[part], second[part], temperature) for part in parts]
+    )
     null = np.concatenate([np.full(len(part), np.log(2 * len(part) - 1)) for part in parts])
     return Information(null=null, conditional=conditional, values=1)

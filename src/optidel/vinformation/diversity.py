@@ -14,10 +14,11 @@ DISTORTION = 0.01
 def log_determinant(vectors: Vectors, distortion: float = DISTORTION) -> float:
     """Gaussian log-determinant of a set: ½·log det(I + (d/δ)·C), nats per image.
 
-    C is the covariance around the mean of the rows scaled to length 1, so a set of equal directions has 0. It is the rate at which a
-    Gaussian with that covariance must be described for a mean squared error of at most δ, and for δ → 0 its differential entropy up to a
-    constant. δ regularises: directions in which the set varies by less than δ/d count for little, and a set with fewer rows than
-    dimensions still has a finite value. Only values of equal δ and d compare.
+    C is the covariance around the mean of the rows scaled to length 1, so a set of equal directions has 0. It
+    is the rate at which a Gaussian with that covariance must be described for a mean squared error of at most
+    δ, and for δ → 0 its differential entropy up to a constant. δ regularises: directions in which the set
+    varies by less than δ/d count for little, and a set with fewer rows than dimensions still has a finite
+    value. Only values of equal δ and d compare.
 
     Args:
         vectors: float (n, d), memory-mapped if large; read in two passes of blocks. Finite, no row all zero.
@@ -26,7 +27,8 @@ def log_determinant(vectors: Vectors, distortion: float = DISTORTION) -> float:
     Raises:
         InputError: δ is not positive.
 
-    Source: Ma et al. 2007 (rate distortion of a Gaussian); Yu et al., NeurIPS 2020 (arXiv 2006.08558), equation 2.
+    Source: Ma et al. 2007 (rate distortion of a Gaussian); Yu et al., NeurIPS 2020 (arXiv 2006.08558),
+        equation 2.
     """
     if not distortion > 0:
         raise InputError(f"distortion must be positive, got {distortion}; {DISTORTION:g} is the default")
@@ -39,10 +41,11 @@ def log_determinant(vectors: Vectors, distortion: float = DISTORTION) -> float:
 
 
 def vendi(vectors: Vectors) -> float:
-    """Vendi score under the cosine kernel: the effective number of different images, from 1 (all equal) to n (all orthogonal).
+    """Vendi score under the cosine kernel: the effective number of different images, from 1 (all equal) to n
+    (all orthogonal).
 
-    It is exp of the Shannon entropy of the eigenvalues of K/n. For the cosine kernel K = U·Uᵀ these are, zeros aside, the eigenvalues of
-    the d × d matrix Uᵀ·U/n: exact, with memory that does not grow with n.
+    It is exp of the Shannon entropy of the eigenvalues of K/n. For the cosine kernel K = U·Uᵀ these are,
+    zeros aside, the eigenvalues of the d × d matrix Uᵀ·U/n: exact, with memory that does not grow with n.
 
     Args:
         vectors: float (n, d), memory-mapped if large; read in one pass of blocks. Finite, no row all zero.

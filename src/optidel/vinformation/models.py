@@ -19,33 +19,43 @@ BLOCK = 256
 """Images of one pass."""
 
 ROUNDING = sum((1 / 255 / std) ** 2 for std in STD) / len(STD) / 12
-"""Variance of the rounding of pixels to 256 levels, in normalised plain pixels: no image is known better than that."""
+"""Variance of the rounding of pixels to 256 levels, in normalised plain pixels: no image is known better than
+that.
+"""
 
 
 def masked_values(shape: tuple[int, ...]) -> int:
-    """Numbers predicted of one image of ``shape`` (side, side, 3): the colour values of its hidden three quarters."""
+    """Numbers predicted of one image of ``shape`` (side, side, 3): the colour values of its hidden three
+    quarters.
+    """
     return round(MASK_RATIO * float(np.prod(shape)))
 
 
 def own_null_errors(images: Images) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Mean squared error (n,), in normalised plain pixels, of the null model of this set: the position-wise mean of its other images.
+    """Mean squared error (n,), in normalised plain pixels, of the null model of this set: the position-wise
+    mean of its other images.
 
     Args:
         images: u8 (n, s, s, 3), at least two.
     """
     mean = mean_image(images, np.random.default_rng(0))
-    blocks = [errors_of(np.asarray(images[start : start + BLOCK]), mean) for start in range(0, len(images), BLOCK)]
+    blocks = [
+        errors_of(np.asarray(images[start : start + BLOCK]), mean) for start in range(0, len(images), BLOCK)
+    ]
     return np.asarray(np.concatenate(blocks).astype(np.float64) * left_out(len(images)))
 
 
 def mae_information(model: Any, images: Images, *, seed: int = 0) -> Information:
-    """V-information between the visible and the hidden patches of a set of images, under one masked autoencoder.
+    """V-information between the visible and the hidden patches of a set of images, under one masked
+    autoencoder.
 
-    Every image is scored under the same four masks, which together hide each patch three times; the null model is the position-wise mean
-    of the other images of the set. Both variances are estimated out of sample, image by image. Nats per image and mask.
+    Every image is scored under the same four masks, which together hide each patch three times; the null
+    model is the position-wise mean of the other images of the set. Both variances are estimated out of
+    sample, image by image. Nats per image and mask.
 
     Args:
-        model: a ViTMAEForPreTraining, on any device; trained on other images than these if H_V(Y|X) is to be honest.
+        model: a ViTMAEForPreTraining, on any device; trained on other images than these if H_V(Y|X) is to be
+            honest.
         images: u8 (n, s, s, 3) at the model's size, at least two.
         seed: of the masks.
     """
@@ -66,9 +76,9 @@ def simclr_information(model: Any, images: Images, *, seed: int = 0, batch: int 
     """V-information of which view belongs to which image, under NT-Xent; nats per image.
 
     Args:
-        model: an :class:`~optidel.models.encoders.Encoder`, or anything with its ``normalise`` and ``forward``: what the views become
-            before they are compared. A saved encoder has no projection head, so this is the encoder's own space, an upper bound on
-            H_V(Y|X).
+        model: an :class:`~optidel.models.encoders.Encoder`, or anything with its ``normalise`` and
+            ``forward``: what the views become before they are compared. A saved encoder has no projection
+            head, so this is the encoder's own space, an upper bound on H_V(Y|X).
         images: u8 (n, s, s, 3) at the model's size, at least two.
         seed: of the views.
         batch: images told from each other: see :func:`contrastive_information`.

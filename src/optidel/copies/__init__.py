@@ -1,0 +1,3 @@
+"""Which images are copies of which: hashes, transformed pixels, neighbours of embeddings, sets that share
+images.
+"""

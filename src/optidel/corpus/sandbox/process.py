@@ -1,0 +1,129 @@
+"""The loop of a decoding process: asks in, records out, one JSON line each, and a sign of life in shared
+memory.
+
+Started by :mod:`optidel.corpus.sandbox.workers` as a bare interpreter: it never imports the caller's program,
+so a script needs no ``if __name__ == "__main__"``. It speaks JSON because what a decoder taken over by a
+malformed file may send must not be able to run code.
+"""
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from optidel.corpus.sandbox.scan import Ask, ScanOptions, scan
+from optidel.readers import DecodeOptions
+
+try:
+    import resource
+except ImportError:  # Windows: there the time limit and the sizes checked before decoding have to do
+    resource = None  # type: ignore[assignment]
+
+IDLE, UNPACKING, DECODING = 0.0, 1.0, 2.0
+"""What a process is at; only at the latter two does its clock count."""
+
+TASK, PART, STATE, SINCE = range(4)
+"""Slots of the shared float64 (4,): number of the task and of its part, state, and the monotonic second of
+the last sign of life.
+"""
+
+GRACE = 20
+"""Seconds after which a hung process ends itself, should the one that watches it be gone."""
+
+HELD, LINES = 0.25, 64
+"""Records are sent when the first has waited for so many seconds, or when there are so many."""
+
+
+def main() -> None:
+    """Serve until the standard input ends."""
+    out = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
+    alive = np.memmap(sys.argv[1], np.float64, "r+", shape=(4,))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    _silence()
+    out.write(b"{}\n")
+    out.flush()
+    for line in sys.stdin.buffer:
+        _serve(json.loads(line), out, alive)
+
+
+def _silence() -> None:
+    """Libraries print what they dislike about a file, its text included; nothing of that may reach a terminal
+    or a log.
+    """
+    warnings.simplefilter("ignore")
+    void = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(void, 1)
+    os.dup2(void, 2)
+    if resource is not None:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a crash must not leave an image of memory behind
+
+
+def _serve(order: dict[str, Any], out: BinaryIO, alive: Any) -> None:
+    options = scan_options(order["options"])
+    if resource is not None:
+        ceiling = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (options.memory, ceiling))
+    held: list[bytes] = []
+    first = time.monotonic()
+
+    def send(record: dict[str, Any], end: bool = False) -> None:
+        nonlocal first
+        if not held:
+            first = time.monotonic()
+        held.append(json.dumps(record).encode() + b"\n")
+        if end or len(held) >= LINES or time.monotonic() - first > HELD:
+            _rest(alive)
+            out.write(b"".join(held))
+            out.flush()
+            held.clear()
+
+    for number, task in enumerate(order["tasks"]):
+        ask = Ask(
+            source=task["source"],
+            start=task["start"],
+            skip={int(n): why for n, why in task["skip"]},
+            stop=task["stop"],
+        )
+        alive[TASK] = task["task"]
+
+        def beat(part: int, decoding: bool) -> None:
+            alive[PART] = part
+            alive[SINCE] = time.monotonic()
+            alive[STATE] = DECODING if decoding else UNPACKING
+            if hasattr(signal, "alarm"):
+                signal.alarm(math.ceil(options.seconds) + GRACE)
+
+        for record in scan(Path(order["root"]), ask, options, beat):
+            send(record | {"task": task["task"]})
+        send({"task": task["task"], "done": True}, end=number == len(order["tasks"]) - 1)
+    _rest(alive)
+
+
+def _rest(alive: Any) -> None:
+    alive[STATE] = IDLE
+    if hasattr(signal, "alarm"):
+        signal.alarm(0)
+
+
+def scan_options(values: dict[str, Any]) -> ScanOptions:
+    """The inverse of ``workers.json_options``."""
+    told = values["decode"]
+    decode = DecodeOptions(**(told | {"axes": tuple(told["axes"])}))
+    return ScanOptions(
+        decode=decode,
+        seconds=values["seconds"],
+        memory=values["memory"],
+        key=bytes.fromhex(values["key"]),
+        crop=values["crop"],
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,383 @@
+"""Decoding in processes of its own: a file that hangs, eats the memory or kills its process is quarantined,
+and the others go on.
+"""
+
+import atexit
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from optidel.corpus.sandbox.process import DECODING, IDLE, PART, SINCE, STATE, TASK
+from optidel.corpus.sandbox.scan import ScanOptions
+from optidel.errors import OptidelError
+from optidel.readers.archives import key
+from optidel.records import Frame, Quality, Rejected
+
+BATCH = 16
+"""Files handed to a process at a time."""
+
+BATCH_BYTES = 1 << 14
+"""Bytes of an order; two of them fit into any pipe, so that sending never waits."""
+
+AHEAD = 8 * BATCH
+"""Files a process may be ahead of the one whose turn it is; bounds what is held in memory."""
+
+LINGER = 10.0
+"""Seconds for which idle processes are kept for the next index."""
+
+LATE = "made no frame within"
+DIED = "killed its decoding process"
+TRANSIENT = (LATE, DIED, "needs more than", "cannot be opened")
+"""Reasons that may not hold next time: such files are read again even if they did not change."""
+
+START = "from optidel.corpus.sandbox.process import main; main()"
+SETTINGS = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
+)
+SETTINGS |= {"RUST_BACKTRACE": "0"}
+"""Environment of a decoding process: one thread each, and no seconds spent on describing a crash."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scanned:
+    """What became of one file: its frames, what was measured of each, and what of it is quarantined."""
+
+    source: str
+    frames: list[Frame]
+    quality: list[Quality]
+    rejected: list[Rejected]
+
+
+@dataclass(slots=True, kw_only=True)
+class _Task:
+    """A file under way: the records so far, and what its next process has to know."""
+
+    number: int
+    source: str
+    records: list[dict[str, Any]] = field(default_factory=list)
+    skip: dict[int, str] = field(default_factory=dict)
+    stop: tuple[int, str] | None = None
+    deaths: int = 0
+    done: bool = False
+
+    def order(self) -> dict[str, Any]:
+        start = self.records[-1]["part"] + 1 if self.records else 0
+        return {
+            "task": self.number,
+            "source": self.source,
+            "start": start,
+            "skip": list(self.skip.items()),
+            "stop": self.stop,
+        }
+
+
+class _Process:
+    """A decoding process, the bytes it may hold, and what it was asked for."""
+
+    def __init__(self, memory: int) -> None:
+        self.memory = memory
+        handle, name = tempfile.mkstemp(prefix="optidel-")
+        os.write(handle, bytes(32))
+        os.close(handle)
+        self._shared = Path(name)
+        self.alive = np.memmap(name, np.float64, "r+", shape=(4,))
+        self.hung: float | None = None
+        start = f"import sys; sys.path[:] = {sys.path!r}; {START}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", start, name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | SETTINGS,
+        )
+        self.asked: deque[list[_Task]] = deque()
+        self.inbox: queue.Queue[tuple[_Process, bytes]] | None = None
+        assert self.process.stdout
+        if not self.process.stdout.readline():
+            self.close()
+            raise OptidelError("a decoding process could not start; what it printed is above")
+        self._forget()
+
+    def listen(self, inbox: "queue.Queue[tuple[_Process, bytes]]") -> None:
+        """Pass on every line, and an empty one at the end, from a thread: pipes cannot be waited for together
+        on every system.
+        """
+        first = self.inbox is None
+        self.inbox = inbox
+        if first:
+            threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        for line in self.process.stdout:
+            assert self.inbox
+            self.inbox.put((self, line))
+        assert self.inbox
+        self.inbox.put((self, b""))
+
+    def ask(self, tasks: list[_Task], root: Path, options: dict[str, Any]) -> None:
+        self.asked.append(tasks)
+        order = json.dumps({"root": str(root), "options": options, "tasks": [task.order() for task in tasks]})
+        assert self.process.stdin
+        with suppress(OSError):  # where it died, the reading thread tells
+            self.process.stdin.write(order.encode() + b"\n")
+            self.process.stdin.flush()
+
+    def _forget(self) -> None:
+        """Take away the name of the shared memory, so that nothing stays behind whatever happens; Windows
+        lets go only at the end.
+        """
+        with suppress(OSError):
+            self._shared.unlink(missing_ok=True)
+
+    def end_if_late(self, seconds: float) -> None:
+        """Kill it if it has been at one thing for longer than allowed."""
+        since = float(self.alive[SINCE])
+        if self.alive[STATE] != IDLE and time.monotonic() - since > seconds:
+            self.hung = since
+            self.process.kill()  # the reading thread reports the end
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
+            with suppress(OSError):
+                if pipe:
+                    pipe.close()
+        del self.alive
+        self._forget()
+
+
+_idle: list[_Process] = []
+_guard = threading.Lock()
+_timer: list[threading.Timer] = []
+
+
+def _take(memory: int) -> _Process:
+    """An idle process, or a new one; one that served under another limit may hold more than this one allows."""
+    with _guard:
+        while _idle:
+            process = _idle.pop()
+            if process.process.poll() is None and process.memory == memory:
+                return process
+            process.close()
+    return _Process(memory)
+
+
+def _release(processes: Sequence[_Process]) -> None:
+    """Keep idle processes for a while: the next small corpus should not wait for new ones."""
+    with _guard:
+        for timer in _timer:
+            timer.cancel()
+        _timer.clear()
+        _idle.extend(processes)
+        timer = threading.Timer(LINGER, close_idle)
+        timer.daemon = True
+        timer.start()
+        _timer.append(timer)
+
+
+@atexit.register
+def close_idle() -> None:
+    """End the processes that wait for work."""
+    with _guard:
+        while _idle:
+            _idle.pop().close()
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def json_options(options: ScanOptions) -> dict[str, Any]:
+    """Scan options as JSON values."""
+    return {
+        "decode": asdict(options.decode),
+        "seconds": options.seconds,
+        "memory": options.memory,
+        "key": options.key.hex(),
+        "crop": options.crop,
+    }
+
+
+def scan_files(
+    root: Path, sources: Sequence[str], options: ScanOptions, workers: int | None = None
+) -> Iterator[Scanned]:
+    """Scan files in processes of their own, and yield what became of each, in the order given.
+
+    The result does not depend on the number of processes, nor on which of them died.
+
+    Args:
+        root: folder of the corpus.
+        sources: POSIX paths below it.
+        options: how to decode, and the limits.
+        workers: decoding processes; by default one a core, fewer for few files.
+    """
+    count = min(workers or cores(), -(-len(sources) // 4))
+    crew = _Crew(root, sources, options, count)
+    try:
+        yield from crew.run()
+    finally:
+        crew.dismiss()
+
+
+class _Crew:
+    """The processes at work on one list of files."""
+
+    def __init__(self, root: Path, sources: Sequence[str], options: ScanOptions, count: int) -> None:
+        self.root, self.sources, self.options, self.count = root, sources, options, count
+        self.told = json_options(options)
+        self.inbox: queue.Queue[tuple[_Process, bytes]] = queue.Queue()
+        self.processes: list[_Process] = []
+        self.again: deque[_Task] = deque()
+        self.open: dict[int, _Task] = {}
+        self.begun = 0
+        self.turn = 0
+
+    def run(self) -> Iterator[Scanned]:
+        while self.turn < len(self.sources):
+            self._hand_out()
+            self._hear()
+            while self.turn in self.open and self.open[self.turn].done:
+                task = self.open.pop(self.turn)
+                self.turn += 1
+                self._hand_out()  # the processes go on while the caller writes
+                yield _assemble(task)
+
+    def dismiss(self) -> None:
+        """Keep the processes that have nothing to do, end the others."""
+        free = [process for process in self.processes if not process.asked and process.process.poll() is None]
+        for process in self.processes:
+            if process not in free:
+                process.close()
+        self.processes = []
+        if free:
+            _release(free)
+
+    def _hand_out(self) -> None:
+        while len(self.processes) < min(self.count, len(self.sources) - self.begun + len(self.again)):
+            process = _take(self.options.memory)
+            process.listen(self.inbox)
+            self.processes.append(process)
+        for process in sorted(self.processes, key=lambda process: len(process.asked)):
+            while len(process.asked) < 2 and (tasks := self._next()):
+                process.ask(tasks, self.root, self.told)
+
+    def _next(self) -> list[_Task]:
+        if self.again:
+            return [self.again.popleft()]
+        left = len(self.sources) - self.begun
+        room = self.turn + AHEAD * self.count - self.begun
+        tasks: list[_Task] = []
+        size = 0
+        while len(tasks) < min(BATCH, room, max(1, left // (4 * self.count))) and self.begun < len(
+            self.sources
+        ):
+            source = self.sources[self.begun]
+            size += 100 + 6 * len(source)  # a letter is at most six in JSON
+            if tasks and size > BATCH_BYTES:
+                break
+            tasks.append(_Task(number=self.begun, source=source))
+            self.open[self.begun] = tasks[-1]
+            self.begun += 1
+        return tasks
+
+    def _hear(self) -> None:
+        """Take in what has come, or, when nothing comes for a while, look for a process that is late."""
+        try:
+            process, line = self.inbox.get(timeout=min(0.2, self.options.seconds / 4))
+        except queue.Empty:
+            for process in list(self.processes):
+                if process.process.poll() is not None and self.inbox.empty():
+                    self._bury(process)  # it died before anybody listened
+                else:
+                    process.end_if_late(self.options.seconds)
+            return
+        if process not in self.processes:
+            return
+        if not line.endswith(b"\n"):
+            self._bury(process)
+            return
+        record = json.loads(line)
+        task = process.asked[0][0]
+        assert task.number == record["task"], "a process answers in the order it was asked"
+        if record.pop("done", False):
+            task.done = True
+            process.asked[0].pop(0)
+            if not process.asked[0]:
+                process.asked.popleft()
+        else:
+            task.records.append(record)
+
+    def _bury(self, process: _Process) -> None:
+        """A process is gone: blame the part it was at, and give what it was asked for to the others."""
+        at, part, state = int(process.alive[TASK]), int(process.alive[PART]), float(process.alive[STATE])
+        late = (
+            process.hung == process.alive[SINCE]
+        )  # else it had come further when it was ended, and is asked again
+        tasks = [task for batch in process.asked for task in batch]
+        code = process.process.wait()
+        self.processes.remove(process)
+        process.close()
+        blamed = next((task for task in tasks if task.number == at), None) if state != IDLE else None
+        if blamed and (late or process.hung is None):
+            blamed.deaths += 1
+            if late or blamed.deaths > 1:  # once may be the machine's doing, or another process's
+                why = f"{LATE} {self.options.seconds:g} s" if late else f"{DIED} ({_signal(code)})"
+                if state == DECODING:
+                    blamed.skip[part] = why
+                else:
+                    blamed.stop = (part, why)
+                blamed.deaths = 0
+        self.again.extendleft(reversed(tasks))
+
+
+def _signal(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _assemble(task: _Task) -> Scanned:
+    """Records of the parts to frames; labels beside images of an archive are joined to them by name."""
+    spoiled = next((record for record in task.records if record.get("spoiled")), None)
+    if spoiled:
+        return Scanned(
+            source=task.source,
+            frames=[],
+            quality=[],
+            rejected=[Rejected(source=task.source, reason=spoiled["reason"])],
+        )
+    labels = {
+        key(record["member"]): record["label"] for record in task.records if record.get("label") is not None
+    }
+    frames: list[Frame] = []
+    quality: list[Quality] = []
+    rejected: list[Rejected] = []
+    for record in task.records:
+        member = record["member"]
+        if "reason" in record:
+            rejected.append(
+                Rejected(source=f"{task.source}#{member}" if member else task.source, reason=record["reason"])
+            )
+        quality.extend(Quality(**values) for values in record.get("quality", []))
+        for values in record.get("frames", []):
+            locator = "#".join(part for part in (member, values["locator"]) if part)
+            if values.get("label") is None:
+                values["label"] = labels.get(key(member)) if member else None
+            name = f"{task.source}#{locator}" if locator else task.source
+            frames.append(
+                Frame(**{**values, "id": name, "source": task.source, "locator": locator, "group": None})
+            )
+    return Scanned(source=task.source, frames=frames, quality=quality, rejected=rejected)

@@ -1,0 +1,224 @@
+"""Labelled images of a set, read by the set's own annotation: class masks, layers, and the unit that a split
+must keep whole.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool
+from PIL import Image as PillowImage
+
+from optidel.arrays import BoolImage, ClassMask
+from optidel.datasets.check import read_list
+from optidel.datasets.dataset import Dataset, Registry
+from optidel.datasets.recognise import Found, PartFiles, recognise, unit_of
+from optidel.datasets.registry import DATASETS
+from optidel.datasets.templates import Match, compile_template
+from optidel.errors import InputError
+from optidel.records import Rejected
+
+Side = Literal["", "train", "validation", "test"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledImage:
+    """One image with its annotation.
+
+    ``id`` is the path without its ending; ``image`` and ``masks`` are paths relative to the set's root, no
+    masks meaning background alone; ``unit`` is what a split keeps together (``sequence:7``), the id itself
+    where no unit is known; ``side`` of the official split.
+    """
+
+    id: str
+    image: str
+    masks: tuple[str, ...]
+    unit: str
+    side: Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledSet:
+    """The labelled images of a recognised set; ``rejected`` are those that have no annotation."""
+
+    dataset: Dataset
+    root: Path
+    images: list[LabelledImage]
+    rejected: list[Rejected]
+
+    def layers(self, image: LabelledImage, shape: tuple[int, int]) -> Bool[np.ndarray, "k h w"]:
+        """Where each class is, bool (k, h, w) in the order of ``dataset.classes``; classes may overlap.
+
+        Args:
+            image: one of ``images``.
+            shape: height and width of the image in px.
+
+        Raises:
+            InputError: a mask is no mask of this set, or is not of this shape.
+        """
+        where = np.zeros((len(self.dataset.classes), *shape), dtype=np.bool_)
+        for mask in image.masks:
+            _check_size(self.root / mask, mask, shape)
+            for name, region in _regions(self.root / mask, mask, self.dataset).items():
+                where[self.dataset.classes.index(name)] |= region
+        return where
+
+    def mask(self, image: LabelledImage, shape: tuple[int, int]) -> ClassMask:
+        """The class of every pixel, int32 (h, w): 0 background, i the i-th class; where classes overlap, the
+        later one is on top.
+        """
+        found = np.zeros(shape, dtype=np.int32)
+        for number, region in enumerate(self.layers(image, shape), 1):
+            found[region] = number
+        return found
+
+    def manifest(self) -> pl.DataFrame:
+        """One row an image, ``path``, ``group`` and ``split``: what a run takes as ``evaluate.group``, and an
+        index as its manifest.
+        """
+        sides = [image.side or None for image in self.images]
+        return pl.DataFrame(
+            {
+                "path": [image.image for image in self.images],
+                "group": [image.unit for image in self.images],
+                "split": sides,
+            },
+            schema={"path": pl.String, "group": pl.String, "split": pl.String},
+        )
+
+
+def open_labelled(folder: Path | str, name: str | None = None, registry: Registry = DATASETS) -> LabelledSet:
+    """The labelled images of a set in its official layout.
+
+    Args:
+        folder: where the set was unpacked.
+        name: the set, where it is not to be recognised.
+        registry: known sets.
+
+    Raises:
+        InputError: nothing known fits the folder, or the set has nothing to segment.
+    """
+    return labelled_set(recognise(folder, name, registry))
+
+
+def labelled_set(found: Found) -> LabelledSet:
+    """The labelled images of a recognised set.
+
+    Raises:
+        InputError: the set has nothing to segment.
+    """
+    dataset = found.dataset
+    if dataset.annotation in ("none", "concepts") or not dataset.classes:
+        raise InputError(
+            f"{dataset.title} has no masks, so it is no segmentation task: {dataset.task}; use it as images to pre-train on"
+        )
+    sides = {
+        item: side
+        for side, file in found.layout.lists
+        if (found.root / file).is_file()
+        for item in read_list(found.root / file)
+    }
+    images: list[LabelledImage] = []
+    rejected: list[Rejected] = []
+    for part in found.parts:
+        if part.part.kind == "images" and (part.part.masks or part.part.negative):
+            _collect(part, found, sides, images, rejected)
+    return LabelledSet(
+        dataset=dataset, root=found.root, images=sorted(images, key=lambda image: image.id), rejected=rejected
+    )
+
+
+def _collect(
+    part: PartFiles,
+    found: Found,
+    sides: Mapping[str, str],
+    images: list[LabelledImage],
+    rejected: list[Rejected],
+) -> None:
+    masks: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for mask in part.masks:
+        masks.setdefault(mask.key, []).append(mask.path)
+    for image in part.images:
+        if image.key not in masks and not part.part.negative:
+            rejected.append(Rejected(source=image.path, reason="has no mask"))
+            continue
+        side = part.part.split or sides.get(image.fields.get("id", ""), "")
+        images.append(_labelled(image, tuple(masks.get(image.key, ())), side, found.dataset))
+
+
+def _labelled(image: Match, masks: tuple[str, ...], side: str, dataset: Dataset) -> LabelledImage:
+    name = image.path.rsplit(".", 1)[0]
+    known: Side = next((known for known in ("train", "validation", "test") if known == side), "")
+    return LabelledImage(
+        id=name, image=image.path, masks=masks, unit=unit_of(image, dataset) or name, side=known
+    )
+
+
+def _check_size(path: Path, relative: str, shape: tuple[int, int]) -> None:
+    """Refuse, before anything is decoded, a mask that is not of the image's height and width."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # the image's size is the limit
+        with PillowImage.open(path) as opened:
+            width, height = opened.size
+    if (height, width) != tuple(shape):
+        raise InputError(
+            f"the mask {relative} is {width} x {height} px, the image {shape[1]} x {shape[0]} px"
+        )
+
+
+def _regions(path: Path, relative: str, dataset: Dataset) -> Mapping[str, BoolImage]:
+    """Class name to region, of one mask file."""
+    if dataset.annotation == "layers":
+        pages = _pages(path)
+        if len(pages) != len(dataset.channels):
+            raise InputError(
+                f"the mask {relative} has {len(pages)} pages, {dataset.title} has {len(dataset.channels)} classes"
+            )
+        return {name: page > 0 for name, page in zip(dataset.channels, pages, strict=True)}
+    if dataset.annotation == "classes":
+        return {_class_of(relative, dataset): foreground(read_grey(path))}
+    values = read_grey(path)
+    return {dataset.classes[0]: values > 0 if dataset.annotation == "instances" else foreground(values)}
+
+
+def _class_of(relative: str, dataset: Dataset) -> str:
+    """The class in a mask's name, in the spelling of the set."""
+    templates = [template for layout in dataset.layouts for part in layout.parts for template in part.masks]
+    hits = (compile_template(template, dataset.classes).fullmatch(relative) for template in templates)
+    written = next(hit["f_class"] for hit in hits if hit)
+    return next(name for name in dataset.classes if name.lower() == written.lower())
+
+
+def read_grey(path: Path) -> ClassMask:
+    """The stored values of a mask (h, w); a mask saved in colour by its brightest channel."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # the image's size is the limit
+        opened = PillowImage.open(path)
+    with opened:
+        values = np.asarray(opened if opened.mode not in ("LA", "PA") else opened.getchannel(0))
+    return (values[..., :3].max(axis=2) if values.ndim == 3 else values).astype(np.int32)
+
+
+def foreground(values: ClassMask) -> BoolImage:
+    """Foreground of a binary mask: from half of 255, or of 65535; masks of 0 and 1 as they are."""
+    top = int(values.max(initial=0))
+    if top <= 1:
+        return values > 0
+    return values >= (128 if top <= 255 else 32768)
+
+
+def _pages(path: Path) -> list[ClassMask]:
+    """The pages, or the channels, of a TIF, each (h, w)."""
+    import tifffile  # here, for only EAD2019 needs it
+
+    values = tifffile.imread(path)
+    if values.ndim == 3 and values.shape[2] < values.shape[0] and values.shape[2] <= 8:
+        values = np.moveaxis(values, 2, 0)
+    return [page.astype(np.int32) for page in values] if values.ndim == 3 else [values.astype(np.int32)]
+
+
+__all__ = ["LabelledImage", "LabelledSet", "foreground", "labelled_set", "open_labelled", "read_grey"]

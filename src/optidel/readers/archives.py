@@ -1,0 +1,275 @@
+"""Archives read in place: zip, tar, WebDataset shards, and the shards of Hugging Face datasets. Nothing is
+ever written to disk.
+"""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any, BinaryIO, cast
+
+from optidel.errors import InputError
+from optidel.readers.source import Source
+
+MAX_MEMBER = 1 << 30
+"""Bytes of the largest member that is unpacked into memory; larger ones belong outside an archive."""
+
+RATIO, HARMLESS = 100, 64 << 20
+"""Whatever unpacks to more than 64 MiB and more than 100 times its packed size is a decompression bomb."""
+
+MAX_SIDECAR = 1 << 16
+"""Bytes of a label file beside an image; longer ones are not read."""
+
+OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
+    ".tar": lambda raw: raw,
+    ".tar.gz": lambda raw: gzip.GzipFile(fileobj=raw),
+    ".tgz": lambda raw: gzip.GzipFile(fileobj=raw),
+    ".tar.bz2": bz2.BZ2File,
+    ".tbz2": bz2.BZ2File,
+    ".tar.xz": lzma.LZMAFile,
+    ".txz": lzma.LZMAFile,
+}
+NESTED = (*OPENERS, ".zip", ".7z", ".rar", ".tar.zst", ".parquet", ".arrow")
+SIDECARS = (".cls", ".json", ".txt")
+"""Files beside an image of the same name; a ``.txt`` is a caption or a report and is not read."""
+
+BROKEN = (EOFError, OSError, lzma.LZMAError, zlib.error)
+"""What the decompressors raise on damaged bytes."""
+
+LABELS = ("label", "cls", "class")
+"""Keys of a ``.json`` beside an image that hold its label; nothing else of it is read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One entry of an archive: its bytes as a ``source``, or why it is refused, or the ``label`` it gives to
+    the images of its name.
+    """
+
+    name: str
+    source: Source | None = None
+    reason: str = ""
+    label: str | None = None
+    split: str | None = None
+
+
+class SpoiledError(InputError):
+    """The checksum of a whole archive fails: something in it changed, and nothing says what, so all of it is
+    quarantined.
+    """
+
+
+def ending(name: str) -> str:
+    """The ending of an archive's name, in lower case; empty for what is none."""
+    lower = name.lower()
+    return next((end for end in (*OPENERS, ".zip", ".parquet", ".arrow") if lower.endswith(end)), "")
+
+
+def members(source: Source) -> Iterator[Member]:
+    """Entries of an archive in the order of the file; a file that is no archive is its own single entry.
+
+    Raises:
+        InputError: the archive is damaged from here on, or a bomb.
+    """
+    end = ending(source.name)
+    if not end:
+        yield Member(name="", source=source)
+    elif end == ".zip":
+        yield from _zipped(source)
+    elif end in OPENERS:
+        yield from _tarred(source, end)
+    else:
+        from optidel.readers.shards import rows  # Arrow is imported only where it is needed
+
+        yield from rows(source, end)
+
+
+def key(name: str) -> str:
+    """The path up to the first dot of the file name: what the files of one WebDataset sample share."""
+    path = PurePosixPath(name)
+    return (path.parent / path.name.partition(".")[0]).as_posix()
+
+
+def _refusal(name: str, size: int, packed: int) -> str:
+    """Why a member is refused unread, or an empty string."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or "\0" in name
+        or ":" in name.partition("/")[0]
+        or not path.name
+    ):
+        return "has a path that leads out of the archive"
+    if "#" in name:
+        return "has a # in its name, which marks places inside a file; rename it"
+    if size > MAX_MEMBER:
+        return f"declares {size} bytes, more than the limit of {MAX_MEMBER}; unpack the archive"
+    if size > HARMLESS and size > RATIO * max(packed, 1):
+        return f"is a decompression bomb: {size} bytes from {packed}"
+    if name.lower().endswith(NESTED):
+        return "is an archive inside an archive; unpack it"
+    return ""
+
+
+def _hidden(name: str) -> bool:
+    return any(
+        part.startswith(".") and part not in ("..", ".") for part in name.split("/")
+    ) or name.startswith("__MACOSX/")
+
+
+def _entry(name: str, read: Callable[[], bytes], size: int) -> Member:
+    if name.lower().endswith(SIDECARS):
+        return Member(
+            name=name,
+            label=_label(name, read()) if size <= MAX_SIDECAR and not name.lower().endswith(".txt") else None,
+        )
+    return Member(name=name, source=Source(name=name, data=read()))
+
+
+def _label(name: str, text: bytes) -> str | None:
+    """The label in a file beside an image: its text, or for JSON the value of ``label``, ``cls`` or
+    ``class``.
+    """
+    try:
+        value = json.loads(text) if name.lower().endswith(".json") else text.decode().strip()
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, dict):
+        value = next((value[name] for name in LABELS if name in value), None)
+    return (
+        str(value)[:200]
+        if isinstance(value, str | int) and not isinstance(value, bool) and str(value)
+        else None
+    )
+
+
+def _zipped(source: Source) -> Iterator[Member]:
+    with source.open() as raw, zipfile.ZipFile(raw) as archive:
+        entries = [
+            entry for entry in archive.infolist() if not entry.is_dir() and not _hidden(entry.filename)
+        ]
+        unpacked = sum(entry.file_size for entry in entries)
+        if unpacked > max(MAX_MEMBER, RATIO * source.size):
+            raise InputError(f"is a decompression bomb: {unpacked} bytes from {source.size}")
+        seen: set[str] = set()
+        for entry in entries:
+            name = entry.filename
+            reason = _refusal(name, entry.file_size, entry.compress_size)
+            reason = reason or ("is encrypted; unpack it" if entry.flag_bits & 1 else "")
+            reason = reason or ("comes twice in the archive; the first is taken" if name in seen else "")
+            if not reason:
+                try:
+                    member = _entry(name, lambda entry=entry: archive.read(entry), entry.file_size)  # type: ignore[misc]
+                except (
+                    zipfile.BadZipFile,
+                    NotImplementedError,
+                    EOFError,
+                    ValueError,
+                    OSError,
+                    *BROKEN,
+                ) as error:
+                    member, reason = (
+                        Member(name=name),
+                        f"cannot be unpacked ({type(error).__name__}: {error})",
+                    )
+            seen.add(name)
+            yield Member(name=name, reason=reason) if reason else member
+
+
+def read_zipped(source: Source, name: str) -> Source:
+    """One member again, without reading the others."""
+    with source.open() as raw, zipfile.ZipFile(raw) as archive:
+        entry = next((entry for entry in archive.infolist() if entry.filename == name), None)
+        if entry is None or entry.file_size > MAX_MEMBER:
+            raise InputError(f"{source.name}#{name} is no longer what was indexed; index the corpus again")
+        return Source(name=name, data=archive.read(entry))
+
+
+class _Metered(io.RawIOBase):
+    """The unpacked bytes of a compressed tar; refuses to give more than a bomb's ratio."""
+
+    def __init__(self, raw: BinaryIO, stream: BinaryIO, size: int) -> None:
+        self.raw, self.stream, self.size, self.given = raw, stream, size, 0
+
+    def read(self, count: int = -1) -> bytes:
+        try:
+            block = self.stream.read(count)
+        except BROKEN as error:
+            raise SpoiledError(f"is damaged: {error}") from error
+        self.given += len(block)
+        if self.given > max(HARMLESS, RATIO * self.size):
+            raise InputError(f"is a decompression bomb: {self.given} bytes and more from {self.size}")
+        return block
+
+
+class _StrictTarInfo(tarfile.TarInfo):
+    """A header that is damaged, or missing at the end of the file, is an error and not the silent end of the
+    archive.
+    """
+
+    @classmethod
+    def fromtarfile(cls, tar: tarfile.TarFile) -> Any:
+        try:
+            return super().fromtarfile(tar)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise InputError(f"is no tar, or damaged, at byte {tar.offset}: {error}") from error
+
+
+def _tarred(source: Source, end: str) -> Iterator[Member]:
+    with source.open() as raw:
+        stream = _Metered(raw, OPENERS[end](raw), source.size)
+        try:
+            with tarfile.open(fileobj=cast(BinaryIO, stream), mode="r|", tarinfo=_StrictTarInfo) as archive:
+                yield from _tar_entries(archive)
+        except (InputError, tarfile.TarError):
+            if end != ".tar":
+                _drain(stream)  # where the checksum fails too, the members before are in doubt as well
+            raise
+        if end != ".tar":
+            _drain(stream)
+
+
+def _drain(stream: "_Metered") -> None:
+    """Read to the end of a compressed file: its checksum is behind the last byte."""
+    while stream.read(1 << 20):
+        pass
+
+
+def _tar_entries(archive: tarfile.TarFile) -> Iterator[Member]:
+    seen: set[str] = set()
+    for entry in archive:
+        archive.members = []  # type: ignore[attr-defined]  # else a shard of a million entries stays in memory
+        name = entry.name.removeprefix("./")
+        if entry.isdir() or _hidden(name):
+            continue
+        reason = _refusal(name, entry.size, entry.size)
+        if not entry.isreg() or entry.issparse():
+            reason = "is a link, a device or a sparse file, which are not read from archives"
+        reason = reason or ("comes twice in the archive; the first is taken" if name in seen else "")
+        seen.add(name)
+        if reason:
+            yield Member(name=name, reason=reason)
+        else:
+            yield _entry(name, partial(_untar, archive, entry), entry.size)
+
+
+def _untar(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+    handle = archive.extractfile(entry)
+    try:
+        data = handle.read() if handle else b""
+    except tarfile.ReadError as error:
+        raise InputError(f"ends inside {entry.name}") from error
+    if len(data) != entry.size:
+        raise InputError(f"ends inside {entry.name}")
+    return data

@@ -1,0 +1,255 @@
+"""DICOM: single and multi-frame images in any of the usual transfer syntaxes.
+
+Rules, in this order: the file's VOI LUT; its first window; for CT the window 40/400 HU; percentiles for MR,
+PET and NM and for values that are signed or floats; else the bits stored. Rescale and modality LUT come
+first; MONOCHROME1 is inverted. Of the attributes only those of the picture, the modality and the three
+identifiers of ``groups`` are looked at, and no message quotes a value that could hold text.
+"""
+
+import logging
+import warnings
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+import numpy as np
+import pydicom
+from pydicom import uid
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels.processing import apply_color_lut
+from pydicom.pixels.utils import iter_pixels
+
+from optidel.errors import InputError
+from optidel.readers.codestream import check_codestreams
+from optidel.readers.decoded import (
+    MAX_BYTES,
+    Decoded,
+    DecodeOptions,
+    check_bytes,
+    check_frames,
+    check_size,
+    depth_rule,
+)
+from optidel.readers.dicom_codecs import COMPRESSED, PLUGIN
+from optidel.readers.intensity import grey, number
+from optidel.readers.source import Source
+
+MODALITIES = frozenset(
+    """
+    BI CR CT DG DX ECG ES GM IO IVOCT IVUS LEN MG MR NM OAM OCT OP OPM OPT OPTENF OPV OT PT PX RF RG SM TG US XA XC
+    """.split()  # noqa: SIM905
+)
+"""The standard's terms for pictures; another modality is not passed on, for free text may hold a name."""
+
+OTHERS = {
+    "SEG": "a segmentation",
+    "SR": "a structured report",
+    "PR": "a presentation state",
+    "KO": "a key object selection",
+    "DOC": "an encapsulated document",
+    "RTSTRUCT": "a set of contours",
+    "RTPLAN": "a treatment plan",
+    "RTDOSE": "a radiation dose",
+    "ECG": "a waveform",
+    "REG": "a registration",
+}
+"""Modalities of DICOM objects that are no pictures."""
+
+COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"}
+GREYS = {"MONOCHROME1", "MONOCHROME2"}
+
+NATIVE = {
+    uid.ImplicitVRLittleEndian,
+    uid.ExplicitVRLittleEndian,
+    uid.ExplicitVRBigEndian,
+    uid.DeflatedExplicitVRLittleEndian,
+}
+
+IDENTIFIERS = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
+
+
+def read_dicom(source: Source, options: DecodeOptions, wanted: Collection[str] | None) -> Iterator[Decoded]:
+    """One frame, or ``frame:i`` of a multi-frame image; everything else that DICOM stores is refused with its
+    kind.
+    """
+    del options
+    check_bytes(source.size)
+    try:
+        with _quiet():
+            data = _opened(source)
+            count = _checked(data)
+            modality = str(data.get("Modality", ""))
+            groups = {kind: str(data.get(name, "")).strip() for kind, name in IDENTIFIERS.items()}
+            step = _frame_time(data)
+        groups = {kind: value for kind, value in groups.items() if value}
+        for i, values in _stored(data, count, wanted):
+            with _quiet():
+                values, low, high, rule = _intensities(data, values, i, modality)
+            yield Decoded(
+                locator=f"frame:{i}" if count > 1 else "",
+                values=np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")),
+                low=low,
+                high=high,
+                rule=rule,
+                modality=modality if modality in MODALITIES else None,
+                seconds=None if step is None or count == 1 else round(i * step, 4),
+                groups=groups,
+            )
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file raises anything; its own message may quote an attribute
+        raise InputError(f"DICOM that cannot be decoded ({type(error).__name__})") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No warning and no log line: they quote attributes."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _opened(source: Source) -> Dataset:
+    with source.open() as stream:
+        _check_inflated(stream)
+        stream.seek(0)
+        data = pydicom.dcmread(stream, force=True)
+    meta = getattr(data, "file_meta", FileMetaDataset())
+    if "TransferSyntaxUID" not in meta:
+        implicit, little = data.original_encoding
+        explicit = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+        meta.TransferSyntaxUID = uid.ImplicitVRLittleEndian if implicit else explicit
+        data.file_meta = meta
+    return data
+
+
+def _check_inflated(stream: BinaryIO) -> None:
+    """A deflated dataset is unpacked once, piece by piece and thrown away, before pydicom unpacks it as a
+    whole.
+    """
+    head = stream.read(4096)
+    if uid.DeflatedExplicitVRLittleEndian.encode() not in head or head[128:136] != b"DICM\x02\x00\x00\x00":
+        return
+    stream.seek(144 + int.from_bytes(head[140:144], "little"))
+    unpack, total = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while piece := unpack.unconsumed_tail or stream.read(1 << 16):
+        total += len(unpack.decompress(piece, 1 << 24))
+        if total > MAX_BYTES // 4:
+            raise InputError(f"unpacks to more than the limit of {MAX_BYTES >> 22} MiB")
+
+
+def _checked(data: Dataset) -> int:
+    """The number of frames of a picture whose declared size is within the limits."""
+    if (
+        "DirectoryRecordSequence" in data
+        or data.get("MediaStorageSOPClassUID", "") == uid.MediaStorageDirectoryStorage
+    ):
+        raise InputError(
+            "is a DICOMDIR, the table of contents of a DICOM folder; the images it lists are read by themselves"
+        )
+    kind = "DOC" if "EncapsulatedDocument" in data else str(data.get("Modality", ""))
+    pixels = [name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in data]
+    if kind in OTHERS and (kind != "ECG" or not pixels):
+        raise InputError(f"is DICOM that holds {OTHERS[kind]}, no picture")
+    if len(pixels) != 1 or "Rows" not in data or "Columns" not in data:
+        raise InputError("is no DICOM image: it has no pixels")
+    syntax = data.file_meta.TransferSyntaxUID
+    if syntax not in NATIVE | COMPRESSED | {uid.RLELossless}:
+        named = syntax.name if syntax.name != str(syntax) else "unknown"
+        raise InputError(f"has pixels in the transfer syntax {named}, which no decoder knows")
+    samples, kind = _whole(data, "SamplesPerPixel", 1), str(data.get("PhotometricInterpretation", ""))
+    if (samples, kind in COLOURS, kind in GREYS or kind == "PALETTE COLOR") not in (
+        (3, True, False),
+        (1, False, True),
+    ):
+        raise InputError(
+            f"has {samples} samples a pixel and a photometric interpretation that does not go with them"
+        )
+    check_size(width := _whole(data, "Columns", 0), height := _whole(data, "Rows", 0))
+    count = _whole(data, "NumberOfFrames", 1)
+    check_frames(count)
+    if syntax in NATIVE:
+        _check_length(data, pixels[0], count * width * height * samples, kind)
+    if syntax in COMPRESSED:
+        check_codestreams(data.PixelData, count, width, height, samples)
+    return count
+
+
+def _check_length(data: Dataset, pixels: str, values: int, kind: str) -> None:
+    """Pixels that are stored plainly are all there."""
+    stored = values * _whole(data, "BitsAllocated", 8) // 8
+    wanted = stored * 2 // 3 if kind == "YBR_FULL_422" else stored
+    held = len(data[pixels].value)
+    if held < wanted:
+        raise InputError(f"is cut: it declares {wanted} bytes of pixels and holds {held}")
+
+
+def _whole(data: Dataset, name: str, default: int) -> int:
+    value = data.get(name)
+    if value is None or value == "":
+        return default
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise InputError(f"has no whole number as {name}") from None
+
+
+def _frame_time(data: Dataset) -> float | None:
+    """Seconds between two frames of a cine loop."""
+    if (milliseconds := number(data.get("FrameTime"))) is not None and milliseconds > 0:
+        return milliseconds / 1000
+    rate = number(data.get("CineRate"))
+    return 1 / rate if rate is not None and rate > 0 else None
+
+
+def _stored(
+    data: Dataset, count: int, wanted: Collection[str] | None
+) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+    """Decoded frames (h, w) or (h, w, 3), one at a time, with one and the same decoder on every machine."""
+    indices = None
+    if wanted is not None:
+        indices = [i for i in range(count) if (f"frame:{i}" if count > 1 else "") in wanted]
+    syntax = data.file_meta.TransferSyntaxUID
+    plugin = PLUGIN if syntax in COMPRESSED else "pydicom" if syntax == uid.RLELossless else ""
+    frames = iter_pixels(data, indices=indices, decoding_plugin=plugin, allow_excess_frames=False)
+    for i in range(count) if indices is None else indices:
+        with _quiet():
+            values = next(frames, None)
+        if values is None:
+            raise InputError(f"is cut: it declares {count} frames and holds {i}")
+        yield i, values
+
+
+def _intensities(
+    data: Dataset, values: np.ndarray[Any, Any], i: int, modality: str
+) -> tuple[np.ndarray[Any, Any], float, float, str]:
+    """Values (h, w, c), what becomes 0 and 1, and the rule."""
+    kind = str(data.get("PhotometricInterpretation", ""))
+    if kind == "PALETTE COLOR":
+        values = _coloured(data, values)
+        return values, *depth_rule(values)
+    if values.ndim == 3:
+        bits = _whole(data, "BitsStored", values.dtype.itemsize * 8)
+        return values, 0.0, float(2**bits - 1), depth_rule(values, bits)[2]
+    values, low, high, rule = grey(data, values, i, modality)
+    if kind == "MONOCHROME1":
+        low, high, rule = high, low, f"{rule}, inverted"
+    return values[..., None], low, high, rule
+
+
+def _coloured(data: Dataset, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Through the palette, whose entries of 16 bits hold 8: in the upper byte by the standard, in the lower
+    one in some files.
+    """
+    entries = int(data.RedPaletteColorLookupTableDescriptor[0]) or 1 << 16
+    first = int(data.RedPaletteColorLookupTableDescriptor[1])
+    indices = np.arange(entries) + first
+    table = apply_color_lut(indices[indices <= np.iinfo(values.dtype).max].astype(values.dtype)[None], data)
+    shift = 8 if int(table.max()) > 255 else 0
+    return (apply_color_lut(values, data)[..., :3] >> shift).astype(np.uint8)

@@ -1,0 +1,108 @@
+"""Frames of an index again: one pass over each file, whatever it is, and only the frames asked for."""
+
+import atexit
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from optidel.errors import InputError
+from optidel.readers import Decoded
+from optidel.readers.archives import Member, ending, members, read_zipped
+from optidel.readers.decode import cropped, read_frames
+from optidel.readers.source import Source
+from optidel.records import Frame
+
+
+def read_rows(
+    root: Path, frames: Sequence[Frame], rows: Sequence[int], crop: str = "none"
+) -> Iterator[tuple[int, Decoded]]:
+    """Yield (row, frame) for the rows asked for, file by file and in the order of each file, cropped as they
+    were indexed.
+
+    Raises:
+        InputError: a file is gone or is no longer what was indexed.
+    """
+    wanted: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for row in rows:
+        frame = frames[row]
+        member, inner = place(frame)
+        wanted.setdefault((frame.source, member), {}).setdefault(inner, []).append(row)
+    for (name, member), locators in wanted.items():
+        source = Source(name=name, path=root / name)
+        try:
+            inside = _cursor().member(source, member) if member else source
+            for found in read_frames(inside, tuple(locators)):
+                decoded = cropped(found) if crop == "content" else found
+                for row in locators[decoded.locator]:
+                    yield row, decoded
+        except InputError:
+            raise
+        except OSError as error:
+            raise InputError(
+                f"{source.path} is gone or cannot be opened ({error.strerror}); index the corpus again"
+            ) from error
+        except Exception as error:  # it was decoded before, so it is another file now
+            raise InputError(
+                f"{source.path} is no longer what was indexed ({type(error).__name__}); index the corpus again"
+            ) from error
+
+
+def place(frame: Frame) -> tuple[str, str]:
+    """The member of an archive that a frame lies in (empty for a plain file), and its locator in there."""
+    if not ending(frame.source):
+        return "", frame.locator
+    member, _, inner = frame.locator.partition(
+        "#"
+    )  # no member has a # in its name: the archive reader refuses them
+    return member, inner
+
+
+class _Cursor:
+    """Where the reading of an archive stands: members asked for in the order of the file cost one pass in
+    all.
+    """
+
+    def __init__(self) -> None:
+        self.state: tuple[str, int] | None = None
+        self.entries: Iterator[Member] = iter(())
+        self.passed: set[str] = set()
+        self.last: Source | None = None
+
+    def member(self, source: Source, name: str) -> Source:
+        """One member of an archive; going back means starting again."""
+        assert source.path
+        state = (str(source.path), source.path.stat().st_mtime_ns)
+        if state == self.state and self.last and self.last.name == name:
+            return self.last
+        if ending(source.name) == ".zip":
+            self.state, self.last = state, read_zipped(source, name)
+            return self.last
+        if state != self.state or name in self.passed:
+            self.state, self.passed, self.entries = state, set(), members(source)
+        for member in self.entries:
+            self.passed.add(member.name)
+            if member.name == name and member.source:
+                self.last = member.source
+                return member.source
+        self.state = None
+        raise InputError(f"{source.path} no longer holds {name}; index the corpus again")
+
+    def close(self) -> None:
+        """Let go of the archive."""
+        self.state, self.last, self.entries = None, None, iter(())
+
+
+_own = threading.local()
+
+
+@atexit.register
+def _let_go() -> None:
+    """Before modules are torn down, or the generator that holds an archive finds them gone."""
+    _cursor().close()
+
+
+def _cursor() -> _Cursor:
+    if not hasattr(_own, "cursor"):
+        _own.cursor = _Cursor()
+    cursor: _Cursor = _own.cursor
+    return cursor

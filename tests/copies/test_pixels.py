@@ -1,0 +1,59 @@
+"""The descriptor of copies, its whitening and its threshold."""
+
+import numpy as np
+import pytest
+from pictures import picture
+from scipy.stats import gumbel_r
+
+from optidel.copies.pixels import (
+    DIM,
+    best_similarity,
+    describe,
+    fit_whitening,
+    flips,
+    shrink,
+    similarity_threshold,
+)
+
+
+def descriptors(count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return np.stack([describe(shrink(picture(rng)[0])) for _ in range(count)])
+
+
+def test_flips_are_the_descriptors_of_flipped_pictures() -> None:
+    small = shrink(picture(np.random.default_rng(1), 200, 256)[0])
+    turned = [small, small[:, ::-1], small[::-1], small[::-1, ::-1]]
+    expected = np.stack([describe(np.ascontiguousarray(view)) for view in turned])
+    np.testing.assert_allclose(flips(expected[:1])[0], expected, atol=2e-5)
+
+
+def test_brightness_and_contrast_change_little() -> None:
+    small = shrink(picture(np.random.default_rng(2), 200, 256)[0])
+    one, other = describe(small), describe(small * 0.8 + 20)
+    assert one.shape == (DIM,)
+    assert one @ other / np.linalg.norm(one) / np.linalg.norm(other) > 0.99
+
+
+def test_whitened_corpus_is_uncorrelated_and_rows_are_unit() -> None:
+    found = descriptors(80)
+    whitening = fit_whitening(found)
+    plain = (found - whitening.mean) @ whitening.matrix
+    np.testing.assert_allclose(np.cov(plain.T, bias=True), np.eye(plain.shape[1]), atol=2e-3)
+    np.testing.assert_allclose(np.linalg.norm(whitening(found), axis=1), 1, atol=1e-5)
+
+
+def test_best_similarity_is_the_largest_over_views() -> None:
+    rng = np.random.default_rng(3)
+    seen, rows = rng.normal(size=(5, 4, 7)).astype(np.float32), rng.normal(size=(6, 7)).astype(np.float32)
+    expected = [[max(float(view @ row) for view in views) for row in rows] for views in seen]
+    np.testing.assert_allclose(best_similarity(seen, rows), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("copies", [0.0, 0.2])
+def test_threshold_holds_its_rate_and_does_not_mind_copies_in_the_corpus(copies: float) -> None:
+    law = gumbel_r(0.4, 0.05)
+    null = law.rvs(20_000, random_state=4)
+    null[: int(copies * len(null))] = 0.99
+    threshold = similarity_threshold(null.astype(np.float32), 0.01)
+    assert 0.001 < law.sf(threshold) < 0.02  # copies make it stricter, never looser

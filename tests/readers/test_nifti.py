@@ -1,0 +1,198 @@
+"""NIfTI volumes: SimpleITK's voxels, the scanner's directions."""
+
+import gzip
+import struct
+from io import BytesIO
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK
+from samples import samples
+
+from optidel.errors import InputError
+from optidel.readers import Decoded, DecodeOptions, reader_for
+from optidel.readers.decode import read_frame
+from optidel.readers.source import Source
+
+DATA = Path(nib.__file__).parent / "tests" / "data"
+ALL = DecodeOptions(axes=("sagittal", "coronal", "axial"))
+
+
+def read(
+    name: str, data: bytes | Path, options: DecodeOptions = ALL, wanted: set[str] | None = None
+) -> dict[str, Decoded]:
+    source = Source(name=name, data=data.read_bytes() if isinstance(data, Path) else data)
+    reader = reader_for(source)
+    assert reader
+    return {frame.locator: frame for frame in reader(source, options, wanted)}
+
+
+def simple_itk(path: Path) -> np.ndarray:
+    """Voxels (x, y, z) in RAS+ order, scaled, of the first volume."""
+    image = SimpleITK.ReadImage(str(path))
+    if image.GetDimension() == 4:
+        image = image[..., 0]
+    return SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(image, "RAS")).transpose(2, 1, 0)
+
+
+@pytest.mark.parametrize(
+    "name", ["anatomical.nii", "functional.nii", "example4d.nii.gz", "resampled_anat_moved.nii"]
+)
+def test_nibabels_test_files_as_simple_itk_reads_them(name: str) -> None:
+    frames = read(name, DATA / name)
+    voxels = np.nan_to_num(simple_itk(DATA / name).astype(np.float64))
+    inside = voxels[voxels != 0]
+    low, high = np.percentile(inside, [0.5, 99.5])
+    low = min(low, 0.0) if voxels.min() >= 0 else low
+    expected = ((voxels - low) / (high - low)).clip(0, 1)
+    planes = {
+        "sagittal": expected,
+        "coronal": np.moveaxis(expected, 1, 0),
+        "axial": np.moveaxis(expected, 2, 0),
+    }
+    assert frames
+    for locator, frame in frames.items():
+        axis, _, position = locator.partition(":")
+        plane = planes[axis][int(position)].T[::-1]  # the second axis up
+        np.testing.assert_allclose(frame.pixels[..., 0], plane, atol=2e-5, err_msg=locator)
+    four = name in ("functional.nii", "example4d.nii.gz")
+    assert all(
+        frame.rule.startswith("percentiles 0.5-99.5") and ("first of" in frame.rule) == four
+        for frame in frames.values()
+    )
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (-1, -1, 1), (1, 1, -1)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1), (1, 0, 2)])
+def test_slices_follow_the_anatomy_however_stored(flips: tuple[int, ...], order: tuple[int, ...]) -> None:
+    canonical = np.random.default_rng(0).integers(1, 1000, (10, 12, 14)).astype(np.int16)
+    image = nib.Nifti1Image(canonical, np.eye(4))
+    stored = image.as_reoriented([[axis, flip] for axis, flip in zip(order, flips, strict=True)])
+    frames = read("v.nii", stored.to_bytes())
+    assert len(frames) == 10 + 12 + 14
+    np.testing.assert_array_equal(frames["axial:3"].values[..., 0], canonical[:, :, 3].T[::-1])  # anterior up
+    np.testing.assert_array_equal(frames["coronal:5"].values[..., 0], canonical[:, 5].T[::-1])  # superior up
+    np.testing.assert_array_equal(frames["sagittal:7"].values[..., 0], canonical[7].T[::-1])
+
+
+@pytest.mark.parametrize(("slope", "offset"), [(2.0, 0.0), (0.5, -1024.0), (-3.0, 10.0)])
+def test_scaling(slope: float, offset: float, tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(-500, 900, (10, 12, 14)).astype(np.int16)
+    data = bytearray(nib.Nifti1Image(voxels, np.eye(4)).to_bytes())
+    struct.pack_into("<ff", data, 112, slope, offset)
+    (tmp_path / "v.nii").write_bytes(data)
+    scaled = SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(tmp_path / "v.nii"))).transpose(2, 1, 0)
+    low, high = np.percentile(scaled[scaled != 0], [0.5, 99.5])
+    frame = read("v.nii", bytes(data), DecodeOptions())["axial:3"]
+    np.testing.assert_array_equal(frame.values[..., 0], voxels[:, :, 3].T[::-1])
+    np.testing.assert_allclose(
+        frame.pixels[..., 0], ((scaled[:, :, 3].T[::-1] - low) / (high - low)).clip(0, 1), atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.uint8, np.int8, np.uint16, np.int32, np.float32, np.float64, ">i2", ">f4"]
+)
+def test_types_and_byte_orders(dtype: str | type) -> None:
+    voxels = np.random.default_rng(0).integers(1, 100, (9, 10, 11)).astype(dtype)
+    for kind in (nib.Nifti1Image, nib.Nifti2Image):
+        image = kind(
+            voxels,
+            np.eye(4),
+            header=kind.header_class(endianness=">" if np.dtype(dtype).byteorder == ">" else "<"),
+        )
+        image.set_data_dtype(dtype)
+        frame = read("v.nii", image.to_bytes())["axial:4"]
+        np.testing.assert_array_equal(frame.values[..., 0], voxels[:, :, 4].T[::-1])
+
+
+def test_colour_volume() -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (9, 10, 11, 3), dtype=np.uint8)
+    voxels = colours.view([("R", "u1"), ("G", "u1"), ("B", "u1")])[..., 0]
+    frame = read("v.nii", nib.Nifti1Image(voxels, np.eye(4)).to_bytes())["axial:4"]
+    assert frame.rule == "bit depth 8"
+    np.testing.assert_array_equal(frame.values, colours[:, :, 4].transpose(1, 0, 2)[::-1])
+
+
+def test_thin_stacks_give_only_the_planes_that_show_something() -> None:
+    frames = read("v.nii", nib.Nifti1Image(np.ones((20, 30, 3), np.int16), np.eye(4)).to_bytes())
+    assert list(frames) == ["axial:0", "axial:1", "axial:2"]
+    with pytest.raises(InputError, match="narrower than 8 px"):
+        read(
+            "v.nii",
+            nib.Nifti1Image(np.ones((20, 30, 3), np.int16), np.eye(4)).to_bytes(),
+            DecodeOptions(axes=("coronal",)),
+        )
+
+
+def test_nibabels_nifti2_file() -> None:
+    """SimpleITK does not read NIfTI-2; the raw voxels are big-endian or little-endian integers behind the
+    header.
+    """
+    data = gzip.decompress((DATA / "example_nifti2.nii.gz").read_bytes())
+    header = nib.Nifti2Header(data[:540])
+    (offset,) = struct.unpack_from(f"{header.endianness}q", data, 168)
+    count = int(np.prod(header.get_data_shape()[:3]))
+    raw = np.frombuffer(data, header.get_data_dtype(), count, offset)
+    frames = read("a.nii.gz", DATA / "example_nifti2.nii.gz", DecodeOptions())
+    values = np.stack([frame.values for frame in frames.values()])
+    np.testing.assert_array_equal(np.sort(values, axis=None), np.sort(raw))
+
+
+def test_empty_volume_is_black() -> None:
+    frames = read("v.nii", nib.Nifti1Image(np.zeros((9, 9, 9), np.uint8), np.eye(4)).to_bytes())
+    assert all(frame.pixels.max() == 0 for frame in frames.values())
+
+
+def test_one_slice_again(tmp_path: Path) -> None:
+    (tmp_path / "v.nii.gz").write_bytes(samples()[".nii.gz"][0])
+    frames = read("v.nii.gz", tmp_path / "v.nii.gz")
+    np.testing.assert_array_equal(read_frame(tmp_path / "v.nii.gz", "axial:3"), frames["axial:3"].pixels)
+    assert list(read("v.nii.gz", tmp_path / "v.nii.gz", DecodeOptions(), {"coronal:2", "axial:1"})) == [
+        "coronal:2",
+        "axial:1",
+    ]
+    with pytest.raises(InputError, match="no longer holds axial:99"):
+        read_frame(tmp_path / "v.nii.gz", "axial:99")
+
+
+def volume(shape: tuple[int, ...], fill: float = 1, dtype: type = np.float32) -> bytes:
+    return nib.Nifti1Image(np.full(shape, fill, dtype), np.eye(4)).to_bytes()
+
+
+def declares(*shape: int) -> bytes:
+    data = bytearray(volume((9, 9, 9)))
+    struct.pack_into("<8h", data, 40, len(shape), *shape, *[1] * (7 - len(shape)))
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        (volume((9, 9, 9), np.nan), "not finite"),
+        (volume((9, 9, 9, 1, 3)), r"shape \(9, 9, 9, 1, 3\)"),
+        (volume((9, 9, 9), 1, np.complex64), "complex"),
+        (declares(30_000, 30_000, 30_000), "GiB of values, more than the limit"),
+        (declares(30_000, 30_000, 1), "more than the limit"),
+        (declares(90, 90, 90), "is cut"),
+        (volume((9, 9, 9))[:2000], "is cut"),
+        (volume((9, 9, 9))[:200], "header that cannot be read"),
+        (declares(-9, 9, 9), "shape"),
+        (b"no header here" * 99, "does not begin with the header"),
+    ],
+)
+def test_refused_with_the_reason(data: bytes, part: str) -> None:
+    for name, stored in (("v.nii", data), ("v.nii.gz", gzip.compress(data))):
+        with pytest.raises(InputError, match=part):
+            read(name, stored)
+
+
+def test_what_follows_the_voxels_is_not_kept() -> None:
+    """64 MiB of zeros behind an honest header are passed over, block by block, on the way to the checksum."""
+    out = BytesIO()
+    with gzip.GzipFile(fileobj=out, mode="wb", mtime=0) as packed:
+        packed.write(volume((9, 9, 9)))
+        packed.write(bytes(1 << 26))
+    assert len(read("v.nii.gz", out.getvalue())) == 27
