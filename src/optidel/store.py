@@ -79,6 +79,12 @@ class Artifact:
         return loaded
 
     @property
+    def inputs(self) -> dict[str, str]:
+        """Name to content of what the artifact was built from."""
+        inputs: dict[str, str] = self.json(MANIFEST)["inputs"]
+        return inputs
+
+    @property
     def seconds(self) -> float:
         """Wall-clock seconds the step took, over all its resumed attempts."""
         return float(self.json(COST)["seconds"])

@@ -26,7 +26,7 @@ from optidel.errors import InputError, RecipeError, StoreError, nearest
 from optidel.progress import say
 from optidel.readers import RASTER
 from optidel.records import Composite, from_table
-from optidel.runs.collect import inputs_of, open_store
+from optidel.runs.collect import open_store
 from optidel.store import (
     COST,
     PARTS,
@@ -234,11 +234,9 @@ def find_choice(store: Store, method: str | None, budget: float | None, seed: in
             f"the index that {select.path.name} chose from is not in {store.root}; run the same `optidel select` again"
         )
     composed = [
-        item
-        for item in artifacts
-        if item.step == "compose" and inputs_of(item).get("select") == select.content
+        item for item in artifacts if item.step == "compose" and item.inputs.get("select") == select.content
     ]
-    composed = [item for item in composed if inputs_of(item)["index"] == index.content]
+    composed = [item for item in composed if item.inputs["index"] == index.content]
     if summary["unit"] == "key patch" and not composed:
         raise InputError(
             f"{select.path.name} is not composed into images yet; run `optidel compose` with the same options first"

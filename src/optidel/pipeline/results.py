@@ -10,7 +10,7 @@ from optidel.evaluation.intervals import difference_interval, mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.pipeline.steps import WHOLE
 from optidel.recipe import Recipe
-from optidel.runs.collect import Cell, inputs_of
+from optidel.runs.collect import Cell
 from optidel.store import Artifact, Store, Workspace
 
 
@@ -97,7 +97,7 @@ def _seconds_select(cell: Cell, shared: dict[str, Artifact]) -> float:
     if cell.select is None or cell.method in WHOLE:
         return cell.select.seconds if cell.select else 0.0
     steps = [shared.get("warmup"), shared["embed"], cell.select]
-    steps += [shared["patches"], cell.compose] if "patches" in inputs_of(cell.select) else []
+    steps += [shared["patches"], cell.compose] if "patches" in cell.select.inputs else []
     return sum(step.seconds for step in steps if step)
 
 

@@ -13,7 +13,6 @@ from optidel.errors import RecipeError
 from optidel.features.embedding import Earlier
 from optidel.progress import say
 from optidel.records import Frame, from_table
-from optidel.runs.collect import inputs_of
 from optidel.store import MANIFEST, Artifact, Store, canonical, digest, newest
 
 SHARE = 0.5
@@ -169,7 +168,7 @@ class _States:
         return None if earlier is None else known_rows(earlier, self.hashes)
 
     def _hashes(self, pixels: Artifact) -> list[str] | None:
-        index = newest(self.artifacts, inputs_of(pixels)["index"])
+        index = newest(self.artifacts, pixels.inputs["index"])
         return None if index is None else index.table("frames.parquet")["sha256"].to_list()
 
 

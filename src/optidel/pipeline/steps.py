@@ -32,7 +32,6 @@ from optidel.pipeline.reuse import earlier_scores, group_config, group_labels, s
 from optidel.readers.decode import fit
 from optidel.recipe import EvaluateSection, OptidelSection
 from optidel.records import Composite, Frame, KeyPatch, Rejected, Selection, from_table, to_table
-from optidel.runs.collect import inputs_of
 from optidel.store import Artifact, Store, Workspace, digest
 from optidel.training.precision import device
 from optidel.training.pretrain import PretrainOptions, pretrain
@@ -111,7 +110,7 @@ def embed_step(
         write_scores(work, images, mae_folder(mae), weights, mean, seed, device(), earlier)
         work.write_array("mean_image.npy", mean)
         copied = int((earlier.rows >= 0).sum()) if earlier else 0
-        warmed = isinstance(mae, Artifact) and inputs_of(mae)["pixels"] == pixels.content
+        warmed = isinstance(mae, Artifact) and mae.inputs["pixels"] == pixels.content
         counts = {
             "copied": copied,
             "computed": len(images) - copied,

@@ -13,7 +13,6 @@ from optidel.models.encoders import load_encoder, load_mae
 from optidel.pipeline.steps import kept_rows, mae_folder
 from optidel.progress import say
 from optidel.report.sets import Measured, TrainedSet, read_measured, trained_sets
-from optidel.runs.collect import inputs_of
 from optidel.store import MANIFEST, Artifact, Store, Workspace
 from optidel.training.precision import device
 from optidel.vinformation import information, log_determinant, vendi
@@ -100,7 +99,7 @@ def _scored(
         rows = kept_rows(one.select)
         return np.asarray(embed.array("error.npy")[rows], np.float64), embed.array("vectors.npy")[rows]
     warmups = {artifact.content: artifact for artifact in store.artifacts("warmup")}
-    mae = scoring.get("mae") or warmups.get(inputs_of(embed).get("mae", ""))
+    mae = scoring.get("mae") or warmups.get(embed.inputs.get("mae", ""))
     if mae is None:
         raise InputError(
             f"the warm-up that {embed.path.name} was made with is no longer in {store.root}; run the same command again"

@@ -8,7 +8,7 @@ from functools import reduce
 import numpy as np
 
 from optidel.evaluation.intervals import Interval
-from optidel.runs.collect import PROTOCOLS, Cell, Run, Score, inputs_of
+from optidel.runs.collect import PROTOCOLS, Cell, Run, Score
 from optidel.store import Artifact
 
 CHANCE = "random"
@@ -243,7 +243,7 @@ def times(multiple: float) -> str:
 def _preparing(run: Run, cell: Cell) -> float:
     if cell.method in UNINFORMED or cell.select is None:
         return 0.0
-    patches = run.patches if "patches" in inputs_of(cell.select) else None
+    patches = run.patches if "patches" in cell.select.inputs else None
     return reduce(
         lambda seconds, artifact: seconds + _seconds(artifact), (run.warmup, run.embed, patches), 0.0
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from optidel.runs.collect import inputs_of, open_store, read_run
+from optidel.runs.collect import open_store, read_run
 from optidel.store import MANIFEST, Artifact, newest
 
 Scored = tuple[str, str]
@@ -103,7 +103,7 @@ def _trained(
     by_step: Mapping[str, Sequence[Artifact]],
     cells: Mapping[str, BenchSet],
 ) -> TrainedSet | None:
-    inputs, options = inputs_of(pretrain), config["options"]
+    inputs, options = pretrain.inputs, config["options"]
     images = newest([*by_step["pixels"], *by_step["compose"]], inputs["pixels"])
     # Methods that choose alike share their encoder: all of them are named.
     selects = [one for one in by_step["select"] if one.content == inputs.get("select")]
@@ -111,10 +111,10 @@ def _trained(
     if images is None or not own:
         return None
     summaries = [one.json("summary.json") for one in own]
-    tested = [one for one in by_step["evaluate"] if inputs_of(one).get("encoder") == pretrain.content]
+    tested = [one for one in by_step["evaluate"] if one.inputs.get("encoder") == pretrain.content]
     tasks, miou = {}, {}
     for one in tested:
-        task = newest(by_step["task"], inputs_of(one)["task"])
+        task = newest(by_step["task"], one.inputs["task"])
         if task is not None:
             name = str(task.json("summary.json")["name"])
             protocol = one.json(MANIFEST)["config"]["protocol"]
@@ -151,11 +151,9 @@ def _bench_cells(root: Path) -> dict[str, BenchSet]:
 def _embed_of(images: Artifact, by_step: Mapping[str, Sequence[Artifact]]) -> Artifact | None:
     """The scoring of the same pixels, or of the frames that composites were cut from."""
     if images.step == "compose":
-        patches = newest(by_step["patches"], inputs_of(images)["patches"])
-        return None if patches is None else newest(by_step["embed"], inputs_of(patches)["embed"])
-    return next(
-        (one for one in reversed(by_step["embed"]) if inputs_of(one)["pixels"] == images.content), None
-    )
+        patches = newest(by_step["patches"], images.inputs["patches"])
+        return None if patches is None else newest(by_step["embed"], patches.inputs["embed"])
+    return next((one for one in reversed(by_step["embed"]) if one.inputs["pixels"] == images.content), None)
 
 
 def measured_sets(root: Path) -> list[tuple[TrainedSet, Measured]]:
@@ -163,7 +161,7 @@ def measured_sets(root: Path) -> list[tuple[TrainedSet, Measured]]:
     done = {
         (found["pretrain"], found["select"]): one
         for one in open_store(root).artifacts("vinfo")
-        if (found := inputs_of(one))
+        if (found := one.inputs)
     }
     if not done:
         return []

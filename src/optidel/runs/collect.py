@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from optidel.errors import InputError
 from optidel.recipe import Recipe
-from optidel.store import MANIFEST, Artifact, Store
+from optidel.store import Artifact, Store
 
 PROTOCOLS = ("fine-tune", "probe")
 
@@ -63,8 +63,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """One cell under one protocol: what a single seed scored (mIoU in [0, 1]) and how long it took (seconds).
-    """
+    """One cell under one protocol: what a single seed scored (mIoU in [0, 1]) and how long it took (seconds)."""
 
     method: str
     budget: float
@@ -122,7 +121,11 @@ class Run:
     def artifacts(self) -> tuple[Artifact, ...]:
         """Every artifact the report draws on, once each."""
         shared = (self.index, self.pixels, self.warmup, self.embed, self.patches, self.task, self.leaks)
-        own = (step for cell in self.cells for step in (cell.select, cell.compose, cell.pretrain, *cell.evaluate.values()))
+        own = (
+            step
+            for cell in self.cells
+            for step in (cell.select, cell.compose, cell.pretrain, *cell.evaluate.values())
+        )
         found = [artifact for artifact in (*shared, *own, self.result) if artifact is not None]
         return tuple({artifact.path.name: artifact for artifact in found}.values())
 
@@ -134,7 +137,9 @@ def open_store(root: Path) -> Store:
         InputError: the folder holds no run.
     """
     if not (root / "run.json").is_file():
-        raise InputError(f"{root} holds no run of OptiDEL (no run.json); pass the folder given to `optidel run … --out`")
+        raise InputError(
+            f"{root} holds no run of OptiDEL (no run.json); pass the folder given to `optidel run … --out`"
+        )
     return Store(root)
 
 
@@ -150,12 +155,17 @@ def read_run(root: Path, result: Artifact | None = None) -> Run:
             is gone.
     """
     artifacts = open_store(root).artifacts()
-    by_step = {step: [artifact for artifact in artifacts if artifact.step == step] for step in {artifact.step for artifact in artifacts}}
+    by_step = {
+        step: [artifact for artifact in artifacts if artifact.step == step]
+        for step in {artifact.step for artifact in artifacts}
+    }
     result = result or (by_step["result"][-1] if "result" in by_step else None)
     if result is not None:
         return _finished(root, result, {artifact.path.name: artifact for artifact in artifacts})
     if "index" not in by_step:
-        raise InputError(f"nothing in the run {root} is finished yet; start with `optidel index IMAGES --out {root}` or `optidel run`")
+        raise InputError(
+            f"nothing in the run {root} is finished yet; start with `optidel index IMAGES --out {root}` or `optidel run`"
+        )
     newest = {step: found[-1] for step, found in by_step.items()}
     newest["index"] = [artifact for artifact in artifacts if artifact.step in ("index", "clean")][-1]
     cells = tuple(_cell_so_far(select, by_step) for select in by_step.get("select", []))
@@ -165,7 +175,9 @@ def read_run(root: Path, result: Artifact | None = None) -> Run:
 def _finished(root: Path, result: Artifact, artifacts: Mapping[str, Artifact]) -> Run:
     def find(name: str) -> Artifact:
         if name not in artifacts:
-            raise InputError(f"{result.path.name} names {name}, which is not in {root}; run the same `optidel run` again to rebuild it")
+            raise InputError(
+                f"{result.path.name} names {name}, which is not in {root}; run the same `optidel run` again to rebuild it"
+            )
         return artifacts[name]
 
     def find_if(name: str | None) -> Artifact | None:
@@ -213,7 +225,9 @@ def _recipe(result: Artifact) -> Recipe:
         return Recipe.model_validate(result.json("recipe.json"))
     except ValidationError as error:
         where = f"{result.path / 'recipe.json'} was not written by this version of OptiDEL"
-        raise InputError(f"{where}: {error.errors()[0]['msg']}; report it with the version that ran it, or run it again") from error
+        raise InputError(
+            f"{where}: {error.errors()[0]['msg']}; report it with the version that ran it, or run it again"
+        ) from error
 
 
 def _cell_so_far(select: Artifact, by_step: Mapping[str, list[Artifact]]) -> Cell:
@@ -234,13 +248,7 @@ def _cell_so_far(select: Artifact, by_step: Mapping[str, list[Artifact]]) -> Cel
 
 def _built_from(sources: Iterable[Artifact | None], candidates: list[Artifact]) -> Artifact | None:
     contents = {source.content for source in sources if source is not None}
-    return next((found for found in candidates if contents & set(inputs_of(found).values())), None)
-
-
-def inputs_of(artifact: Artifact) -> dict[str, str]:
-    """Name to content hash of what an artifact was built from."""
-    inputs: dict[str, str] = artifact.json(MANIFEST)["inputs"]
-    return inputs
+    return next((found for found in candidates if contents & set(found.inputs.values())), None)
 
 
 Row = TypeVar("Row", Score, Measured)
@@ -248,4 +256,6 @@ Row = TypeVar("Row", Score, Measured)
 
 def _rows(kind: type[Row], table: pl.DataFrame) -> tuple[Row, ...]:
     """Table rows as records; columns that the record does not name are left out."""
-    return tuple(kind(**row) for row in table.select([field.name for field in fields(kind)]).iter_rows(named=True))
+    return tuple(
+        kind(**row) for row in table.select([field.name for field in fields(kind)]).iter_rows(named=True)
+    )
