@@ -7,13 +7,14 @@ from scipy.stats import gumbel_r
 
 from optidel.copies.pixels import (
     DIM,
+    WIDTH,
     best_similarity,
     describe,
-    fit_whitening,
     flips,
     shrink,
     similarity_threshold,
 )
+from optidel.features.whitening import fit
 
 
 def descriptors(count: int, seed: int = 0) -> np.ndarray:
@@ -37,10 +38,10 @@ def test_brightness_and_contrast_change_little() -> None:
 
 def test_whitened_corpus_is_uncorrelated_and_rows_are_unit() -> None:
     found = descriptors(80)
-    whitening = fit_whitening(found)
-    plain = (found - whitening.mean) @ whitening.matrix
+    whitening = fit(found, width=WIDTH)
+    plain = whitening.project(found)
     np.testing.assert_allclose(np.cov(plain.T, bias=True), np.eye(plain.shape[1]), atol=2e-3)
-    np.testing.assert_allclose(np.linalg.norm(whitening(found), axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(whitening.transform(found), axis=1), 1, atol=1e-5)
 
 
 def test_best_similarity_is_the_largest_over_views() -> None:

@@ -7,7 +7,6 @@ all frames of a corpus share, such as the device's octagon or the outline of a c
 and what is particular to one frame counts for everything.
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -15,7 +14,6 @@ from jaxtyping import Float32
 from PIL import Image as Raster
 
 from optidel.arrays import Image
-from optidel.features.rows import unit
 
 SIDE, CELLS, BINS = 64, 8, 8
 """The picture described, px; cells along a side; directions."""
@@ -25,7 +23,7 @@ NOISE = 4.0
 """Gradient, levels, under which a cell's directions fade out: noise has directions too."""
 
 WIDTH = 128
-"""Dimensions kept after whitening, where the corpus has four times as many frames."""
+"""Axes kept after whitening, where the corpus has four times as many frames."""
 
 LEAST = 64
 """Frames known to be no copies of others under which nothing can be calibrated."""
@@ -83,32 +81,6 @@ def flips(descriptors: Float32[np.ndarray, "n 704"]) -> Float32[np.ndarray, "n 4
         moved = colour[:, ::down, ::across]
         seen.append(np.concatenate([turned.reshape(len(turned), -1), moved.reshape(len(moved), -1)], axis=1))
     return np.stack(seen, axis=1)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Whitening:
-    """``mean`` (d,) and ``matrix`` (d, k) make unit vectors of descriptors, uncorrelated over the corpus."""
-
-    mean: Float32[np.ndarray, "d"]
-    matrix: Float32[np.ndarray, "d k"]
-
-    def __call__(self, descriptors: Float32[np.ndarray, "n d"]) -> Float32[np.ndarray, "n k"]:
-        """Unit rows (n, k)."""
-        projected = (descriptors - self.mean) @ self.matrix
-        return unit(
-            np.where(np.abs(projected).max(axis=1, keepdims=True) > 0, projected, 1.0).astype(np.float32)
-        )
-
-
-def fit_whitening(descriptors: Float32[np.ndarray, "n d"]) -> Whitening:
-    """Principal axes of the descriptors of a corpus, each scaled to variance 1."""
-    mean = descriptors.mean(axis=0, dtype=np.float64)
-    covariance = np.cov(descriptors.T.astype(np.float64), bias=True)
-    values, axes = np.linalg.eigh(covariance)
-    keep = min(WIDTH, max(1, len(descriptors) // 4))
-    values, axes = values[::-1][:keep], axes[:, ::-1][:, :keep]
-    scale = 1 / np.sqrt(values.clip(1e-6 * max(float(values[0]), 1e-12)))
-    return Whitening(mean=mean.astype(np.float32), matrix=(axes * scale).astype(np.float32))
 
 
 def similarity_threshold(null: Float32[np.ndarray, "n"], rate: float) -> float:

@@ -21,10 +21,9 @@ from optidel.copies.hashes import hashes, neighbours
 from optidel.copies.pixels import (
     DIM,
     LEAST,
-    Whitening,
+    WIDTH,
     best_similarity,
     describe,
-    fit_whitening,
     flips,
     shrink,
     similarity_threshold,
@@ -32,6 +31,7 @@ from optidel.copies.pixels import (
 from optidel.corpus.index import Corpus
 from optidel.corpus.quality import DEFAULTS, examine
 from optidel.features.rows import spans
+from optidel.features.whitening import Whitening, fit
 from optidel.progress import track
 from optidel.store import PARTS, Artifact, Store, Workspace
 
@@ -292,9 +292,12 @@ def _embedding(train: Prints, test: Prints, rate: float) -> tuple[list[Pair], fl
         return [], None
     rng = np.random.default_rng(0)
     sample = np.sort(rng.permutation(known)[:SAMPLE])
-    whitening = fit_whitening(train.descriptors[sample].astype(np.float32))
+    whitening = fit(train.descriptors[sample].astype(np.float32), width=WIDTH)
     rows = np.concatenate(
-        [whitening(train.descriptors[known[span]].astype(np.float32)) for span in spans(len(known), DIM)]
+        [
+            whitening.transform(train.descriptors[known[span]].astype(np.float32))
+            for span in spans(len(known), DIM)
+        ]
     )
     null = _null(train, known, rows, whitening, rng)
     if len(null) < LEAST:  # one volume or video: nothing in it is known to be no copy
@@ -341,4 +344,4 @@ def _null(
 
 def _seen(whitening: Whitening, prints: Prints, rows: Int64[np.ndarray, "b"]) -> Float32[np.ndarray, "b 4 k"]:
     turned = flips(prints.descriptors[rows].astype(np.float32))
-    return whitening(turned.reshape(-1, DIM)).reshape(len(rows), turned.shape[1], -1)
+    return whitening.transform(turned.reshape(-1, DIM)).reshape(len(rows), turned.shape[1], -1)
