@@ -18,7 +18,8 @@ import torch
 from PIL import Image
 from skimage import data, transform
 
-from optidel.corpus.index import IndexOptions, index_step
+from optidel.corpus.index import index_step
+from optidel.corpus.options import IndexOptions
 from optidel.features.embedding import BLOCK
 from optidel.features.overlay import forbidden
 from optidel.features.patches import key_patches

@@ -8,7 +8,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from optidel.corpus.index import Corpus, index
+    from optidel.corpus.frames import Corpus
+    from optidel.corpus.index import index
     from optidel.errors import OptidelError
     from optidel.evaluation.metrics import normdel
     from optidel.methods import METHODS, select
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 __version__ = version("optidel")
 
 _HOMES = {
-    "Corpus": "optidel.corpus.index",
+    "Corpus": "optidel.corpus.frames",
     "METHODS": "optidel.methods",
     "OptidelError": "optidel.errors",
     "Recipe": "optidel.recipe",

@@ -16,8 +16,11 @@ from typer.testing import CliRunner
 
 import optidel
 from optidel.cli import app
+from optidel.corpus.frames import Corpus
 from optidel.corpus.groups import compile_pattern, group_key, hashed, match, resolve
-from optidel.corpus.index import Corpus, IndexOptions, index_step, write_pixels
+from optidel.corpus.index import index_step
+from optidel.corpus.options import IndexOptions
+from optidel.corpus.pixels import write_pixels
 from optidel.errors import InputError, RecipeError
 from optidel.records import Frame
 from optidel.store import Store

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from optidel.corpus import index as room
-from optidel.corpus.index import Corpus, IndexOptions, index_step, write_pixels
+from optidel.corpus.frames import Corpus
+from optidel.corpus.index import index_step
+from optidel.corpus.options import IndexOptions
+from optidel.corpus.pixels import write_pixels
 from optidel.corpus.reuse import known_rows
 from optidel.corpus.sandbox.workers import Scanned, scan_files
 from optidel.store import Artifact, Store

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 import optidel
-from optidel.corpus.index import IndexOptions, index_step
+from optidel.corpus.index import index_step
+from optidel.corpus.options import IndexOptions
 from optidel.errors import InputError
 from optidel.store import Store
 

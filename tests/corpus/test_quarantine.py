@@ -23,7 +23,7 @@ from typer.testing import CliRunner
 
 import optidel
 from optidel.cli import app
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.store import Store
 
 

@@ -12,7 +12,8 @@ import pytest
 from PIL import Image
 
 import optidel
-from optidel.corpus.index import IndexOptions, index_step
+from optidel.corpus.index import index_step
+from optidel.corpus.options import IndexOptions
 from optidel.corpus.walk import printable, walk
 from optidel.errors import InputError
 from optidel.store import Store

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from nano import recipe
 
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.errors import BudgetError
 from optidel.pipeline.holders import hardest_of_each
 from optidel.pipeline.run import Pipeline

@@ -22,7 +22,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 import optidel
 from optidel import cli
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.errors import InputError, OptidelError, RecipeError, StoreError
 from optidel.models.presets import PRESETS
 from optidel.pipeline.export import FORMATS, export, find_choice, manifest

@@ -15,7 +15,8 @@ from typer.testing import CliRunner
 
 from optidel.cli import app, main
 from optidel.copies.pixels import UNCALIBRATED
-from optidel.corpus.index import IndexOptions, index, index_step
+from optidel.corpus.index import index, index_step
+from optidel.corpus.options import IndexOptions
 from optidel.errors import RecipeError
 from optidel.pipeline.leak_page import check_leaks, in_words
 from optidel.pipeline.leaks import describe_corpus, describe_images, find_leaks, load_prints, prints_step

@@ -14,7 +14,7 @@ from PIL import Image
 
 import optidel
 from optidel.copies.pixels import UNCALIBRATED
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.errors import InputError
 from optidel.pipeline.overlap import clean_step
 from optidel.pipeline.run import Pipeline

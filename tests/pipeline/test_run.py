@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import AutoModel
 
 import optidel
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.errors import BudgetError, InputError, OptidelError, RecipeError
 from optidel.features.composites import render
 from optidel.pipeline.run import Pipeline

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 import optidel
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 
 
 def png(seed: int, size: int = 24) -> bytes:

@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 
 import optidel
 from optidel.cli import app
-from optidel.corpus.index import Corpus, IndexOptions, index_step, write_pixels
+from optidel.corpus.frames import Corpus
+from optidel.corpus.index import index_step
+from optidel.corpus.options import IndexOptions
+from optidel.corpus.pixels import write_pixels
 from optidel.readers.content import content_box
 from optidel.readers.decode import fit
 from optidel.store import Store

@@ -29,7 +29,7 @@ def index(
     as_json: Json = False,
 ) -> None:
     """List the frames of a folder; quarantine what cannot be read, with the reason."""
-    from optidel.corpus.index import Corpus
+    from optidel.corpus.frames import Corpus
     from optidel.corpus.walk import printable
     from optidel.pipeline.run import Pipeline
 

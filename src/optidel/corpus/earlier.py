@@ -3,6 +3,7 @@ over.
 """
 
 from collections import defaultdict
+from collections.abc import Container
 from dataclasses import dataclass
 
 import polars as pl
@@ -34,7 +35,7 @@ class Earlier:
         return self.table.slice(*self.spans[source])
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What changed, for the person who waits."""
         counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
         return f"index: files since {self.artifact.path.name}: {counts}; only new and changed ones are read"
@@ -60,27 +61,30 @@ def earlier_index(store: Store, listing: Listing, scan: str, version: int) -> Ea
 
 
 def _compared(artifact: Artifact, listing: Listing) -> Earlier:
+    """What of an earlier index still holds."""
     files = artifact.table("files.parquet")
     before = {source: (size, time) for source, size, time, _ in files.iter_rows()}
-    rejected: dict[str, list[Rejected]] = defaultdict(list)
-    for item in from_table(Rejected, artifact.table("rejected.parquet")):
-        rejected[_owner(item.source, before)].append(item)
-    again = {
-        source
-        for source, items in rejected.items()
-        if any(item.reason.startswith(TRANSIENT) for item in items)
-    }
     now = {file.source: (file.size, file.mtime_ns) for file in listing.files}
     same = {source for source, stamp in now.items() if before.get(source) == stamp}
+    both = now.keys() & before.keys()
     counts = {
-        "added": len(now.keys() - before.keys()),
-        "removed": len(before.keys() - now.keys()),
-        "changed": len(now.keys() & before.keys()) - len(same),
+        "added": len(now.keys() - both),
+        "removed": len(before.keys() - both),
+        "changed": len(both) - len(same),
         "kept": len(same),
     }
+
+    rejected: dict[str, list[Rejected]] = defaultdict(list)
+    unlucky = set()  # quarantined for what may not hold next time: read again though unchanged
+    for item in from_table(Rejected, artifact.table("rejected.parquet")):
+        source = _file_of(item.source, before)
+        rejected[source].append(item)
+        if item.reason.startswith(TRANSIENT):
+            unlucky.add(source)
+
     spans, first = {}, 0
     for source, count in files.select("source", "frames").iter_rows():
-        if source in same and source not in again:
+        if source in same and source not in unlucky:
             spans[source] = (first, count)
         first += count
     return Earlier(
@@ -92,9 +96,13 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
     )
 
 
-def _owner(source: str, files: dict[str, tuple[int, int]]) -> str:
-    """The file that a quarantined file or member of an archive is of."""
+def _file_of(source: str, files: Container[str]) -> str:
+    """The file that a quarantined file or member of an archive is of: names may hold a # themselves, so the
+    longest that is a file counts.
+    """
     parts = source.split("#")
-    return next(
-        (name for end in range(len(parts), 0, -1) if (name := "#".join(parts[:end])) in files), source
-    )
+    for end in range(len(parts), 0, -1):
+        name = "#".join(parts[:end])
+        if name in files:
+            return name
+    return source

@@ -35,10 +35,10 @@ class Manifest:
 
     def of(self, frame: Frame) -> Row | None:
         """What is said of a frame, the more precise winning; None where it is not listed."""
-        found = [self.rows[place] for place in self.places(frame)]
+        found = [self.rows[place] for place in self.paths(frame)]
         return {name: value for row in found for name, value in row.items()} if found else None
 
-    def places(self, frame: Frame) -> list[str]:
+    def paths(self, frame: Frame) -> list[str]:
         """The rows that speak of a frame, from its file to itself."""
         places = [frame.source]
         if frame.locator:

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int64
 from PIL import Image
 
 from optidel.copies.hashes import first_equal, hashes, leaders
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.corpus.quality import FLAWS, Thresholds, marks
 from optidel.errors import RecipeError
 from optidel.features.overlay import forbidden

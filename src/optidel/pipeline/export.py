@@ -20,7 +20,7 @@ from filelock import FileLock
 from jaxtyping import UInt8
 from PIL import Image as Picture
 
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.corpus.sandbox.scan import fingerprint
 from optidel.errors import InputError, RecipeError, StoreError, nearest
 from optidel.progress import say

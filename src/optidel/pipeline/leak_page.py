@@ -7,7 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from optidel.copies.pixels import UNCALIBRATED
-from optidel.corpus.index import Corpus, index
+from optidel.corpus.frames import Corpus
+from optidel.corpus.index import index
 from optidel.errors import RecipeError
 from optidel.pipeline.leaks import Leaks, Match, Prints, describe_corpus, find_leaks, joined
 from optidel.report.audit import Group, Line, Page, folder_title, write_page

@@ -28,7 +28,7 @@ from optidel.copies.pixels import (
     shrink,
     similarity_threshold,
 )
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.corpus.quality import DEFAULTS, examine
 from optidel.features.rows import spans
 from optidel.features.whitening import Whitening, fit

@@ -7,7 +7,7 @@ import polars as pl
 from PIL import Image as Picture
 
 from optidel.arrays import Image
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.errors import InputError
 from optidel.pipeline.leaks import Leaks, Match, describe_images, find_leaks, load_prints, prints_step
 from optidel.progress import track

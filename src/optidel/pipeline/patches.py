@@ -12,7 +12,7 @@ import polars as pl
 from jaxtyping import Int64
 
 from optidel.arrays import BoolImage, Image, Images
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.errors import BudgetError
 from optidel.features.embedding import mean_image, write_scores
 from optidel.features.overlay import Zones, forbidden, group_overlay

@@ -9,7 +9,9 @@ from typing import Any
 
 import polars as pl
 
-from optidel.corpus.index import Corpus, IndexOptions, index_step, listing
+from optidel.corpus.frames import Corpus
+from optidel.corpus.index import index_step, listing
+from optidel.corpus.options import IndexOptions
 from optidel.errors import BudgetError, RecipeError, nearest
 from optidel.methods import METHODS, count_for
 from optidel.models.encoders import load_encoder

@@ -15,7 +15,8 @@ from jaxtyping import Int64
 from PIL import Image as Picture
 
 from optidel.arrays import Images, Scores
-from optidel.corpus.index import Corpus, write_pixels
+from optidel.corpus.frames import Corpus
+from optidel.corpus.pixels import write_pixels
 from optidel.datasets import Registry
 from optidel.errors import BudgetError
 from optidel.evaluation.metrics import score

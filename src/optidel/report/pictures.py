@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from skimage.measure import approximate_polygon, find_contours
 
-from optidel.corpus.index import Corpus
+from optidel.corpus.frames import Corpus
 from optidel.records import Box, Frame
 from optidel.runs.collect import Run
 

@@ -1,0 +1,68 @@
+"""Groups, labels and splits of frames, from the file itself, the pattern and the manifest."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from optidel.corpus.groups import compile_pattern, resolve
+from optidel.corpus.manifest import Manifest
+from optidel.corpus.options import IndexOptions
+from optidel.corpus.walk import printable
+from optidel.progress import say
+from optidel.records import Frame, Rejected
+
+
+class Resolver:
+    """Says of each frame what it belongs to, and counts where an option did nothing."""
+
+    def __init__(self, options: IndexOptions, manifest: Manifest | None) -> None:
+        """Compile the pattern.
+
+        Raises:
+            RecipeError: the pattern cannot be used.
+        """
+        self.pattern = compile_pattern(options.pattern)
+        self.kind = options.group
+        self.manifest = manifest
+        self.matched = 0
+        self.grouped = 0
+        self.listed: set[str] = set()
+
+    def frames(self, frames: Iterable[Frame]) -> list[Frame]:
+        """The frames that belong to the corpus, with their groups."""
+        resolved = []
+        for frame in frames:
+            row: Mapping[str, str] = {}
+            if self.manifest:
+                listing = self.manifest.of(frame)
+                if listing is None:
+                    continue
+                row = listing
+                self.listed.update(self.manifest.paths(frame))
+            with_groups = resolve(frame, self.pattern, row, self.kind)
+            self.matched += bool(self.pattern and self.pattern.search(frame.id))
+            self.grouped += with_groups.group is not None
+            resolved.append(with_groups)
+        return resolved
+
+    def missing(self, sources: Sequence[str]) -> list[Rejected]:
+        """Members of archives that the manifest lists and that did not become frames."""
+        if not self.manifest:
+            return []
+        files = set(sources)
+        reason = "is listed in the manifest but did not become a frame"
+        missing = []
+        for path in self.manifest.rows:
+            archive, inside, _ = path.partition("#")
+            is_member = bool(inside) and path not in files and archive in files
+            if is_member and path not in self.listed:
+                missing.append(Rejected(source=printable(path), reason=reason))
+        return missing
+
+    def tell(self, count: int) -> None:
+        """Say where an option did nothing for some of ``count`` frames."""
+        if self.pattern and self.matched < count:
+            say(
+                f"index: the pattern matches {self.matched} of {count} frames; the others have only the "
+                "groups that their files state"
+            )
+        if self.kind and self.grouped < count:
+            say(f"index: {count - self.grouped} of {count} frames have no {self.kind}, and so no group")

@@ -1,0 +1,81 @@
+"""The corpus: its frames, and their pixels decoded again when they are asked for."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from optidel.arrays import Image, Pixels
+from optidel.readers import Decoded
+from optidel.readers.decode import read_frame, to_image
+from optidel.readers.reading import place, read_rows
+from optidel.records import Frame, Rejected, from_table
+from optidel.store import Artifact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """Frames of a folder, decoded on demand.
+
+    Args:
+        root: the folder that was indexed.
+        frames: one record for each 2-D image.
+        rejected: files that could not become a frame, and why.
+        crop: as in :class:`~optidel.corpus.options.IndexOptions`.
+    """
+
+    root: Path
+    frames: list[Frame]
+    rejected: list[Rejected]
+    crop: str = "none"
+
+    def decoded(self, rows: Sequence[int]) -> Iterator[tuple[int, Decoded]]:
+        """Yield (row, frame) for some rows, in one pass over each file and in the order of the files.
+
+        Raises:
+            InputError: a file is gone or is no longer what was indexed.
+        """
+        return read_rows(self.root, self.frames, rows, self.crop)
+
+    def pixels(self, i: int) -> Pixels:
+        """Frame ``i`` as float32 (h, w, c) in [0, 1], c 1 or 3.
+
+        Raises:
+            InputError: the file is gone or is no longer what was indexed.
+        """
+        frame = self.frames[i]
+        member, locator = place(frame)
+        if member or self.crop != "none":
+            row = range(len(self))[i]  # a negative row counts from the end, as in a list
+            return next(self.decoded([row]))[1].pixels
+        return read_frame(self.root / frame.source, locator)
+
+    def image(self, i: int) -> Image:
+        """Frame ``i`` as u8 (h, w, 3)."""
+        return to_image(self.pixels(i))
+
+    def images(self, rows: Sequence[int]) -> Iterator[tuple[int, Image]]:
+        """Yield (row, u8 (h, w, 3)) for some rows, in one pass over each file; use it rather than
+        :meth:`image` for many frames.
+        """
+        for row, decoded in self.decoded(rows):
+            image = decoded.image
+            yield row, np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
+
+    def __len__(self) -> int:
+        """Number of frames."""
+        return len(self.frames)
+
+    @staticmethod
+    def load(artifact: Artifact) -> "Corpus":
+        """The corpus of a finished index."""
+        about = artifact.json("index.json")
+        scan = json.loads(about["scan"])
+        return Corpus(
+            root=Path(about["root"]),
+            frames=from_table(Frame, artifact.table("frames.parquet")),
+            rejected=from_table(Rejected, artifact.table("rejected.parquet")),
+            crop=scan.get("crop", "none"),
+        )
