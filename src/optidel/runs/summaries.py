@@ -1,0 +1,226 @@
+"""What a step says about its result: one typed record a step, and the pair of functions that write and read it.
+
+A record's fields are the keys of the JSON file. A field whose default is None is left out while it is None, so
+a step that learns to say more changes no older file. A reader ignores keys that its record does not have.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from optidel.errors import StoreError
+from optidel.store import Artifact, Workspace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """Base of the records; ``FILE`` is the name of the file inside the artifact."""
+
+    FILE: ClassVar[str] = "summary.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexSummary(Summary):
+    """The steps ``index`` and ``clean``: counts of files, frames and quarantined files.
+
+    ``root`` is the folder of the corpus; ``scan`` is the reading options as JSON text; ``groups`` hashes the
+    group of every frame; ``since`` says what changed since an earlier state; ``leaks`` counts frames taken out
+    because they are test images.
+    """
+
+    FILE: ClassVar[str] = "index.json"
+    root: str
+    scan: str
+    files: int
+    frames: int
+    rejected: int
+    groups: str
+    since: Mapping[str, Any] | None
+    version: int = 0
+    leaks: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbedSummary(Summary):
+    """The step ``embed``: rows copied from an earlier state of the corpus and rows computed.
+
+    ``copied_from`` names the artifact they came from and ``warmup`` the warm-up that scored, None for weights
+    from outside; ``warmup_is_own`` is whether that warm-up saw this state of the corpus.
+    """
+
+    copied: int = 0
+    computed: int = 0
+    copied_from: str | None
+    warmup: str | None
+    warmup_is_own: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectionChange:
+    """How a selection differs from one on an earlier state of the corpus.
+
+    ``added``, ``removed`` and ``changed`` count frames; ``earlier`` names the other selection, which kept
+    ``kept_earlier`` items, ``still_kept`` of them also now.
+    """
+
+    added: int
+    removed: int
+    changed: int
+    earlier: str
+    kept_earlier: int
+    still_kept: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectSummary(Summary):
+    """The step ``select``: ``kept`` of ``items`` frames or key patches (``unit``), by ``method``.
+
+    ``index`` is the content of the corpus; ``originals`` counts frames that stay whole beside composites;
+    ``since`` is None without an earlier selection.
+    """
+
+    method: str
+    budget: float
+    seed: int
+    unit: str
+    items: int
+    kept: int
+    index: str | None = None
+    originals: int | None = None
+    since: SelectionChange | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchesSummary(Summary):
+    """The step ``patches``: frames looked at, masks proposed, key patches kept, and refusals by reason.
+
+    ``backend``, ``weights`` and ``prompting`` say what proposed the masks.
+    """
+
+    backend: str
+    weights: str | None
+    prompting: str
+    frames: int
+    masks: int
+    kept: int
+    refused: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSummary(Summary):
+    """The step ``task``: a labelled set's name and its number of classes, background included."""
+
+    name: str
+    classes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateSummary(Summary):
+    """The step ``evaluate``: mean IoU and Dice over test images, in [0, 1]; numbers of images and classes."""
+
+    miou: float
+    dice: float
+    n_train: int
+    n_test: int
+    classes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaksSummary(Summary):
+    """The step ``leaks``: how many of ``test`` labelled test images lie among ``train`` frames of the corpus.
+
+    ``images`` counts leaked test images by kind of copy. Perceptual hashes may differ in ``near`` bits of 256;
+    embeddings must be more alike than ``threshold``, None where it could not be calibrated, which test images
+    without a copy are at the ``rate``.
+    """
+
+    test: int
+    train: int
+    leaked: int
+    rate: float
+    threshold: float | None
+    near: int
+    images: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditSummary(Summary):
+    """The step ``audit``: frames, marks by name, frames that repeat an earlier one and the groups they form.
+
+    ``sampled`` counts the frames whose text was looked for.
+    """
+
+    frames: int
+    counts: Mapping[str, int]
+    redundant: int
+    groups: int
+    sampled: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InformationSummary(Summary):
+    """The step ``vinfo``: what :mod:`optidel.vinformation` says of a training set.
+
+    Entropies are in nats per value, the log-determinant in nats per image. ``h_null``, ``h_conditional`` and
+    ``information`` are of the set itself: the null model is its own mean image, the conditional model the
+    masked autoencoder that scored the corpus. ``gained`` says of each labelled set how much V-information the
+    encoder trained on this set has of its images, which it has not seen: nats per value with MAE, per image
+    with SimCLR.
+    """
+
+    images: int
+    h_null: float
+    h_conditional: float
+    information: float
+    log_det: float
+    vendi: float
+    gained: Mapping[str, float]
+
+
+Kind = TypeVar("Kind", bound=Summary)
+
+
+def write_summary(work: Workspace, record: Summary) -> None:
+    """Write a record into an artifact that is being made."""
+    work.write_json(record.FILE, as_json(record))
+
+
+def read_summary(artifact: Artifact, kind: type[Kind]) -> Kind:
+    """The record that a finished step wrote.
+
+    Raises:
+        StoreError: the file lacks a key, or holds a value of another type.
+    """
+    try:
+        record: Kind = _reader(kind).validate_python(artifact.json(kind.FILE))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(map(str, problem["loc"]))
+        raise StoreError(
+            f"{artifact.path / kind.FILE} is not what the step {artifact.step} writes ({key}: {problem['msg']}); "
+            f"delete the folder {artifact.path.name} and run the same command again"
+        ) from error
+    return record
+
+
+def as_json(record: Any) -> dict[str, Any]:
+    """A record as JSON values, without those optional fields that are None."""
+    values: dict[str, Any] = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if value is None and field.default is None:
+            continue
+        values[field.name] = as_json(value) if is_dataclass(value) else value
+    return values
+
+
+READERS: dict[str, TypeAdapter[Any]] = {}
+"""By the name of the record: building a reader takes a millisecond, and a bench has hundreds of summaries."""
+
+
+def _reader(kind: type[Summary]) -> TypeAdapter[Any]:
+    if kind.__name__ not in READERS:
+        READERS[kind.__name__] = TypeAdapter(kind)
+    return READERS[kind.__name__]
