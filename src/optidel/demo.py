@@ -12,7 +12,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from PIL import Image as Picture
+from PIL import Image as PillowImage
 
 from optidel.errors import InputError
 from optidel.recipe import Recipe, make_recipe
@@ -59,16 +59,19 @@ def demo_recipe(out: Path, *, quick: bool = False) -> Recipe:
 def _write_data(data: Path) -> None:
     brain, grey, white = (_template(name) for name in ("t1", "gm", "wm"))
     (data / "corpus").mkdir(parents=True, exist_ok=True)
-    nib.save(nib.Nifti1Image(brain[:, :POSTERIOR], np.eye(4)), data / "corpus" / "mni152-posterior.nii")
-    tissue = np.stack([np.full_like(grey, 127), grey, white]).argmax(axis=0).astype(np.uint8)
+    corpus = nib.Nifti1Image(brain[:, :POSTERIOR], np.eye(4))
+    nib.save(corpus, data / "corpus" / "mni152-posterior.nii")
+
+    # Probabilities are stored as 0 to 255: a voxel whose tissues both stay under one half is background.
+    background = np.full_like(grey, 127)
+    tissue = np.stack([background, grey, white]).argmax(axis=0).astype(np.uint8)
     for part, planes in LABELLED.items():
         for kind, volume in (("images", brain), ("masks", tissue)):
             folder = data / "labelled" / part / kind
             folder.mkdir(parents=True, exist_ok=True)
             for plane in planes:
-                Picture.fromarray(np.ascontiguousarray(np.rot90(volume[:, plane]))).save(
-                    folder / f"coronal-{plane}.png"
-                )
+                upright = np.ascontiguousarray(np.rot90(volume[:, plane]))
+                PillowImage.fromarray(upright).save(folder / f"coronal-{plane}.png")
 
 
 def _template(name: str) -> np.ndarray[Any, Any]:

@@ -1,18 +1,24 @@
 """The bench: methods against each other over budgets and seeds, its report, and how much data is enough."""
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optidel.cli.app import app
-from optidel.cli.options import Json, comma_separated
+from optidel.cli.options import Json, comma_separated, print_json, without_none
+
+if TYPE_CHECKING:
+    from optidel.benchmark.forecast import Forecast
+    from optidel.benchmark.plan import Bench
 
 
 @app.command(
-    epilog="Examples: `optidel bench bench.toml --images IMAGES --labelled DIR --out BENCH`, then `optidel bench report BENCH`"
+    epilog=(
+        "Examples: `optidel bench bench.toml --images IMAGES --labelled DIR --out BENCH`, "
+        "then `optidel bench report BENCH`"
+    )
 )
 def bench(
     what: Annotated[
@@ -67,40 +73,59 @@ def bench(
     """Run every method, budget and seed of a bench file, or write the report of a finished or unfinished
     bench.
     """
-    from optidel.benchmark import load_bench, run_bench, write_bench_report
-    from optidel.benchmark.forecast import forecast
+    from optidel.benchmark import load_bench
     from optidel.errors import RecipeError
 
-    overrides = {
-        "images": images and str(images),
-        "labelled": _labelled(labelled),
-        "seeds": comma_separated(seeds),
-    }
-    plan = (
-        None
-        if what == "report"
-        else load_bench(what, {name: value for name, value in overrides.items() if value is not None})
-    )
-    target = out if plan else folder
+    writes_report = what == "report"
+    target = folder if writes_report else out
     if target is None:
         raise RecipeError(
-            "the bench's folder is missing; write `optidel bench report BENCH`, or `optidel bench BENCH.toml --out BENCH`"
+            "the bench's folder is missing; write `optidel bench report BENCH`, "
+            "or `optidel bench BENCH.toml --out BENCH`"
         )
-    if plan is None:
-        page = write_bench_report(target)
-        print(json.dumps({"report": str(page)}) if as_json else page)
+    if writes_report:
+        _write_report(target, as_json)
         return
+
+    overrides = without_none(
+        {
+            "images": images and str(images),
+            "labelled": _labelled_sets(labelled),
+            "seeds": comma_separated(seeds),
+        }
+    )
+    plan = load_bench(what, overrides)
     part = _part(shard)
     if dry_run:
-        _forecast(forecast(plan, target, shard=part, pilot=pilot), as_json)
-        return
-    outcome = run_bench(plan, target, shard=part)
-    written = write_bench_report(target) if outcome.done else None
-    if as_json:
-        print(json.dumps({"folder": str(target), "report": written and str(written), **asdict(outcome)}))
+        _print_forecast(plan, target, part, pilot, as_json)
     else:
-        counts = f"{outcome.done} of {outcome.cells} cells done, {len(outcome.failed)} failed, {outcome.stopped} left out"
-        print(f"{counts}; report: {written or 'none'}")
+        _run(plan, target, part, as_json)
+
+
+def _write_report(folder: Path, as_json: bool) -> None:
+    from optidel.benchmark import write_bench_report
+
+    page = write_bench_report(folder)
+    if as_json:
+        print_json({"report": str(page)})
+    else:
+        print(page)
+
+
+def _run(plan: "Bench", folder: Path, part: tuple[int, int] | None, as_json: bool) -> None:
+    """Run a bench, write its report, and end with exit code 1 where a cell failed."""
+    from optidel.benchmark import run_bench, write_bench_report
+
+    outcome = run_bench(plan, folder, shard=part)
+    page = write_bench_report(folder) if outcome.done else None
+    if as_json:
+        print_json({"folder": str(folder), "report": page and str(page), **asdict(outcome)})
+    else:
+        print(
+            f"{outcome.done} of {outcome.cells} cells done, {len(outcome.failed)} failed, "
+            f"{outcome.stopped} left out; report: {page or 'none'}"
+        )
+
     if outcome.failed:
         first = outcome.failed[0]
         typer.echo(
@@ -123,23 +148,26 @@ def advise(
     """How much is enough: the smallest budget that is sure to lose little, or why the data cannot say."""
     from optidel.benchmark.advise import advise as advise_on
 
-    found = advise_on(folder, tolerance=tolerance)
-    print(
-        json.dumps([asdict(item) | {"sentence": item.sentence} for item in found])
-        if as_json
-        else "\n".join(item.sentence for item in found)
-    )
+    answers = advise_on(folder, tolerance=tolerance)
+    if as_json:
+        print_json([asdict(answer) | {"sentence": answer.sentence} for answer in answers])
+        return
+    for answer in answers:
+        print(answer.sentence)
 
 
-def _labelled(given: list[str] | None) -> Any:
-    """Folders as they stand in a bench file: a list, or a table of names."""
-    if not given:
+def _labelled_sets(texts: list[str] | None) -> Any:
+    """Folders as they stand in a bench file: a list, or a table of names where each is typed ``NAME=DIR``."""
+    if not texts:
         return None
-    named = [text.partition("=") for text in given]
-    return {name: path for name, _, path in named} if all(equals for _, equals, _ in named) else given
+    pairs = [text.partition("=") for text in texts]
+    if all(equals for _, equals, _ in pairs):
+        return {name: path for name, _, path in pairs}
+    return texts
 
 
 def _part(shard: str | None) -> tuple[int, int] | None:
+    """The value of ``--shard``: which part, of how many."""
     from optidel.errors import RecipeError
 
     if shard is None:
@@ -150,36 +178,44 @@ def _part(shard: str | None) -> tuple[int, int] | None:
     return int(index), int(count)
 
 
-def _forecast(found: Any, as_json: bool) -> None:
+def _print_forecast(
+    plan: "Bench", folder: Path, part: tuple[int, int] | None, pilot: Path | None, as_json: bool
+) -> None:
+    from optidel.benchmark.forecast import forecast
+
+    outlook = forecast(plan, folder, shard=part, pilot=pilot)
+    if not as_json:
+        _print_outlook(outlook)
+        return
+
+    print_json(
+        {
+            "cells": [asdict(cell) | {"done": is_done} for cell, is_done in outlook.cells],
+            "items": [asdict(item) for item in outlook.items],
+            "blocks": outlook.blocks,
+            "seconds": outlook.seconds,
+            "detectable": outlook.detectable,
+        }
+    )
+
+
+def _print_outlook(outlook: "Forecast") -> None:
     from optidel.report.page import duration
 
-    if as_json:
-        cells = [asdict(cell) | {"done": done} for cell, done in found.cells]
-        items = [asdict(item) for item in found.items]
-        print(
-            json.dumps(
-                {
-                    "cells": cells,
-                    "items": items,
-                    "blocks": found.blocks,
-                    "seconds": found.seconds,
-                    "detectable": found.detectable,
-                }
-            )
-        )
-        return
-    for cell, done in found.cells:
+    for cell, is_done in outlook.cells:
         budget = "" if cell.method == "scratch" else f" {100 * cell.budget:g} %"
-        mark = "done" if done else "    "
-        print(
-            f"{mark}  seed {cell.seed}  {cell.method}{budget}, {cell.objective}, equal {cell.compute}, {cell.task}, {cell.protocol}"
-        )
+        mark = "done" if is_done else "    "
+        setting = f"{cell.objective}, equal {cell.compute}, {cell.task}, {cell.protocol}"
+        print(f"{mark}  seed {cell.seed}  {cell.method}{budget}, {setting}")
+
     print("\nshared and single work, done / all, seconds each")
-    for item in found.items:
+    for item in outlook.items:
         origin = "measured" if item.measured else "rule of thumb"
         print(f"  {item.what:<36} {item.done:>4} / {item.total:<4} {item.seconds:>9.1f} s  {origin}")
+
     print("\nwhat is finished when")
-    for name, seconds in found.blocks:
-        print(f"  {name:<36} {duration(seconds)}")
-    print(f"\nabout {duration(found.seconds)} to go on this machine")
-    print("\n".join(found.detectable))
+    for block, seconds in outlook.blocks:
+        print(f"  {block:<36} {duration(seconds)}")
+    print(f"\nabout {duration(outlook.seconds)} to go on this machine")
+    for sentence in outlook.detectable:
+        print(sentence)

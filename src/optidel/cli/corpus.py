@@ -1,13 +1,12 @@
 """Commands that look at a corpus and train nothing."""
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from optidel.cli.app import app
-from optidel.cli.options import Config, Images, Json, Out, recipe_of
+from optidel.cli.options import Config, Images, Json, Out, print_json, recipe_of, without_none
 
 
 @app.command(epilog="Example: `optidel index scans/ --pattern '(?P<patient>P[0-9]+)/' --out run --json`")
@@ -33,31 +32,34 @@ def index(
     from optidel.corpus.walk import printable
     from optidel.pipeline.run import Pipeline
 
-    recipe = recipe_of(images, out, None, None, None, None, None, config)
-    given = {"pattern": pattern, "manifest": manifest and str(manifest)}
-    section = recipe.corpus.model_copy(
-        update={name: value for name, value in given.items() if value is not None}
-    )
+    recipe = recipe_of(images, out, config=config)
+    options = without_none({"pattern": pattern, "manifest": manifest and str(manifest)})
+    section = recipe.corpus.model_copy(update=options)
     artifact = Pipeline(recipe.model_copy(update={"corpus": section})).index
     corpus = Corpus.load(artifact)
-    rejected = [{"source": item.source, "reason": item.reason} for item in corpus.rejected]
-    flaws = [frame for frame in corpus.frames if frame.flaw]
+    worthless = [frame for frame in corpus.frames if frame.flaw]
+
     if as_json:
-        since = artifact.json("index.json")["since"]
-        told = {
-            "path": str(artifact.path),
-            "frames": len(corpus),
-            "flawed": len(flaws),
-            "rejected": rejected,
-            "since": since,
-        }
-        print(json.dumps(told))
+        rejected = [{"source": file.source, "reason": file.reason} for file in corpus.rejected]
+        print_json(
+            {
+                "path": str(artifact.path),
+                "frames": len(corpus),
+                "flawed": len(worthless),
+                "rejected": rejected,
+                "since": artifact.json("index.json")["since"],
+            }
+        )
         return
-    grouped = len({frame.group for frame in corpus.frames if frame.group})
-    groups = f" in {grouped} groups" if grouped else ""
-    print(f"{len(corpus)} frames{groups}, {len(flaws)} of them worthless; {len(rejected)} files quarantined")
-    for item in rejected:
-        print(f"  {printable(item['source'])}: {item['reason']}")
+
+    groups = {frame.group for frame in corpus.frames if frame.group}
+    in_groups = f" in {len(groups)} groups" if groups else ""
+    print(
+        f"{len(corpus)} frames{in_groups}, {len(worthless)} of them worthless; "
+        f"{len(corpus.rejected)} files quarantined"
+    )
+    for file in corpus.rejected:
+        print(f"  {printable(file.source)}: {file.reason}")
     print(artifact.path)
 
 
@@ -86,17 +88,28 @@ def export(
     """Write the chosen training set for another trainer: pixels as PNG without metadata, and a manifest that
     says why.
     """
-    from optidel.pipeline.export import export as write
+    from optidel.pipeline.export import export as write_export
 
-    made = write(run_folder, format, method=method, budget=budget, seed=seed, out=out)
+    written = write_export(run_folder, format, method=method, budget=budget, seed=seed, out=out)
     if as_json:
-        told = {"path": str(made.path), "format": made.format, "images": made.images, "select": made.select}
-        print(json.dumps(told | {"method": made.method, "budget": made.budget, "seed": made.seed}))
+        print_json(
+            {
+                "path": str(written.path),
+                "format": written.format,
+                "images": written.images,
+                "select": written.select,
+                "method": written.method,
+                "budget": written.budget,
+                "seed": written.seed,
+            }
+        )
         return
+
     print(
-        f"{made.images} images of {made.method} at a budget of {made.budget:g}, seed {made.seed}, as {made.format}"
+        f"{written.images} images of {written.method} at a budget of {written.budget:g}, "
+        f"seed {written.seed}, as {written.format}"
     )
-    print(made.path)
+    print(written.path)
 
 
 @app.command(epilog="Example: `optidel leaks corpus/ labelled/images --json`")
@@ -122,21 +135,22 @@ def leaks(
     """Find test images, or changed copies of them, in a pre-training corpus."""
     from optidel.pipeline.leak_page import check_leaks, in_words
 
-    found, page = check_leaks(train, test, rate=rate, near=near, out=out)
+    result, page = check_leaks(train, test, rate=rate, near=near, out=out)
     if as_json:
-        print(json.dumps(found.to_json() | {"page": str(page) if page else None}))
+        print_json(result.to_json() | {"page": str(page) if page else None})
         return
-    kinds = {
-        "equal pixels": found.exact,
-        "equal to the eye": found.perceptual,
-        "changed copies": found.embedding,
+
+    verdict, trust = in_words(result)
+    print(verdict)
+    pairs_by_kind = {
+        "equal pixels": result.exact,
+        "equal to the eye": result.perceptual,
+        "changed copies": result.embedding,
     }
-    matched, trust = in_words(found)
-    print(matched)
-    for kind, matches in kinds.items():
-        print(f"{kind}: {len(matches)} pairs")
-        for match in matches:
-            print(f"  {match.folder}/{match.test} = {match.train}")
+    for kind, pairs in pairs_by_kind.items():
+        print(f"{kind}: {len(pairs)} pairs")
+        for pair in pairs:
+            print(f"  {pair.folder}/{pair.test} = {pair.train}")
     print(trust)
     if page:
         print(page)
@@ -181,27 +195,32 @@ def audit(
     """Count what is blank, blurred, burned in or there twice, and write a page with the worst; nothing is
     deleted.
     """
-    from optidel.pipeline.audit import audit as look
+    from optidel.pipeline.audit import audit as audit_corpus
 
     out = out or Path("runs") / f"audit-{images.resolve().name}"
-    given = {
-        "blank": blank,
-        "dark": dark,
-        "saturated": saturated,
-        "blurred": blurred,
-        "entropy": entropy,
-        "border": border,
-        "text": text,
-        "near": near,
-    }
-    chosen = {name: value for name, value in given.items() if value is not None}
-    found = look(recipe_of(images, out, None, None, None, None, None, config), chosen, sample=sample)
-    if as_json:
-        print(json.dumps(found.to_json()))
-        return
-    print(
-        f"{found.frames} frames; {found.redundant} are copies or near-copies of an earlier one ({found.redundant / found.frames:.1%})"
+    thresholds = without_none(
+        {
+            "blank": blank,
+            "dark": dark,
+            "saturated": saturated,
+            "blurred": blurred,
+            "entropy": entropy,
+            "border": border,
+            "text": text,
+            "near": near,
+        }
     )
-    for name, count in found.counts.items():
-        print(f"  {name:<16}{count}" + (f" of {found.sampled} looked at" if name == "text" else ""))
-    print(found.page)
+    result = audit_corpus(recipe_of(images, out, config=config), thresholds, sample=sample)
+    if as_json:
+        print_json(result.to_json())
+        return
+
+    share = result.redundant / result.frames
+    print(
+        f"{result.frames} frames; {result.redundant} are copies or near-copies of an earlier one "
+        f"({share:.1%})"
+    )
+    for mark, count in result.counts.items():
+        sampled = f" of {result.sampled} looked at" if mark == "text" else ""
+        print(f"  {mark:<16}{count}{sampled}")
+    print(result.page)

@@ -1,6 +1,6 @@
 """The sets that OptiDEL knows, and whether a folder holds one whole."""
 
-import json
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from optidel.cli.app import app
-from optidel.cli.options import Json
+from optidel.cli.options import Json, print_json
 
 if TYPE_CHECKING:
     from optidel.copies.datasets import SharedImage
@@ -20,6 +20,12 @@ RegistryFile = Annotated[
     Path | None,
     typer.Option("--registry", help="TOML file that describes sets of your own.", show_default=False),
 ]
+
+PIPED_WIDTH = 100
+"""Columns of the table of sets where standard output is no terminal: no line of it is broken then."""
+
+SHOWN_PAIRS = 5
+"""Shared images that are named; ``--json`` has all."""
 
 datasets = typer.Typer(rich_markup_mode="markdown", context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -40,14 +46,14 @@ def list_sets(
         return
     from optidel.datasets import dataset_named
 
-    known = _registry(registry)
-    chosen = [dataset_named(name, known)] if name else list(known.values())
+    sets = _registry(registry)
+    listing = [dataset_named(name, sets)] if name else list(sets.values())
     if as_json:
-        print(json.dumps([{**asdict(dataset), "split": dataset.split} for dataset in chosen]))
+        print_json([{**asdict(dataset), "split": dataset.split} for dataset in listing])
     elif name:
-        _describe(chosen[0])
+        _describe(listing[0])
     else:
-        _tabulate(chosen)
+        _tabulate(listing)
 
 
 @datasets.command(epilog="Example: `optidel datasets check DIR --name kvasir-seg --json`")
@@ -72,14 +78,15 @@ def check(
     from optidel.copies.datasets import images_of, shared_images
     from optidel.datasets import check as check_set
 
-    known = _registry(registry)
-    result = check_set(folder, name, known)
-    shared = {
-        str(other): shared_images(*images_of(folder, name, known), *images_of(other, None, known))
-        for other in against or []
-    }
+    sets = _registry(registry)
+    result = check_set(folder, name, sets)
+    shared = {}
+    for other in against or []:
+        ours, theirs = images_of(folder, name, sets), images_of(other, None, sets)
+        shared[str(other)] = shared_images(*ours, *theirs)
+
     if as_json:
-        print(json.dumps(_as_dict(result, shared)))
+        print_json(_as_dict(result, shared))
     else:
         _print_check(result, shared)
     if not result.whole or any(shared.values()):
@@ -113,30 +120,33 @@ def _as_dict(result: "Check", shared: dict[str, list["SharedImage"]]) -> dict[st
 def _print_check(result: "Check", shared: dict[str, list["SharedImage"]]) -> None:
     print(f"{result.dataset.title}: {result.layout}")
     for part in result.parts:
-        published = f" of {' or '.join(f'{number:,}' for number in part.published)}" if part.published else ""
+        numbers = " or ".join(f"{number:,}" for number in part.published)
+        published = f" of {numbers}" if numbers else ""
         pairs = f", {part.pairs:,} with a mask" if part.pairs else ""
         print(f"  {part.name}: {part.found:,}{published} {part.kind}{pairs}")
-    print(f"  split: {result.dataset.split}{f', {result.units} units' if result.units else ''}")
+
+    units = f", {result.units} units" if result.units else ""
+    print(f"  split: {result.dataset.split}{units}")
     for problem in result.problems:
         print(f"  {problem.kind}: {problem.message}")
     for note in result.notes:
         print(f"  note: {note}")
     for other, images in shared.items():
-        how = {
-            kind: [image for image in images if image.how == kind] for kind in ("pixels", "similar", "name")
-        }
-        print(
-            f"  shared with {other}: {len(images)} images"
-            + "".join(f", {len(found)} by {kind}" for kind, found in how.items() if found)
-        )
-        for image in images[:5]:
-            print(f"    {image.first} = {image.second} ({image.how})")
-    verdict = (
-        "whole"
-        if result.whole
-        else f"not whole, see {' and '.join(dict.fromkeys(problem.kind for problem in result.problems))} above"
-    )
-    print(verdict + (", and shares images, see above" if any(shared.values()) else ""))
+        _print_shared(other, images)
+
+    kinds = " and ".join(dict.fromkeys(problem.kind for problem in result.problems))
+    verdict = "whole" if result.whole else f"not whole, see {kinds} above"
+    sharing = ", and shares images, see above" if any(shared.values()) else ""
+    print(verdict + sharing)
+
+
+def _print_shared(other: str, images: list["SharedImage"]) -> None:
+    """How many images two folders share, by how they were recognised, and the first few."""
+    counts = Counter(image.how for image in images)
+    by_kind = [f", {counts[kind]} by {kind}" for kind in ("pixels", "similar", "name") if counts[kind]]
+    print(f"  shared with {other}: {len(images)} images{''.join(by_kind)}")
+    for image in images[:SHOWN_PAIRS]:
+        print(f"    {image.first} = {image.second} ({image.how})")
 
 
 def _describe(dataset: "Dataset") -> None:
@@ -166,24 +176,31 @@ def _describe(dataset: "Dataset") -> None:
         print(f"  trap       {trap}")
 
 
-def _tabulate(chosen: list["Dataset"]) -> None:
+def _tabulate(listing: list["Dataset"]) -> None:
     """Two lines a set, which fit 100 columns."""
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("set", no_wrap=True)
     table.add_column("images", justify="right", no_wrap=True)
     table.add_column("what; split; centres; licence")
-    for dataset in chosen:
-        facts = {"unit": dataset.split, "centres": _centres(dataset), "licence": dataset.licence}
-        told = "; ".join(f"{text}{_star(dataset, field)}" for field, text in facts.items() if text)
-        size = f"{dataset.images:,}{_star(dataset, 'images')}" + (
-            f"\n+ {dataset.videos:,} videos" if dataset.videos else ""
-        )
-        table.add_row(dataset.name, size, f"{dataset.role}: {dataset.task}\n[dim]{told}[/dim]")
+    for dataset in listing:
+        table.add_row(dataset.name, *_table_cells(dataset))
+
     console = Console(highlight=False)
-    (console if console.is_terminal else Console(width=100, highlight=False)).print(table)
-    if any(dataset.unverified for dataset in chosen):
+    if not console.is_terminal:
+        console = Console(width=PIPED_WIDTH, highlight=False)
+    console.print(table)
+    if any(dataset.unverified for dataset in listing):
         print("* not verified: no source that was read confirms it")
     print("folders, sources and traps of one set: optidel datasets --name SET")
+
+
+def _table_cells(dataset: "Dataset") -> tuple[str, str]:
+    """Size, and what is known of a set; a star marks what no source confirms."""
+    facts = {"unit": dataset.split, "centres": _centres(dataset), "licence": dataset.licence}
+    starred = [f"{text}{_star(dataset, field)}" for field, text in facts.items() if text]
+    videos = f"\n+ {dataset.videos:,} videos" if dataset.videos else ""
+    size = f"{dataset.images:,}{_star(dataset, 'images')}{videos}"
+    return size, f"{dataset.role}: {dataset.task}\n[dim]{'; '.join(starred)}[/dim]"
 
 
 def _centres(dataset: "Dataset") -> str:

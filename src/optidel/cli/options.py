@@ -1,10 +1,14 @@
-"""Options that several commands share, and the recipe they make."""
+"""Options that several commands share, the recipe they make, and how results are printed."""
 
+import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from optidel.recipe import Recipe
 
 
 class PresetName(StrEnum):
@@ -54,12 +58,28 @@ Json = Annotated[
 ]
 
 
+def print_json(value: object) -> None:
+    """One JSON value on one line of standard output, as ``--json`` promises."""
+    print(json.dumps(value))
+
+
+def without_none(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were typed: an option left out is None and leaves the recipe's value alone."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def comma_separated(seeds: str | None) -> list[int] | None:
-    """The value of ``--seeds``."""
+    """The value of ``--seeds``.
+
+    Raises:
+        RecipeError: an entry is no whole number.
+    """
     from optidel.errors import RecipeError
 
+    if seeds is None:
+        return None
     try:
-        return [int(seed) for seed in seeds.split(",")] if seeds is not None else None
+        return [int(seed) for seed in seeds.split(",")]
     except ValueError:
         raise RecipeError(
             f"seeds must be whole numbers with commas between, got {seeds!r}; pass 0,1,2"
@@ -69,25 +89,33 @@ def comma_separated(seeds: str | None) -> list[int] | None:
 def recipe_of(
     images: Path | None,
     out: Path | None,
-    labelled: Path | None,
-    methods: str | None,
-    budget: float | None,
-    seeds: str | None,
-    preset: PresetName | None,
-    config: Path | None,
-) -> Any:
-    """The recipe of a command: the TOML file where given, the options typed on top."""
+    *,
+    labelled: Path | None = None,
+    methods: str | None = None,
+    budget: float | None = None,
+    seeds: str | None = None,
+    preset: PresetName | None = None,
+    config: Path | None = None,
+) -> "Recipe":
+    """The recipe of a command: the TOML file where there is one, the options typed on top.
+
+    Raises:
+        RecipeError: the file or an option cannot be used.
+    """
     from optidel.recipe import load_recipe, make_recipe
 
-    given: dict[str, Any] = {
-        "images": images and str(images),
-        "out": out and str(out),
-        "labelled": labelled and str(labelled),
-    }
-    given |= {"budget": budget, "preset": preset and preset.value}
-    given["methods"] = (
-        [name.strip() for name in methods.split(",") if name.strip()] if methods is not None else None
+    names = None
+    if methods is not None:
+        names = [name.strip() for name in methods.split(",") if name.strip()]
+    values = without_none(
+        {
+            "images": images and str(images),
+            "out": out and str(out),
+            "labelled": labelled and str(labelled),
+            "methods": names,
+            "budget": budget,
+            "seeds": comma_separated(seeds),
+            "preset": preset and preset.value,
+        }
     )
-    given["seeds"] = comma_separated(seeds)
-    values = {name: value for name, value in given.items() if value is not None}
     return load_recipe(config, values) if config else make_recipe(values)

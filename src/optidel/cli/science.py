@@ -1,17 +1,34 @@
 """The methods and their theory."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from optidel.cli.app import app
-from optidel.cli.options import Json
+from optidel.cli.options import Json, print_json
+
+PIPED_WIDTH = 140
+"""Columns of the table of V-information where standard output is no terminal: the table's own width."""
+
+MEASURES = ("h_null", "h_conditional", "information", "log_det", "vendi")
+INFORMATION_COLUMNS = (
+    "method",
+    "budget",
+    "seed",
+    "images",
+    "H(Y|∅)",
+    "H(Y|X)",
+    "I_V",
+    "log-det",
+    "Vendi",
+    "I_V gained",
+    "mIoU",
+)
 
 
 @app.command(epilog="Example: `optidel methods --json`")
@@ -20,12 +37,19 @@ def methods(as_json: Json = False) -> None:
     from optidel.methods import METHODS
 
     if as_json:
-        listed = [
-            {"name": name, "unit": m.unit, "summary": m.summary, "paper": m.paper, "cost": m.cost}
-            for name, m in METHODS.items()
+        rows = [
+            {
+                "name": name,
+                "unit": method.unit,
+                "summary": method.summary,
+                "paper": method.paper,
+                "cost": method.cost,
+            }
+            for name, method in METHODS.items()
         ]
-        print(json.dumps(listed))
+        print_json(rows)
         return
+
     table = Table(
         "method",
         "what it keeps; cost with n items, m kept, k clusters, d dimensions; paper",
@@ -34,10 +58,8 @@ def methods(as_json: Json = False) -> None:
     )
     for name, method in METHODS.items():
         unit = "" if method.unit == "frame" else f" (chooses {method.unit}es)"
-        table.add_row(
-            name,
-            f"{method.summary}{unit}\n[dim]{method.cost}{'; ' if method.paper else ''}{method.paper}[/dim]",
-        )
+        source = "; ".join(text for text in (method.cost, method.paper) if text)
+        table.add_row(name, f"{method.summary}{unit}\n[dim]{source}[/dim]")
     Console(highlight=False).print(table)
 
 
@@ -61,11 +83,11 @@ def theory(
     paths = {"table": out / f"{experiment}.csv", "figure": out / f"{experiment}.html"}
     table.write_csv(paths["table"])
     figure(table).write_html(paths["figure"])
-    print(
-        json.dumps({name: str(path) for name, path in paths.items()})
-        if as_json
-        else "\n".join(map(str, paths.values()))
-    )
+    if as_json:
+        print_json({name: str(path) for name, path in paths.items()})
+        return
+    for path in paths.values():
+        print(path)
 
 
 @app.command(epilog="Example: `optidel vinfo run --json`")
@@ -82,50 +104,41 @@ def vinfo(
 
     sets = measure(run_folder)
     report = write_report(run_folder) if any(run_folder.glob("result-*")) else None
-    comparisons, rows = compare(sets), rows_of(sets)
+    comparisons = compare(sets)
+    rows = rows_of(sets)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "sets": rows,
-                    "comparisons": [asdict(one) for one in comparisons],
-                    "report": report and str(report),
-                }
-            )
+        print_json(
+            {
+                "sets": rows,
+                "comparisons": [asdict(comparison) for comparison in comparisons],
+                "report": report and str(report),
+            }
         )
         return
+
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    Console(width=width).print(_information_table(rows))
+    for comparison in comparisons:
+        print(f"{comparison.title}: {comparison.sentence}")
+    if report:
+        print(f"report: {report}")
+
+
+def _information_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold")
-    for column in (
-        "method",
-        "budget",
-        "seed",
-        "images",
-        "H(Y|∅)",
-        "H(Y|X)",
-        "I_V",
-        "log-det",
-        "Vendi",
-        "I_V gained",
-        "mIoU",
-    ):
+    for column in INFORMATION_COLUMNS:
         table.add_column(column, justify="left" if column in ("method", "mIoU") else "right")
     for row in rows:
-        measures = [
-            f"{row[name]:.3f}" for name in ("h_null", "h_conditional", "information", "log_det", "vendi")
-        ]
-        gained = "\n".join(f"{value:+.3f}" for value in row["gained"].values())
-        miou = "\n".join(f"{value:.3f} {where}" for where, value in row["miou"].items())
+        measures = [f"{row[name]:.3f}" for name in MEASURES]
+        gains = [f"{gain:+.3f}" for gain in row["gained"].values()]
+        scores = [f"{miou:.3f} {protocol}" for protocol, miou in row["miou"].items()]
         table.add_row(
             row["method"],
             f"{row['budget']:.3g}",
             str(row["seed"]),
             str(row["images"]),
             *measures,
-            gained,
-            miou,
+            "\n".join(gains),
+            "\n".join(scores),
         )
-    Console(width=None if sys.stdout.isatty() else 140).print(table)
-    for one in comparisons:
-        print(f"{one.title}: {one.sentence}")
-    if report:
-        print(f"report: {report}")
+    return table

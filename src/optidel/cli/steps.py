@@ -1,9 +1,8 @@
 """The steps of a run, the run itself, the demo and the report."""
 
-import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -20,26 +19,39 @@ from optidel.cli.options import (
     Out,
     PresetOption,
     Seeds,
+    print_json,
     recipe_of,
 )
 
+if TYPE_CHECKING:
+    from optidel.pipeline.run import Result
+    from optidel.recipe import Recipe
 
-def _steps(step: str, recipe: Any, as_json: bool) -> None:
+PIPED_WIDTH = 120
+"""Columns of the result table where standard output is no terminal: the table's own width, so that no row is
+broken in a log file.
+"""
+
+
+def _run_until(step: str, recipe: "Recipe", as_json: bool) -> None:
     from optidel.pipeline.run import Pipeline
 
     artifacts = Pipeline(recipe).until(step)
-    if as_json:
-        print(
-            json.dumps(
-                [
-                    {"step": a.step, "path": str(a.path), "fingerprint": a.fingerprint, "seconds": a.seconds}
-                    for a in artifacts
-                ]
-            )
-        )
-    else:
+    if not as_json:
         for artifact in artifacts:
             print(artifact.path)
+        return
+
+    rows = [
+        {
+            "step": artifact.step,
+            "path": str(artifact.path),
+            "fingerprint": artifact.fingerprint,
+            "seconds": artifact.seconds,
+        }
+        for artifact in artifacts
+    ]
+    print_json(rows)
 
 
 @app.command(epilog="Example: `optidel embed scans/ --out run --preset tiny`")
@@ -47,7 +59,7 @@ def embed(
     images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False
 ) -> None:
     """Embed every frame and map what a masked autoencoder cannot predict of it."""
-    _steps("embed", recipe_of(images, out, None, None, None, None, preset, config), as_json)
+    _run_until("embed", recipe_of(images, out, preset=preset, config=config), as_json)
 
 
 @app.command(epilog="Example: `optidel select scans/ --out run --methods meddel --budget 0.05`")
@@ -62,7 +74,8 @@ def select(
     as_json: Json = False,
 ) -> None:
     """Choose what is worth training on: `selection.parquet` says why each item stayed or went."""
-    _steps("select", recipe_of(images, out, None, methods, budget, seeds, preset, config), as_json)
+    recipe = recipe_of(images, out, methods=methods, budget=budget, seeds=seeds, preset=preset, config=config)
+    _run_until("select", recipe, as_json)
 
 
 @app.command(epilog="Example: `optidel patches scans/ --out run`")
@@ -70,7 +83,7 @@ def patches(
     images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False
 ) -> None:
     """Cut key patches out of the frames; refused ones are listed with their reason."""
-    _steps("patches", recipe_of(images, out, None, None, None, None, preset, config), as_json)
+    _run_until("patches", recipe_of(images, out, preset=preset, config=config), as_json)
 
 
 @app.command(epilog="Example: `optidel compose scans/ --out run --budget 0.05`")
@@ -84,7 +97,17 @@ def compose(
     as_json: Json = False,
 ) -> None:
     """Compose the hardest, diverse key patches into new images."""
-    _steps("compose", recipe_of(images, out, None, "optidel", budget, seeds, preset, config), as_json)
+    recipe = recipe_of(
+        images, out, methods=_composing_methods(), budget=budget, seeds=seeds, preset=preset, config=config
+    )
+    _run_until("compose", recipe, as_json)
+
+
+def _composing_methods() -> str:
+    """Methods that choose key patches, comma-separated: the others compose nothing."""
+    from optidel.methods import METHODS
+
+    return ",".join(name for name, method in METHODS.items() if method.unit == "key patch")
 
 
 @app.command(epilog="Example: `optidel pretrain scans/ --out run --methods optidel`")
@@ -98,8 +121,11 @@ def pretrain(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """Pre-train an encoder on what each method keeps; each artifact holds a Hugging Face folder `encoder/`."""
-    _steps("pretrain", recipe_of(images, out, None, methods, budget, seeds, preset, config), as_json)
+    """Pre-train an encoder on what each method keeps; each artifact holds a Hugging Face folder
+    `encoder/`.
+    """
+    recipe = recipe_of(images, out, methods=methods, budget=budget, seeds=seeds, preset=preset, config=config)
+    _run_until("pretrain", recipe, as_json)
 
 
 @app.command(epilog="Example: `optidel evaluate scans/ --labelled polyps/ --out run`")
@@ -115,11 +141,24 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Fine-tune and probe each encoder on a labelled set."""
-    _steps("evaluate", recipe_of(images, out, labelled, methods, budget, seeds, preset, config), as_json)
+    recipe = recipe_of(
+        images,
+        out,
+        labelled=labelled,
+        methods=methods,
+        budget=budget,
+        seeds=seeds,
+        preset=preset,
+        config=config,
+    )
+    _run_until("evaluate", recipe, as_json)
 
 
 @app.command(
-    epilog="Example: `optidel run scans/ --labelled polyps/ --methods full,random,meddel,optidel --budget 0.05 --out run`"
+    epilog=(
+        "Example: `optidel run scans/ --labelled polyps/ --methods full,random,meddel,optidel "
+        "--budget 0.05 --out run`"
+    )
 )
 def run(
     images: Annotated[
@@ -141,7 +180,17 @@ def run(
     """Everything: from images to a table and a report."""
     from optidel.pipeline.run import run as run_recipe
 
-    _show(run_recipe(recipe_of(images, out, labelled, methods, budget, seeds, preset, config)), as_json)
+    recipe = recipe_of(
+        images,
+        out,
+        labelled=labelled,
+        methods=methods,
+        budget=budget,
+        seeds=seeds,
+        preset=preset,
+        config=config,
+    )
+    _print_result(run_recipe(recipe), as_json)
 
 
 @app.command(epilog="Example: `optidel demo --out demo-run`")
@@ -159,7 +208,7 @@ def demo(
     from optidel.demo import demo_recipe
     from optidel.pipeline.run import run as run_recipe
 
-    _show(run_recipe(demo_recipe(out, quick=quick)), as_json)
+    _print_result(run_recipe(demo_recipe(out, quick=quick)), as_json)
 
 
 @app.command(epilog="Example: `optidel report run`")
@@ -170,43 +219,51 @@ def report(
     from optidel.report import write_report
 
     path = write_report(run_folder)
-    print(json.dumps({"report": str(path)}) if as_json else path)
-
-
-def _show(result: Any, as_json: bool) -> None:
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "report": str(result.report),
-                    "table": result.table.to_dicts(),
-                    "cells": result.cells.to_dicts(),
-                }
-            )
+        print_json({"report": str(path)})
+    else:
+        print(path)
+
+
+def _print_result(result: "Result", as_json: bool) -> None:
+    if as_json:
+        print_json(
+            {
+                "report": str(result.report),
+                "table": result.table.to_dicts(),
+                "cells": result.cells.to_dicts(),
+            }
         )
         return
+
     table = Table(box=None, header_style="bold")
     for column in ("protocol", "method"):
         table.add_column(column)
     for column in ("images", "mIoU", "95 % interval", "Dice", "NormDEL", "vs random", "vs scratch"):
         table.add_column(column, justify="right")
     for row in result.table.iter_rows(named=True):
+        interval = f"{row['miou_low']:.3f} – {row['miou_high']:.3f}"
+        normdel = "–" if row["normdel"] is None else f"{row['normdel']:.3f}"
         table.add_row(
             row["protocol"],
             row["method"],
             str(row["n_images"] or "–"),
             f"{row['miou']:.3f}",
-            f"{row['miou_low']:.3f} – {row['miou_high']:.3f}",
+            interval,
             f"{row['dice']:.3f}",
-            "–" if row["normdel"] is None else f"{row['normdel']:.3f}",
+            normdel,
             _difference(row, "difference"),
             _difference(row, "difference_scratch"),
         )
-    Console(width=None if sys.stdout.isatty() else 120).print(table)
+
+    width = None if sys.stdout.isatty() else PIPED_WIDTH
+    Console(width=width).print(table)
     print(f"report: {result.report}")
 
 
 def _difference(row: dict[str, Any], name: str) -> str:
+    """A difference of mIoU with its interval; a dash for the baseline itself and where it did not run."""
     if row[name] is None:
         return "–"
-    return f"{row[name]:+.3f} ({row[f'{name}_low']:+.3f} to {row[f'{name}_high']:+.3f})"
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{row[name]:+.3f} ({low:+.3f} to {high:+.3f})"
