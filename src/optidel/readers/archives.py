@@ -11,22 +11,22 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from optidel.errors import InputError
+from optidel.readers.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.readers.source import Source
 
-MAX_MEMBER = 1 << 30
-"""Bytes of the largest member that is unpacked into memory; larger ones belong outside an archive."""
+RATIO = 100
+"""Times its packed size to which an archive may unpack; pictures, text and tables stay under 20."""
 
-RATIO, HARMLESS = 100, 64 << 20
-"""Whatever unpacks to more than 64 MiB and more than 100 times its packed size is a decompression bomb."""
+HARMLESS = 64 << 20
+"""Bytes to which anything may unpack, whatever its ratio: an empty mask packs 1,000 to 1 and does no harm."""
 
 MAX_SIDECAR = 1 << 16
-"""Bytes of a label file beside an image; longer ones are not read."""
+"""Bytes of a label file beside an image; a label is a word, so longer files are something else."""
 
 OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
     ".tar": lambda raw: raw,
@@ -37,28 +37,23 @@ OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
     ".tar.xz": lzma.LZMAFile,
     ".txz": lzma.LZMAFile,
 }
-NESTED = (*OPENERS, ".zip", ".7z", ".rar", ".tar.zst", ".parquet", ".arrow")
+TABLES = (".parquet", ".arrow")
+NESTED = (*OPENERS, *TABLES, ".zip", ".7z", ".rar", ".tar.zst")
+"""Archives inside an archive are refused: what they hold could only be bounded by unpacking them."""
+
 SIDECARS = (".cls", ".json", ".txt")
 """Files beside an image of the same name; a ``.txt`` is a caption or a report and is not read."""
 
 BROKEN = (EOFError, OSError, lzma.LZMAError, zlib.error)
 """What the decompressors raise on damaged bytes."""
 
+ENCRYPTED = 1
+"""Bit of a zip entry's flags (APPNOTE 4.4.4)."""
+
+TWICE = "comes twice in the archive; the first is taken"
+
 LABELS = ("label", "cls", "class")
 """Keys of a ``.json`` beside an image that hold its label; nothing else of it is read."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """One entry of an archive: its bytes as a ``source``, or why it is refused, or the ``label`` it gives to
-    the images of its name.
-    """
-
-    name: str
-    source: Source | None = None
-    reason: str = ""
-    label: str | None = None
-    split: str | None = None
 
 
 class SpoiledError(InputError):
@@ -70,7 +65,8 @@ class SpoiledError(InputError):
 def ending(name: str) -> str:
     """The ending of an archive's name, in lower case; empty for what is none."""
     lower = name.lower()
-    return next((end for end in (*OPENERS, ".zip", ".parquet", ".arrow") if lower.endswith(end)), "")
+    matches = (end for end in (*OPENERS, ".zip", *TABLES) if lower.endswith(end))
+    return next(matches, "")
 
 
 def members(source: Source) -> Iterator[Member]:
@@ -101,13 +97,8 @@ def key(name: str) -> str:
 def _refusal(name: str, size: int, packed: int) -> str:
     """Why a member is refused unread, or an empty string."""
     path = PurePosixPath(name.replace("\\", "/"))
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or "\0" in name
-        or ":" in name.partition("/")[0]
-        or not path.name
-    ):
+    has_drive = ":" in name.partition("/")[0]
+    if path.is_absolute() or ".." in path.parts or "\0" in name or has_drive or not path.name:
         return "has a path that leads out of the archive"
     if "#" in name:
         return "has a # in its name, which marks places inside a file; rename it"
@@ -121,18 +112,18 @@ def _refusal(name: str, size: int, packed: int) -> str:
 
 
 def _hidden(name: str) -> bool:
-    return any(
-        part.startswith(".") and part not in ("..", ".") for part in name.split("/")
-    ) or name.startswith("__MACOSX/")
+    if name.startswith("__MACOSX/"):  # where macOS keeps the resource forks of a zip
+        return True
+    return any(part.startswith(".") and part not in ("..", ".") for part in name.split("/"))
 
 
 def _entry(name: str, read: Callable[[], bytes], size: int) -> Member:
-    if name.lower().endswith(SIDECARS):
-        return Member(
-            name=name,
-            label=_label(name, read()) if size <= MAX_SIDECAR and not name.lower().endswith(".txt") else None,
-        )
-    return Member(name=name, source=Source(name=name, data=read()))
+    lower = name.lower()
+    if not lower.endswith(SIDECARS):
+        return Member(name=name, source=Source(name=name, data=read()))
+    if lower.endswith(".txt") or size > MAX_SIDECAR:
+        return Member(name=name)
+    return Member(name=name, label=_label(name, read()))
 
 
 def _label(name: str, text: bytes) -> str | None:
@@ -145,44 +136,37 @@ def _label(name: str, text: bytes) -> str | None:
         return None
     if isinstance(value, dict):
         value = next((value[name] for name in LABELS if name in value), None)
-    return (
-        str(value)[:200]
-        if isinstance(value, str | int) and not isinstance(value, bool) and str(value)
-        else None
-    )
+    if isinstance(value, bool) or not isinstance(value, str | int) or not str(value):
+        return None
+    return str(value)[:MAX_LABEL]
 
 
 def _zipped(source: Source) -> Iterator[Member]:
     with source.open() as raw, zipfile.ZipFile(raw) as archive:
-        entries = [
-            entry for entry in archive.infolist() if not entry.is_dir() and not _hidden(entry.filename)
-        ]
+        entries = [item for item in archive.infolist() if not item.is_dir() and not _hidden(item.filename)]
         unpacked = sum(entry.file_size for entry in entries)
         if unpacked > max(MAX_MEMBER, RATIO * source.size):
             raise InputError(f"is a decompression bomb: {unpacked} bytes from {source.size}")
-        seen: set[str] = set()
+
+        names: set[str] = set()
         for entry in entries:
-            name = entry.filename
-            reason = _refusal(name, entry.file_size, entry.compress_size)
-            reason = reason or ("is encrypted; unpack it" if entry.flag_bits & 1 else "")
-            reason = reason or ("comes twice in the archive; the first is taken" if name in seen else "")
-            if not reason:
-                try:
-                    member = _entry(name, lambda entry=entry: archive.read(entry), entry.file_size)  # type: ignore[misc]
-                except (
-                    zipfile.BadZipFile,
-                    NotImplementedError,
-                    EOFError,
-                    ValueError,
-                    OSError,
-                    *BROKEN,
-                ) as error:
-                    member, reason = (
-                        Member(name=name),
-                        f"cannot be unpacked ({type(error).__name__}: {error})",
-                    )
-            seen.add(name)
-            yield Member(name=name, reason=reason) if reason else member
+            yield _zip_member(archive, entry, entry.filename in names)
+            names.add(entry.filename)
+
+
+def _zip_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, repeated: bool) -> Member:
+    name = entry.filename
+    reason = _refusal(name, entry.file_size, entry.compress_size)
+    if not reason and entry.flag_bits & ENCRYPTED:
+        reason = "is encrypted; unpack it"
+    if not reason and repeated:
+        reason = TWICE
+    if reason:
+        return Member(name=name, reason=reason)
+    try:
+        return _entry(name, partial(archive.read, entry), entry.file_size)
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, *BROKEN) as error:
+        return Member(name=name, reason=f"cannot be unpacked ({type(error).__name__}: {error})")
 
 
 def read_zipped(source: Source, name: str) -> Source:
@@ -198,16 +182,17 @@ class _Metered(io.RawIOBase):
     """The unpacked bytes of a compressed tar; refuses to give more than a bomb's ratio."""
 
     def __init__(self, raw: BinaryIO, stream: BinaryIO, size: int) -> None:
-        self.raw, self.stream, self.size, self.given = raw, stream, size, 0
+        self.raw, self.stream, self.size = raw, stream, size
+        self.unpacked = 0
 
     def read(self, count: int = -1) -> bytes:
         try:
             block = self.stream.read(count)
         except BROKEN as error:
             raise SpoiledError(f"is damaged: {error}") from error
-        self.given += len(block)
-        if self.given > max(HARMLESS, RATIO * self.size):
-            raise InputError(f"is a decompression bomb: {self.given} bytes and more from {self.size}")
+        self.unpacked += len(block)
+        if self.unpacked > max(HARMLESS, RATIO * self.size):
+            raise InputError(f"is a decompression bomb: {self.unpacked} bytes and more from {self.size}")
         return block
 
 
@@ -247,7 +232,7 @@ def _drain(stream: "_Metered") -> None:
 
 
 def _tar_entries(archive: tarfile.TarFile) -> Iterator[Member]:
-    seen: set[str] = set()
+    names: set[str] = set()
     for entry in archive:
         archive.members = []  # type: ignore[attr-defined]  # else a shard of a million entries stays in memory
         name = entry.name.removeprefix("./")
@@ -256,8 +241,9 @@ def _tar_entries(archive: tarfile.TarFile) -> Iterator[Member]:
         reason = _refusal(name, entry.size, entry.size)
         if not entry.isreg() or entry.issparse():
             reason = "is a link, a device or a sparse file, which are not read from archives"
-        reason = reason or ("comes twice in the archive; the first is taken" if name in seen else "")
-        seen.add(name)
+        if not reason and name in names:
+            reason = TWICE
+        names.add(name)
         if reason:
             yield Member(name=name, reason=reason)
         else:

@@ -5,19 +5,32 @@ side, mean the same for every corpus.
 """
 
 import numpy as np
-from jaxtyping import UInt8
-from PIL import Image as Raster
+from jaxtyping import Shaped, UInt8
+from PIL import Image as PillowImage
 from scipy import ndimage
 
 from optidel.arrays import BoolImage, Image
 from optidel.records import Box
 
-MEASURE = 512  # px, longest side of the copy that is measured
-DARK = 48  # a frame edge brighter than this is no border; 16 is the black of video, JPEG adds a few levels
-SPREAD = 12  # levels above the edge's own black that still belong to it
-COLOURED = 10  # mean chroma of the lit pixels above which a frame is in colour
-LIT = 0.12  # of the frame, the least a device lights
-WHOLE = 0.6  # of what is not dark, the least that is one lit area where a device frames it
+MEASURE = 512
+"""Pixels of the longest side of the copy that is measured: finer detail does not move a border."""
+
+DARK = 48
+"""A frame edge brighter than this level is no border; 16 is the black of video, JPEG adds a few levels."""
+
+SPREAD = 12
+"""Levels above the edge's own black that still belong to it: the noise of a dark sensor after JPEG."""
+
+COLOURED = 10
+"""Mean chroma of the lit pixels above which a frame is in colour; grey pictures saved as JPEG stay under 4."""
+
+LIT = 0.12
+"""Fraction of the frame that a device lights at least; where less is lit, the dark is part of the picture."""
+
+WHOLE = 0.6
+"""Fraction of what is not dark that is one lit area where a device frames it; the rest is text and small
+pictures beside it.
+"""
 
 
 def content_box(image: Image) -> Box:
@@ -36,8 +49,11 @@ def content_box(image: Image) -> Box:
     lit = largest(opened(~dark, 2 * edge_reach(small)))
     if not (dark.any() and is_coloured(small, ~dark) and is_framed(lit, dark)):
         return 0, 0, width, height
-    rows, columns = np.flatnonzero(lit.any(axis=1)), np.flatnonzero(lit.any(axis=0))
-    down, across = height / small.shape[0], width / small.shape[1]
+
+    rows = np.flatnonzero(lit.any(axis=1))
+    columns = np.flatnonzero(lit.any(axis=0))
+    down = height / small.shape[0]
+    across = width / small.shape[1]
     return (
         int(columns[0] * across),
         int(rows[0] * down),
@@ -49,16 +65,22 @@ def content_box(image: Image) -> Box:
 def surround(image: Image) -> BoolImage:
     """Dark pixels connected to the frame's edge, at the level of the edge's own black."""
     level = image.max(axis=-1)
-    ring = np.concatenate([level[0], level[-1], level[:, 0], level[:, -1]])
-    ring = ring[ring < DARK]
-    if ring.size == 0:
+    ring = _edge(level)
+    black = ring[ring < DARK]
+    if black.size == 0:
         return np.zeros(level.shape, dtype=bool)
-    dark = ndimage.median_filter(level, size=3) <= float(np.median(ring)) + SPREAD
+    dark = ndimage.median_filter(level, size=3) <= float(np.median(black)) + SPREAD
+
     labels, count = ndimage.label(dark)
     outer = np.zeros(count + 1, dtype=bool)
-    outer[np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])] = True
+    outer[_edge(labels)] = True
     outer[0] = False
     return np.asarray(outer[labels])
+
+
+def _edge(plane: Shaped[np.ndarray, "h w"]) -> Shaped[np.ndarray, "n"]:
+    """The outermost pixels of a plane, corners twice."""
+    return np.concatenate([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
 
 
 def is_coloured(image: Image, lit: BoolImage) -> bool:
@@ -86,16 +108,18 @@ def largest(mask: BoolImage) -> BoolImage:
 
 def opened(mask: BoolImage, radius: int) -> BoolImage:
     """Opening that does not eat the frame's own corners."""
-    padded = np.pad(mask, 2 * radius, mode="edge")
-    return np.asarray(
-        ndimage.binary_opening(padded, disk(radius))[2 * radius : -2 * radius, 2 * radius : -2 * radius]
-    )
+    margin = 2 * radius
+    padded = np.pad(mask, margin, mode="edge")
+    smooth = ndimage.binary_opening(padded, disk(radius))
+    return np.asarray(smooth[margin:-margin, margin:-margin])
 
 
 def disk(radius: int) -> UInt8[np.ndarray, "d d"]:
     """A round structuring element."""
-    across = np.arange(-radius, radius + 1)
-    return (across[:, None] ** 2 + across[None, :] ** 2 <= radius * (radius + 0.5)).astype(np.uint8)
+    squares = np.arange(-radius, radius + 1) ** 2
+    distance = squares[:, None] + squares[None, :]
+    # Half a pixel more than the radius, or small discs would be crosses.
+    return (distance <= radius * (radius + 0.5)).astype(np.uint8)
 
 
 def edge_reach(image: Image) -> int:
@@ -109,5 +133,6 @@ def reduced(image: Image) -> Image:
     ratio = MEASURE / max(height, width)
     if ratio >= 1:
         return image
-    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-    return np.asarray(Raster.fromarray(image).resize(size, Raster.Resampling.BOX))
+    size = max(1, round(width * ratio)), max(1, round(height * ratio))
+    small = PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BOX)
+    return np.asarray(small)

@@ -10,8 +10,8 @@ from PIL import Image as PillowImage
 
 from optidel.arrays import Image, Pixels
 from optidel.errors import InputError
-from optidel.readers import MAX_PIXELS, RASTER, Decoded, DecodeOptions, reader_for
-from optidel.readers.decoded import MIN_SIDE
+from optidel.readers.decoded import MAX_PIXELS, MIN_SIDE, Decoded, DecodeOptions
+from optidel.readers.formats import RASTER, reader_for
 from optidel.readers.source import Source
 
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from optidel.errors import InputError
-from optidel.readers import Decoded
-from optidel.readers.archives import Member, ending, members, read_zipped
+from optidel.readers.archives import ending, members, read_zipped
 from optidel.readers.decode import cropped, read_frames
+from optidel.readers.decoded import Decoded
+from optidel.readers.member import Member
 from optidel.readers.source import Source
 from optidel.records import Frame
 
@@ -16,25 +17,26 @@ from optidel.records import Frame
 def read_rows(
     root: Path, frames: Sequence[Frame], rows: Sequence[int], crop: str = "none"
 ) -> Iterator[tuple[int, Decoded]]:
-    """Yield (row, frame) for the rows asked for, file by file and in the order of each file, cropped as they
-    were indexed.
+    """Yield (row, frame) for some rows, file by file and in the order of each file, cropped as they were
+    indexed.
+
+    Args:
+        root: folder of the corpus.
+        frames: all frames of its index.
+        rows: which of them.
+        crop: ``none``, or ``content`` for the lit area of a frame alone.
 
     Raises:
         InputError: a file is gone or is no longer what was indexed.
     """
-    wanted: dict[tuple[str, str], dict[str, list[int]]] = {}
-    for row in rows:
-        frame = frames[row]
-        member, inner = place(frame)
-        wanted.setdefault((frame.source, member), {}).setdefault(inner, []).append(row)
-    for (name, member), locators in wanted.items():
+    for (name, member), rows_of in _by_file(frames, rows).items():
         source = Source(name=name, path=root / name)
         try:
             inside = _cursor().member(source, member) if member else source
-            for found in read_frames(inside, tuple(locators)):
-                decoded = cropped(found) if crop == "content" else found
-                for row in locators[decoded.locator]:
-                    yield row, decoded
+            for decoded in read_frames(inside, tuple(rows_of)):
+                frame = cropped(decoded) if crop == "content" else decoded
+                for row in rows_of[decoded.locator]:
+                    yield row, frame
         except InputError:
             raise
         except OSError as error:
@@ -47,20 +49,27 @@ def read_rows(
             ) from error
 
 
+def _by_file(frames: Sequence[Frame], rows: Sequence[int]) -> dict[tuple[str, str], dict[str, list[int]]]:
+    """(file, member of an archive) to locator to rows."""
+    files: dict[tuple[str, str], dict[str, list[int]]] = {}
+    for row in rows:
+        member, locator = place(frames[row])
+        locators = files.setdefault((frames[row].source, member), {})
+        locators.setdefault(locator, []).append(row)
+    return files
+
+
 def place(frame: Frame) -> tuple[str, str]:
     """The member of an archive that a frame lies in (empty for a plain file), and its locator in there."""
     if not ending(frame.source):
         return "", frame.locator
-    member, _, inner = frame.locator.partition(
-        "#"
-    )  # no member has a # in its name: the archive reader refuses them
-    return member, inner
+    # No member has a # in its name: the archive reader refuses them.
+    member, _, locator = frame.locator.partition("#")
+    return member, locator
 
 
 class _Cursor:
-    """Where the reading of an archive stands: members asked for in the order of the file cost one pass in
-    all.
-    """
+    """Where the reading of an archive stands: members read in the order of the file cost one pass in all."""
 
     def __init__(self) -> None:
         self.state: tuple[str, int] | None = None
@@ -92,7 +101,7 @@ class _Cursor:
         self.state, self.last, self.entries = None, None, iter(())
 
 
-_own = threading.local()
+_thread = threading.local()
 
 
 @atexit.register
@@ -102,7 +111,7 @@ def _let_go() -> None:
 
 
 def _cursor() -> _Cursor:
-    if not hasattr(_own, "cursor"):
-        _own.cursor = _Cursor()
-    cursor: _Cursor = _own.cursor
+    if not hasattr(_thread, "cursor"):
+        _thread.cursor = _Cursor()
+    cursor: _Cursor = _thread.cursor
     return cursor

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,11 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from optidel.errors import InputError
-from optidel.readers.archives import MAX_MEMBER, Member
+from optidel.readers.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.readers.source import Source
 
 BATCH = 16
-"""Rows unpacked at a time."""
+"""Rows unpacked at a time: enough to hide the cost of a call, few enough to hold 16 large pictures."""
+
+Batches = Callable[[list[str]], Iterator[pa.RecordBatch]]
+"""Columns to the rows of a shard, some at a time."""
 
 LABELS = ("label", "labels", "class")
 SPLITS = re.compile(r"(?:^|/)(train|validation|valid|val|test)(?=[-./])")
@@ -26,48 +29,62 @@ SPLITS = re.compile(r"(?:^|/)(train|validation|valid|val|test)(?=[-./])")
 def rows(source: Source, end: str) -> Iterator[Member]:
     """One member an image: ``row:17``, or ``row:17/left`` where a row holds several.
 
+    Args:
+        source: the shard.
+        end: ``.parquet`` or ``.arrow``.
+
     Raises:
         InputError: no Parquet or Arrow, or no column of images.
     """
     try:
         with source.open() as raw:
             schema, batches = _parquet(raw) if end == ".parquet" else _arrow(raw)
-            columns = [field.name for field in schema if _is_image(field.type)]
-            if not columns:
-                raise InputError(f"has no column of images, only {len(schema)} others")
-            label = next((name for name in LABELS if name in schema.names), None)
-            names = _class_names(schema, label)
-            found = SPLITS.search(str(PurePosixPath(source.name)))
-            number = 0
-            for batch in batches(columns + ([label] if label else [])):
-                for row in batch.to_pylist():
-                    value = names.get(row[label], row[label]) if label else None
-                    for column in columns:
-                        place = f"row:{number}" if len(columns) == 1 else f"row:{number}/{column}"
-                        yield _member(place, row[column], value, found and found.group(1))
-                    number += 1
+            yield from _members(schema, batches, _split(source.name))
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"is no {end.removeprefix('.').title()} file, or damaged ({type(error).__name__})"
-        ) from error
+        kind = end.removeprefix(".").title()
+        raise InputError(f"is no {kind} file, or damaged ({type(error).__name__})") from error
 
 
-def _parquet(raw: Any) -> tuple[pa.Schema, Any]:
+def _members(schema: pa.Schema, batches: Batches, split: str | None) -> Iterator[Member]:
+    columns = [field.name for field in schema if _is_image(field.type)]
+    if not columns:
+        raise InputError(f"has no column of images, only {len(schema)} others")
+    label = next((name for name in LABELS if name in schema.names), None)
+    classes = _class_names(schema, label)
+
+    number = 0
+    for batch in batches([*columns, label] if label else columns):
+        for row in batch.to_pylist():
+            value = row[label] if label else None
+            for column in columns:
+                name = f"row:{number}" if len(columns) == 1 else f"row:{number}/{column}"
+                yield _member(name, row[column], _class(classes, value), split)
+            number += 1
+
+
+def _split(name: str) -> str | None:
+    match = SPLITS.search(str(PurePosixPath(name)))
+    return match.group(1) if match else None
+
+
+def _parquet(raw: Any) -> tuple[pa.Schema, Batches]:
     file = pq.ParquetFile(raw, page_checksum_verification=True)
-    return file.schema_arrow, lambda columns: file.iter_batches(
-        batch_size=BATCH, columns=columns, use_threads=False
-    )
+
+    def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
+        yield from file.iter_batches(batch_size=BATCH, columns=columns, use_threads=False)
+
+    return file.schema_arrow, batches
 
 
-def _arrow(raw: Any) -> tuple[pa.Schema, Any]:
+def _arrow(raw: Any) -> tuple[pa.Schema, Batches]:
     file = pa.ipc.open_stream(raw)
 
     def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
         for batch in file:
             batch.validate(full=True)
-            chosen = batch.select(columns)
-            for start in range(0, len(chosen), BATCH):
-                yield chosen.slice(start, BATCH)
+            narrow = batch.select(columns)
+            for start in range(0, len(narrow), BATCH):
+                yield narrow.slice(start, BATCH)
 
     return file.schema, batches
 
@@ -78,21 +95,30 @@ def _is_image(kind: pa.DataType) -> bool:
     return bool(binary or (pa.types.is_struct(kind) and kind.get_field_index("bytes") >= 0))
 
 
-def _class_names(schema: pa.Schema, label: str | None) -> Mapping[Any, str]:
+def _class_names(schema: pa.Schema, label: str | None) -> list[str]:
+    """Names of the classes by their number, from the metadata that ``datasets`` writes; empty where there are
+    none.
+    """
     try:
-        described = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"][label]["names"]
+        described = json.loads((schema.metadata or {})[b"huggingface"])
+        names = described["info"]["features"][label]["names"]
     except (KeyError, TypeError, ValueError):
-        return {}
-    return {number: str(name) for number, name in enumerate(described)} if isinstance(described, list) else {}
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []
 
 
-def _member(place: str, value: Any, label: Any, split: str | None) -> Member:
+def _class(classes: list[str], value: Any) -> str | None:
+    """A label as text: the name of its class where the shard names its classes."""
+    if isinstance(value, int) and 0 <= value < len(classes):
+        return classes[value][:MAX_LABEL]
+    return str(value)[:MAX_LABEL] if isinstance(value, str | int) else None
+
+
+def _member(name: str, value: Any, label: str | None, split: str | None) -> Member:
     data = value.get("bytes") if isinstance(value, dict) else value
     if not data:
-        return Member(
-            name=place, reason="holds a path and no image; save the dataset with its images embedded"
-        )
+        reason = "holds a path and no image; save the dataset with its images embedded"
+        return Member(name=name, reason=reason)
     if len(data) > MAX_MEMBER:
-        return Member(name=place, reason=f"holds {len(data)} bytes, more than the limit of {MAX_MEMBER}")
-    text = str(label)[:200] if isinstance(label, str | int) else None
-    return Member(name=place, source=Source(name=place, data=data), label=text, split=split)
+        return Member(name=name, reason=f"holds {len(data)} bytes, more than the limit of {MAX_MEMBER}")
+    return Member(name=name, source=Source(name=name, data=data), label=label, split=split)

@@ -17,8 +17,9 @@ from optidel.corpus.quality import examine
 from optidel.corpus.walk import printable
 from optidel.errors import InputError
 from optidel.readers import Decoded, DecodeOptions, Reader, reader_for
-from optidel.readers.archives import Member, SpoiledError, members
+from optidel.readers.archives import SpoiledError, members
 from optidel.readers.decode import cropped
+from optidel.readers.member import Member
 from optidel.readers.source import Source
 from optidel.records import Quality
 
