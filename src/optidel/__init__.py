@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from optidel.pipeline.run import Result, run
     from optidel.recipe import Recipe
     from optidel.records import Selection
+    from optidel.training.objectives import OBJECTIVES
 
 __version__ = version("optidel")
 
 _HOMES = {
     "Corpus": "optidel.corpus.frames",
     "METHODS": "optidel.methods",
+    "OBJECTIVES": "optidel.training.objectives",
     "OptidelError": "optidel.errors",
     "Recipe": "optidel.recipe",
     "Result": "optidel.pipeline.run",
@@ -34,6 +36,7 @@ _HOMES = {
 
 __all__ = [
     "METHODS",
+    "OBJECTIVES",
     "Corpus",
     "OptidelError",
     "Recipe",

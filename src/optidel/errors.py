@@ -29,6 +29,10 @@ class StoreError(OptidelError):
     """A run folder cannot be read or written."""
 
 
+class TrainingError(OptidelError):
+    """A training cannot go on: its loss or its weights are no longer finite."""
+
+
 class WeightsError(OptidelError):
     """Model weights are missing, unsafe or of the wrong kind."""
 

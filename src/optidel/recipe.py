@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from optidel.errors import RecipeError, nearest
 
+OBJECTIVE_NAMES = ("mae", "simclr")
+"""Keys of ``optidel.OBJECTIVES``, written out because a recipe is read without torch; a test compares them."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -93,7 +96,7 @@ class PretrainSection(_Section):
     """Pre-training. ``compute``: every method gets the same optimizer ``steps``, or the same number of passes
     over its images (``steps`` is then what the full corpus gets)."""
 
-    objective: Literal["mae", "simclr"] = "mae"
+    objective: str = "mae"
     compute: Literal["steps", "epochs"] = "steps"
     steps: int = Field(800, ge=1)
     batch: int = Field(64, ge=2)
@@ -178,6 +181,12 @@ def make_recipe(values: dict[str, Any]) -> Recipe:
         raise RecipeError(f"recipe: {where}: {what}") from error
     if not 0 < recipe.budget <= 1:
         raise RecipeError(f"budget must be in (0, 1], got {recipe.budget:g}; pass 0.05 for 5 %")
+    objective = recipe.pretrain.objective
+    if objective not in OBJECTIVE_NAMES:
+        raise RecipeError(
+            f"recipe: pretrain.objective: unknown objective {objective!r}{nearest(objective, OBJECTIVE_NAMES)}; "
+            f"there are {', '.join(OBJECTIVE_NAMES)}"
+        )
     for name, items in (("methods", recipe.methods), ("seeds", recipe.seeds)):
         if not items:
             raise RecipeError(f"recipe: {name} is empty; pass at least one")

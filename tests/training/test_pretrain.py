@@ -7,11 +7,12 @@ import polars as pl
 import pytest
 import torch
 
+from optidel.errors import TrainingError
 from optidel.models.presets import PRESETS
+from optidel.models.views import VIEWS, Views, colour_jitter, crop_and_flip
 from optidel.training import pretrain as module
 from optidel.training.pretrain import PretrainOptions, batch_rows, pretrain
 from optidel.training.schedule import cosine
-from optidel.training.views import colour_jitter, crop_and_flip
 
 
 def images(count: int = 20) -> np.ndarray:
@@ -145,3 +146,108 @@ def test_checkpoint_loads_with_weights_only(
     assert set(state) == {"model", "optimizer", "random", "losses"}
     assert len(state["losses"]) == 4
     assert isinstance(pl.Series(state["losses"])[0], float)
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "other", "flipped", "nan", "older"])
+def test_a_damaged_checkpoint_is_said_and_training_starts_again(
+    damage: str, nano: object, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = PretrainOptions(steps=4, batch=4, checkpoint_every=2)
+    expected, _ = pretrain(images(), None, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "a.pt")
+    whole = (tmp_path / "a.pt").read_bytes()
+    broken = tmp_path / "b.pt"
+    if damage == "empty":
+        broken.write_bytes(b"")
+    elif damage == "half":
+        broken.write_bytes(whole[: len(whole) // 2])
+    elif damage == "other":
+        torch.save({"losses": [1.0]}, broken)
+    elif damage == "flipped":
+        broken.write_bytes(whole[:5000] + bytes(byte ^ 0x55 for byte in whole[5000:5064]) + whole[5064:])
+    else:
+        state = torch.load(tmp_path / "a.pt", weights_only=True)
+        if damage == "nan":
+            next(iter(state["model"].values())).fill_(float("nan"))
+        else:  # another version's names
+            state["model"] = {f"kept.{name}": tensor for name, tensor in state["model"].items()}
+        torch.save(state, broken)
+    found, log = pretrain(images(), None, PRESETS["tiny"], options, seed=0, checkpoint=broken)
+    assert same(expected, found)
+    assert len(log) == 4
+    assert "starting again" in capsys.readouterr().err
+
+
+def test_a_loss_that_is_not_finite_stops_with_the_step(
+    nano: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(
+        TrainingError, match=r"step \d+ is (nan|inf) at a learning rate of .* lower pretrain.lr"
+    ):
+        pretrain(
+            images(),
+            None,
+            PRESETS["tiny"],
+            PretrainOptions(steps=30, batch=8, lr=1e30, warmup=0.01),
+            seed=0,
+            checkpoint=tmp_path / "c.pt",
+        )
+
+
+def test_weights_that_are_not_finite_are_not_saved(
+    nano: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = torch.optim.AdamW.step
+
+    def breaks(self: torch.optim.AdamW) -> None:
+        step(self)
+        with torch.no_grad():
+            self.param_groups[0]["params"][0].fill_(float("inf"))
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", breaks)
+    options = PretrainOptions(steps=1, batch=4)
+    with pytest.raises(TrainingError, match=r"not finite after step 0"):
+        pretrain(images(), None, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")
+
+
+def test_options_at_their_defaults_leave_the_configuration_of_the_first_version() -> None:
+    assert set(PretrainOptions().config()) == {
+        "objective",
+        "steps",
+        "batch",
+        "lr",
+        "weight_decay",
+        "warmup",
+        "checkpoint_every",
+        "sample",
+    }
+    assert PretrainOptions(views=VIEWS["crop"]).config() == PretrainOptions().config()
+    assert PretrainOptions(views=VIEWS["flip-only"]).config()["views"]["crop"] == (1.0, 1.0)
+    assert PretrainOptions(target="normalised").config()["target"] == "normalised"
+
+
+@pytest.mark.parametrize("objective", ["mae", "simclr"])
+def test_views_and_target_change_what_is_trained(objective: str, nano: object, tmp_path: Path) -> None:
+    def trained(**changes: object) -> torch.nn.Module:
+        options = PretrainOptions(objective=objective, steps=2, batch=8, **changes)  # type: ignore[arg-type]
+        return pretrain(images(), None, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")[0]
+
+    default = trained()
+    assert not same(default, trained(views=VIEWS["flip-only"]))
+    assert not same(default, trained(views=Views(jitter=0.2)))
+    assert not same(default, trained(views=Views(flip=False)))
+    assert same(default, trained(target="normalised")) == (objective == "simclr")
+
+
+def test_flip_only_shows_the_image_or_its_mirror_exactly() -> None:
+    x = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    views = VIEWS["flip-only"]
+    shown = crop_and_flip(x, torch.Generator().manual_seed(1), views.crop, views.flip)
+    mirrored = [
+        torch.allclose(after, before.flip(-1), atol=1e-4) for before, after in zip(x, shown, strict=True)
+    ]
+    straight = [torch.allclose(after, before, atol=1e-4) for before, after in zip(x, shown, strict=True)]
+    assert all(a != b for a, b in zip(mirrored, straight, strict=True))
+    assert 3 < sum(mirrored) < 13
+    unflipped = crop_and_flip(x, torch.Generator().manual_seed(1), views.crop, False)
+    torch.testing.assert_close(unflipped, x, atol=1e-4, rtol=0)
+    assert colour_jitter(x, torch.Generator(), 0.0) is x

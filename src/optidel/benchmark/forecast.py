@@ -20,6 +20,7 @@ from optidel.pipeline.steps import WHOLE
 from optidel.recipe import PatchesSection, Recipe
 from optidel.report.numbers import percent
 from optidel.store import MANIFEST, Artifact, Store
+from optidel.training.objectives import OBJECTIVES, objective_named
 from optidel.training.precision import device
 from optidel.training.segmentation import SCHEDULES
 
@@ -157,12 +158,6 @@ def _measured(artifacts: Sequence[Artifact]) -> Mapping[tuple[Any, ...], float]:
     return {key: median(values) for key, values in found.items()}
 
 
-OBJECTIVE = {"mae": 0.4, "simclr": 2.0}
-"""Forward passes of the whole encoder over the batch: a masked one sees a quarter and has a small decoder,
-SimCLR sees two views.
-"""
-
-
 def step_seconds(preset: str, batch: int) -> float:
     """The rule of thumb: a step costs three forward passes of 2 operations a weight and token, at ``RATE``."""
     model = PRESETS[preset]
@@ -185,7 +180,7 @@ def _shared(
     cut = sum(any(_cut_so(artifact, section) for artifact in artifacts) for section in sections)
     train = (
         costs.get(("train", recipe.preset, recipe.pretrain.batch, "mae"))
-        or step_seconds(recipe.preset, recipe.pretrain.batch) * OBJECTIVE["mae"]
+        or step_seconds(recipe.preset, recipe.pretrain.batch) * OBJECTIVES["mae"].passes
     )
     wanted = {
         "index": 1,
@@ -264,7 +259,10 @@ def _trainings(
             continue
         recipe = recipe_of(bench, next(iter(own.values())), "")
         key = ("train", recipe.preset, recipe.pretrain.batch, objective)
-        each = costs.get(key) or step_seconds(recipe.preset, recipe.pretrain.batch) * OBJECTIVE[objective]
+        each = (
+            costs.get(key)
+            or step_seconds(recipe.preset, recipe.pretrain.batch) * objective_named(objective).passes
+        )
         share = sum(cell.budget if compute == "epochs" else 1.0 for cell in own.values()) / len(own)
         made = len({cell.training for cell in done} & set(own))
         what = f"pretrain, {objective}, equal {compute}"

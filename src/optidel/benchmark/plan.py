@@ -14,9 +14,8 @@ from optidel.errors import RecipeError, nearest
 from optidel.methods import METHODS
 from optidel.models.segmenter import Protocol
 from optidel.pipeline.run import SCRATCH
-from optidel.recipe import Recipe, make_recipe
+from optidel.recipe import OBJECTIVE_NAMES, Recipe, make_recipe
 from optidel.store import canonical, digest
-from optidel.training.pretrain import Objective
 from optidel.training.segmentation import SCHEDULES
 
 Compute = Literal["steps", "epochs"]
@@ -42,7 +41,7 @@ class Lists(_Section):
     methods: tuple[str, ...] = ("full", "random", "meddel", "optidel")
     budgets: tuple[float, ...] = (0.05, 0.01, 0.1, 0.25)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    objectives: tuple[Objective, ...] = ("mae",)
+    objectives: tuple[str, ...] = ("mae",)
     compute: tuple[Compute, ...] = ("steps",)
     protocols: tuple[Protocol, ...] = ("fine-tune", "probe")
 
@@ -53,7 +52,7 @@ class Also(_Section):
     methods: tuple[str, ...] | None = None
     budgets: tuple[float, ...] | None = None
     seeds: tuple[int, ...] | None = None
-    objectives: tuple[Objective, ...] | None = None
+    objectives: tuple[str, ...] | None = None
     compute: tuple[Compute, ...] | None = None
     protocols: tuple[Protocol, ...] | None = None
     tasks: tuple[str, ...] | None = None
@@ -93,7 +92,7 @@ class Cell:
     method: str
     budget: float
     seed: int
-    objective: Objective
+    objective: str
     compute: Compute
     task: str
     protocol: Protocol
@@ -314,12 +313,16 @@ def _check(bench: Bench) -> None:
                 raise RecipeError(
                     f"bench file: {place}{name} holds an entry twice: {', '.join(map(str, items))}"
                 )
-        known = {"methods": {*METHODS, *bench.variants, SCRATCH}, "tasks": set(bench.tasks)}
+        known = {
+            "methods": {*METHODS, *bench.variants, SCRATCH},
+            "objectives": set(OBJECTIVE_NAMES),
+            "tasks": set(bench.tasks),
+        }
         for name, names in known.items():
-            for item in getattr(lists, name) or ():
+            for number, item in enumerate(getattr(lists, name) or ()):
                 if item not in names:
                     raise RecipeError(
-                        f"bench file: {place}{name}: unknown {name[:-1]} {item!r}{nearest(item, names)}"
+                        f"bench file: {place}{name}.{number}: unknown {name[:-1]} {item!r}{nearest(item, names)}"
                     )
     planned = cells(bench)
     if not planned:

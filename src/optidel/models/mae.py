@@ -81,8 +81,18 @@ def build_mae(preset: Preset, generator: torch.Generator) -> ViTMAEForPreTrainin
     return model
 
 
+def scaled_patches(pixels_NLP: Tensor) -> Tensor:
+    """Each patch scaled to mean 0 and deviation 1 over its pixel values.
+
+    Source: arXiv 2111.06377, section 4.1; the constant under the root is that of the authors' code.
+    """
+    mean = pixels_NLP.mean(dim=-1, keepdim=True)
+    variance = pixels_NLP.var(dim=-1, keepdim=True)
+    return (pixels_NLP - mean) / (variance + 1e-6).sqrt()
+
+
 def patch_errors(
-    model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"]
+    model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"], normalised: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One masked pass.
 
@@ -90,6 +100,7 @@ def patch_errors(
         model: a ViTMAEForPreTraining.
         x: normalised images.
         noise: in every row the lowest quarter of values marks the visible patches.
+        normalised: compare with each patch scaled to mean 0 and deviation 1.
 
     Returns:
         error (N, L) mean squared error per patch in normalised plain pixels; mask (N, L), 0 visible, 1
@@ -98,12 +109,23 @@ def patch_errors(
     encoded = model.vit(pixel_values=x, noise=noise)
     predicted_NLP = model.decoder(encoded.last_hidden_state, encoded.ids_restore).logits
     target_NLP = model.patchify(x)
+    if normalised:
+        target_NLP = scaled_patches(target_NLP)
     return (predicted_NLP.float() - target_NLP).square().mean(-1), encoded.mask, encoded.last_hidden_state
 
 
-def masked_loss(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"]) -> Tensor:
-    """Mean squared error over masked patches (arXiv 2111.06377, section 3)."""
-    error_NL, mask_NL, _ = patch_errors(model, x, noise)
+def masked_loss(
+    model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"], normalised: bool = False
+) -> Tensor:
+    """Mean squared error over masked patches (arXiv 2111.06377, section 3).
+
+    Args:
+        model: a ViTMAEForPreTraining.
+        x: normalised images.
+        noise: in every row the lowest quarter of values marks the visible patches.
+        normalised: predict each patch scaled to mean 0 and deviation 1 instead of its pixels (section 4.1).
+    """
+    error_NL, mask_NL, _ = patch_errors(model, x, noise, normalised)
     return (error_NL * mask_NL).sum() / mask_NL.sum()
 
 

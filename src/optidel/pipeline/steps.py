@@ -4,7 +4,7 @@ it was killed.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +91,7 @@ def pretrain_step(
 
 def pretrain_config(preset: str, options: PretrainOptions, seed: int) -> dict[str, Any]:
     """What of a pre-training, beside its images, decides the encoder."""
-    return {"preset": preset, "options": asdict(options), "seed": seed}
+    return {"preset": preset, "options": options.config(), "seed": seed}
 
 
 def embed_step(

@@ -9,20 +9,14 @@ import numpy as np
 from optidel.arrays import Images, Scores, Vectors
 from optidel.errors import InputError
 from optidel.features.embedding import write_scores
-from optidel.models.encoders import load_encoder, load_mae
 from optidel.pipeline.steps import kept_rows, mae_folder
 from optidel.progress import say
 from optidel.report.sets import Measured, TrainedSet, read_measured, trained_sets
 from optidel.store import MANIFEST, Artifact, Store, Workspace
+from optidel.training.objectives import objective_named
 from optidel.training.precision import device
 from optidel.vinformation import information, log_determinant, vendi
-from optidel.vinformation.models import (
-    ROUNDING,
-    mae_information,
-    masked_values,
-    own_null_errors,
-    simclr_information,
-)
+from optidel.vinformation.models import ROUNDING, masked_values, own_null_errors
 
 MOST = 4_000
 """Images at most, of a set and of a labelled set, whose pixels enter the entropies; evenly spaced through
@@ -121,14 +115,11 @@ def _images(one: TrainedSet, rows: np.ndarray[Any, np.dtype[np.int64]]) -> Image
 
 
 def _gained(one: TrainedSet, task: Artifact, seed: int) -> float:
-    """V-information that the trained encoder has of labelled images: nats per value with MAE, per image with
-    SimCLR.
+    """V-information that the trained encoder has of labelled images: nats per value of what its objective
+    predicts.
     """
     images = task.array("images.npy")
     shown = np.asarray(images[_spaced(len(images))])
     folder = one.pretrain.path / "encoder"
-    if one.objective == "mae":
-        found = mae_information(load_mae(folder).to(device()), shown, seed=seed)
-    else:
-        found = simclr_information(load_encoder(folder).to(device()), shown, seed=seed)
-    return found.information / found.values
+    measured = objective_named(one.objective).information(folder, shown, seed)
+    return measured.information / measured.values

@@ -24,8 +24,6 @@ PACKAGES = (
     "optidel",
     "torch",
     "transformers",
-    "lightning",
-    "monai",
     "faiss-cpu",
     "numpy",
     "polars",

@@ -1,81 +1,61 @@
-"""Pre-training: one visible loop for MAE and SimCLR, resumable to the same weights."""
+"""Pre-training: one visible loop for every objective, resumable to the same weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from optidel.arrays import Images, Indices
-from optidel.models.encoders import Encoder, normalise
-from optidel.models.mae import build_mae, masked_loss
+from optidel.errors import TrainingError
+from optidel.models.encoders import normalise
 from optidel.models.presets import Preset
-from optidel.models.simclr import SimCLR
-from optidel.progress import bar
-from optidel.training.precision import device, has_bf16
+from optidel.progress import bar, say
+from optidel.training.objectives import objective_named
+from optidel.training.options import PretrainOptions
+from optidel.training.precision import autocast, device, input_dtype
 from optidel.training.schedule import cosine
-from optidel.training.views import colour_jitter, crop_and_flip
 
-Objective = Literal["mae", "simclr"]
+__all__ = ["PretrainOptions", "batch_rows", "pretrain"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PretrainOptions:
-    """``steps`` optimizer steps of ``batch`` images; peak learning rate ``lr`` after a ``warmup`` fraction;
-    AdamW (0.9, 0.95).
-
-    ``sample``: train on at most this many images, drawn once; None for all.
-    """
-
-    objective: Objective = "mae"
-    steps: int = 800
-    batch: int = 64
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.1
-    checkpoint_every: int = 100
-    sample: int | None = None
+BETAS = (0.9, 0.95)
+"""AdamW's, as MAE is trained (arXiv 2111.06377, table 8)."""
 
 
-class Pretraining(nn.Module):
-    """What is trained, and ``kept``, the Hugging Face model that is saved; ``forward`` is the loss."""
+@dataclass(slots=True)
+class _State:
+    """All that changes from step to step; a checkpoint holds it whole."""
 
-    def __init__(self, preset: Preset, objective: Objective, generator: torch.Generator) -> None:
-        """Build untrained weights from ``generator``."""
-        super().__init__()
-        mae = build_mae(preset, generator)
-        self.patches = preset.grid**2
-        self.is_mae = objective == "mae"
-        self.kept: PreTrainedModel = mae if self.is_mae else mae.vit
-        self.model: Any = mae if self.is_mae else SimCLR(Encoder(mae.vit, preset.size), generator)
-
-    def forward(self, x: Float[Tensor, "n 3 s s"], generator: torch.Generator) -> Tensor:
-        """The loss of a normalised batch under views and masks drawn from ``generator`` (a CPU generator)."""
-        if self.is_mae:
-            noise = torch.rand(len(x), self.patches, generator=generator).to(x.device)
-            return masked_loss(self.model, crop_and_flip(x, generator), noise)
-        first, second = (colour_jitter(crop_and_flip(x, generator), generator) for _ in range(2))
-        loss: Tensor = self.model(first, second)
-        return loss
+    module: nn.Module
+    optimizer: torch.optim.Optimizer
+    generator: torch.Generator
+    losses: list[float]
 
 
 def batch_rows(step: int, batch: int, count: int, seed: int) -> Indices:
-    """Rows of one step: the set reshuffled every epoch, epochs joined end to end. A function of the step: a
-    resume replays nothing.
+    """Rows of one step: the set reshuffled every epoch, epochs joined end to end.
+
+    A function of the step alone, so a resumed run replays nothing.
+
+    Args:
+        step: number of the step, from 0.
+        batch: rows of a step.
+        count: rows of the set.
+        seed: of the order.
+
+    Returns:
+        int64 (batch,), in [0, count).
     """
     positions = np.arange(step * batch, (step + 1) * batch)
-    order = {
-        epoch: np.random.default_rng([seed, epoch]).permutation(count)
-        for epoch in np.unique(positions // count)
-    }
-    return np.array([order[position // count][position % count] for position in positions], dtype=np.int64)
+    epochs, inside = positions // count, positions % count
+    order = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in np.unique(epochs)}
+    rows = [order[epoch][position] for epoch, position in zip(epochs, inside, strict=True)]
+    return np.array(rows, dtype=np.int64)
 
 
 def pretrain(
@@ -93,81 +73,132 @@ def pretrain(
     Args:
         images: u8 (n, s, s, 3), may be memory-mapped.
         rows: int64 (m,), the images to train on; None for all.
+        preset: sizes of the model.
+        options: objective, steps, views and so on.
         seed: initial weights, order, views and masks all follow from it.
-        checkpoint: file that holds weights, optimizer, step and random state; read where it exists.
+        checkpoint: file that holds weights, optimizer, losses and random state; read where it exists. One
+            that cannot be read is said and replaced.
         saved: called after each checkpoint.
 
     Returns:
         The trained model, and its log: step, loss, lr.
+
+    Raises:
+        RecipeError: no such objective.
+        TrainingError: a loss or a weight is not finite.
     """
-    fabric = Fabric(
-        accelerator=device().type, devices=1, precision="bf16-mixed" if has_bf16(device()) else "32-true"
-    )
-    generator = torch.Generator().manual_seed(seed)
-    module = Pretraining(preset, options.objective, generator)
-    weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    decayed = [parameter for parameter in weights if parameter.ndim > 1]
-    plain = [parameter for parameter in weights if parameter.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": options.weight_decay}, {"params": plain, "weight_decay": 0.0}],
-        lr=options.lr,
-        betas=(0.9, 0.95),
-    )
-    wrapped, optimizer = fabric.setup(module, optimizer)
-    chosen = np.arange(len(images)) if rows is None else rows
-    if options.sample is not None and options.sample < len(chosen):
-        chosen = np.random.default_rng(seed).choice(chosen, options.sample, replace=False)
-    first, losses = _resume(checkpoint, wrapped, optimizer, generator)
-    wrapped.train()
+    objective = objective_named(options.objective)
+    training_set = _training_set(len(images), rows, options, seed)
+    state = _resumed(checkpoint, preset, options, seed)
+    state.module.train()
+
+    first = len(state.losses)
     with bar("pretrain", options.steps, first) as advance:
         for step in range(first, options.steps):
             lr = cosine(step, options.steps, options.lr, options.warmup)
-            for group in optimizer.param_groups:
+            for group in state.optimizer.param_groups:
                 group["lr"] = lr
-            x = normalise(
-                images[np.sort(chosen[batch_rows(step, options.batch, len(chosen), seed)])], fabric.device
-            )
-            loss = wrapped(x, generator)
-            fabric.backward(loss)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            losses.append(loss.item())
-            advance(note=f"loss {losses[-1]:.3f}")
-            if (step + 1) % options.checkpoint_every == 0 and step + 1 < options.steps:
-                _save(checkpoint, wrapped, optimizer, generator, losses)
+
+            batch = training_set[batch_rows(step, options.batch, len(training_set), seed)]
+            x = normalise(images[np.sort(batch)], device()).to(input_dtype(device()))
+            with autocast(device()):
+                loss = objective.loss(state.module, x, options, state.generator).float()
+            state.losses.append(_finite(loss, step, lr))
+
+            torch.autograd.backward(loss)
+            state.optimizer.step()
+            state.optimizer.zero_grad(set_to_none=True)
+            if objective.after_step:
+                objective.after_step(state.module, step, options.steps)
+            advance(note=f"loss {state.losses[-1]:.3f}")
+
+            finished = step + 1
+            if finished % options.checkpoint_every == 0 and finished < options.steps:
+                _check_weights(state.module, step)
+                _save(checkpoint, state)
                 if saved:
                     saved()
+
+    _check_weights(state.module, options.steps - 1)
     rates = [cosine(step, options.steps, options.lr, options.warmup) for step in range(options.steps)]
-    log = pl.DataFrame({"step": list(range(options.steps)), "loss": losses, "lr": rates})
-    return module.kept.eval().cpu(), log
+    log = pl.DataFrame({"step": list(range(options.steps)), "loss": state.losses, "lr": rates})
+    return objective.kept(state.module).eval().cpu(), log
 
 
-def _save(
-    path: Path,
-    module: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-    losses: list[float],
-) -> None:
-    state = {
-        "model": module.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "random": generator.get_state(),
-        "losses": losses,
+def _training_set(count: int, rows: Indices | None, options: PretrainOptions, seed: int) -> Indices:
+    """The rows to train on: those given, or a sample of them."""
+    selection = np.arange(count) if rows is None else rows
+    if options.sample is None or options.sample >= len(selection):
+        return selection
+    return np.random.default_rng(seed).choice(selection, options.sample, replace=False)
+
+
+def _fresh(preset: Preset, options: PretrainOptions, seed: int) -> _State:
+    """Untrained weights and an optimizer that has taken no step."""
+    generator = torch.Generator().manual_seed(seed)
+    module = objective_named(options.objective).build(preset, generator).to(device())
+
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    matrices = [parameter for parameter in trained if parameter.ndim > 1]
+    vectors = [parameter for parameter in trained if parameter.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": options.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=BETAS)
+    return _State(module=module, optimizer=optimizer, generator=generator, losses=[])
+
+
+def _finite(loss: Tensor, step: int, lr: float) -> float:
+    """The loss as a number."""
+    value = float(loss.item())
+    if not np.isfinite(value):
+        raise TrainingError(
+            f"the loss of step {step} is {value} at a learning rate of {lr:.2g}; lower pretrain.lr, or raise "
+            "pretrain.batch"
+        )
+    return value
+
+
+def _check_weights(module: nn.Module, step: int) -> None:
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise TrainingError(
+                f"{name} holds values that are not finite after step {step}; lower pretrain.lr, or raise "
+                "pretrain.batch"
+            )
+
+
+def _save(path: Path, state: _State) -> None:
+    """Write a checkpoint whole or not at all."""
+    content = {
+        "model": state.module.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "random": state.generator.get_state(),
+        "losses": state.losses,
     }
     scratch = path.with_name(f".tmp-{path.name}")
-    torch.save(state, scratch)
+    torch.save(content, scratch)
     scratch.replace(path)
 
 
-def _resume(
-    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, generator: torch.Generator
-) -> tuple[int, list[float]]:
-    """The step to go on with, and the losses so far."""
+def _resumed(path: Path, preset: Preset, options: PretrainOptions, seed: int) -> _State:
+    """The state to go on with: the checkpoint's, or a fresh one where there is none that can be read."""
+    state = _fresh(preset, options, seed)
     if not path.exists():
-        return 0, []
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    module.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    generator.set_state(state["random"])
-    return len(state["losses"]), list(state["losses"])
+        return state
+    try:
+        _restore(state, torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # a torn file fails in the zip reader, the unpickler or the model alike
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        say(f"pretrain: the checkpoint {path.name} of a killed run cannot be used ({reason}); starting again")
+        return _fresh(preset, options, seed)
+    return state
+
+
+def _restore(state: _State, content: Any) -> None:
+    state.module.load_state_dict(content["model"])
+    state.optimizer.load_state_dict(content["optimizer"])
+    state.generator.set_state(content["random"])
+    state.losses = [float(loss) for loss in content["losses"]]
+    _check_weights(state.module, len(state.losses) - 1)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, UInt8
-from monai.losses.dice import DiceCELoss
 from torch import Tensor, nn
 
 from optidel.arrays import Images
@@ -17,6 +16,7 @@ from optidel.errors import InputError
 from optidel.models.encoders import Encoder
 from optidel.models.segmenter import Protocol, Segmenter
 from optidel.progress import bar
+from optidel.training.losses import dice_cross_entropy
 from optidel.training.precision import autocast
 from optidel.training.schedule import cosine
 
@@ -87,7 +87,6 @@ def train_segmenter(
     frozen = protocol == "probe"
     tokens_TNDGG = _tokens(segmenter.encoder, x_N3SS, TURNS if frozen else 1)
     segmenter.standardise(tokens_TNDGG.flatten(0, 1))
-    loss_of = DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)
     optimizer = torch.optim.AdamW(_groups(segmenter, plan, frozen), betas=(0.9, 0.98))
     order = _order(plan, len(images), generator)
     segmenter.train(not frozen)
@@ -97,15 +96,15 @@ def train_segmenter(
                 group["lr"] = cosine(step, plan.steps, group["peak"], plan.warmup)
             rows = order[step].to(where)
             turns = torch.randint(TURNS, (plan.batch,), generator=generator).to(where)
-            target = turned(target_NSS[rows], turns)[:, None]
+            target = turned(target_NSS[rows], turns)
             with autocast(where):
                 if frozen:
                     logits = segmenter.decode(tokens_TNDGG[turns, rows])
                 else:
                     logits = segmenter(jittered(turned(x_N3SS[rows], turns), generator))
-            loss = loss_of(logits, target)
+            loss = dice_cross_entropy(logits, target)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(segmenter.parameters(), 1.0)
             optimizer.step()
             advance(note=f"loss {loss.item():.3f}")

@@ -11,7 +11,7 @@ from optidel.features.embedding import null_errors as errors_of
 from optidel.models.encoders import STD, normalise
 from optidel.models.mae import MASK_RATIO, complementary_noise, score
 from optidel.models.simclr import TEMPERATURE
-from optidel.training.views import colour_jitter, crop_and_flip
+from optidel.models.views import colour_jitter, crop_and_flip
 from optidel.vinformation.contrastive import contrastive_information
 from optidel.vinformation.gaussian import Information, information, left_out
 

@@ -1,0 +1,132 @@
+"""What a pre-training optimises: one entry an objective, in one literal table.
+
+An objective says how its model is built, what a batch costs, what happens after a step, which part is saved,
+how V-information is measured under it, and what a step costs. The loop, the recipe, the bench's forecast and
+``optidel vinfo`` ask the table; none of them names an objective.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from optidel.arrays import Images
+from optidel.errors import RecipeError, nearest
+from optidel.models.encoders import Encoder, load_encoder, load_mae
+from optidel.models.mae import build_mae, masked_loss
+from optidel.models.presets import Preset
+from optidel.models.simclr import SimCLR
+from optidel.models.views import JITTER, colour_jitter, crop_and_flip
+from optidel.training.options import PretrainOptions
+from optidel.training.precision import device
+from optidel.vinformation.gaussian import Information
+from optidel.vinformation.models import mae_information, simclr_information
+
+Batch = Float[Tensor, "n 3 s s"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Objective:
+    """A pre-training objective.
+
+    Args:
+        summary: one line for a person.
+        paper: arXiv number, or an empty string.
+        build: preset and CPU generator in, the untrained module out; its weights depend on the generator
+            alone. A parameter with ``requires_grad=False`` is not trained, but is checkpointed.
+        loss: module, normalised batch f32 (n, 3, s, s), options and CPU generator in, a scalar out. Every draw
+            comes from the generator: that is what a resumed run replays.
+        kept: the part of the module that is saved, a Hugging Face model that ``load_encoder`` can read.
+        information: V-information of images u8 (n, s, s, 3) under a saved encoder's folder, masks or views
+            drawn from the seed.
+        passes: what a step costs, in forward passes of the whole encoder over the batch; the bench's forecast
+            uses it until it has measured a step.
+        after_step: module, number of the finished step and number of all steps in; for what moves without a
+            gradient, such as a teacher that averages the student's weights.
+    """
+
+    summary: str
+    paper: str
+    build: Callable[[Preset, torch.Generator], nn.Module]
+    loss: Callable[[Any, Batch, PretrainOptions, torch.Generator], Tensor]
+    kept: Callable[[Any], PreTrainedModel]
+    information: Callable[[Path, Images, int], Information]
+    passes: float
+    after_step: Callable[[Any, int, int], None] | None = None
+
+
+def _mae_loss(model: Any, x: Batch, options: PretrainOptions, generator: torch.Generator) -> Tensor:
+    patches = (model.config.image_size // model.config.patch_size) ** 2
+    noise = torch.rand(len(x), patches, generator=generator).to(x.device)
+    views = options.views
+    view = crop_and_flip(x, generator, views.crop, views.flip)
+    view = colour_jitter(view, generator, views.jitter or 0.0)
+    return masked_loss(model, view, noise, normalised=options.target == "normalised")
+
+
+def _mae_information(folder: Path, images: Images, seed: int) -> Information:
+    return mae_information(load_mae(folder).to(device()), images, seed=seed)
+
+
+def _build_simclr(preset: Preset, generator: torch.Generator) -> SimCLR:
+    backbone = build_mae(preset, generator).vit
+    return SimCLR(Encoder(backbone, preset.size), generator)
+
+
+def _simclr_loss(model: SimCLR, x: Batch, options: PretrainOptions, generator: torch.Generator) -> Tensor:
+    views = options.views
+    strength = JITTER if views.jitter is None else views.jitter
+
+    def view() -> Tensor:
+        return colour_jitter(crop_and_flip(x, generator, views.crop, views.flip), generator, strength)
+
+    first, second = view(), view()
+    loss: Tensor = model(first, second)
+    return loss
+
+
+def _simclr_information(folder: Path, images: Images, seed: int) -> Information:
+    return simclr_information(load_encoder(folder).to(device()), images, seed=seed)
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "mae": Objective(
+        summary="predict the hidden three quarters of an image from the visible quarter",
+        paper="2111.06377",
+        build=build_mae,
+        loss=_mae_loss,
+        kept=lambda model: model,
+        information=_mae_information,
+        passes=0.4,  # a quarter of the patches in the encoder, and a small decoder over all of them
+    ),
+    "simclr": Objective(
+        summary="tell which two views show the same image",
+        paper="2002.05709",
+        build=_build_simclr,
+        loss=_simclr_loss,
+        kept=lambda model: model.encoder.backbone,
+        information=_simclr_information,
+        passes=2.0,  # two views of every image
+    ),
+}
+
+
+def objective_named(name: str) -> Objective:
+    """The entry of an objective.
+
+    Raises:
+        RecipeError: no such objective.
+
+    >>> objective_named("mae").paper
+    '2111.06377'
+    """
+    if name not in OBJECTIVES:
+        raise RecipeError(
+            f"unknown objective {name!r}{nearest(name, OBJECTIVES)}; there are {', '.join(OBJECTIVES)}"
+        )
+    return OBJECTIVES[name]

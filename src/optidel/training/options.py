@@ -1,0 +1,57 @@
+"""What a pre-training may be told."""
+
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from optidel.models.views import Views
+
+Target = Literal["pixels", "normalised"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainOptions:
+    """The options of one pre-training; the optimizer is AdamW with betas (0.9, 0.95).
+
+    Args:
+        objective: a key of :data:`optidel.OBJECTIVES`.
+        steps: optimizer steps.
+        batch: images of one step.
+        lr: peak learning rate.
+        weight_decay: of matrices; vectors (biases, norms) have none.
+        warmup: share of the steps in which the learning rate rises.
+        checkpoint_every: steps between two checkpoints.
+        sample: train on at most this many images, drawn once; None for all.
+        views: how an image is changed each time it is shown.
+        target: what a masked autoencoder predicts: ``pixels``, or ``normalised``, each patch scaled to mean 0
+            and deviation 1 (arXiv 2111.06377, section 4.1, better features there; its errors cannot be read
+            as V-entropies, and the difficulty of noise is overstated).
+    """
+
+    objective: str = "mae"
+    steps: int = 800
+    batch: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    warmup: float = 0.1
+    checkpoint_every: int = 100
+    sample: int | None = None
+    views: Views = field(default_factory=Views)
+    target: Target = "pixels"
+
+    def config(self) -> dict[str, Any]:
+        """The options as an artifact's configuration.
+
+        Options of later versions appear only where they differ from their default, so that they change no
+        fingerprint of an encoder they did not change.
+        """
+        later = {option.name for option in fields(self)} - FIRST_OPTIONS
+        unchanged = {name for name in later if getattr(self, name) == getattr(DEFAULTS, name)}
+        return {name: value for name, value in asdict(self).items() if name not in unchanged}
+
+
+FIRST_OPTIONS = frozenset(
+    {"objective", "steps", "batch", "lr", "weight_decay", "warmup", "checkpoint_every", "sample"}
+)
+"""Options that stand in every configuration since the first version."""
+
+DEFAULTS = PretrainOptions()
