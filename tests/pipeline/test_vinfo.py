@@ -23,7 +23,7 @@ from optidel.models.encoders import load_mae
 from optidel.models.presets import PRESETS
 from optidel.pipeline.vinfo import vinfo
 from optidel.report import write_report
-from optidel.report.sets import TrainedSet, measured_sets, trained_sets
+from optidel.runs.sets import TrainedSet, measured_sets, trained_sets
 from optidel.store import Store
 from optidel.vinformation import log_determinant, vendi
 from optidel.vinformation.models import mae_information

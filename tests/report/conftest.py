@@ -133,6 +133,7 @@ class Writer:
         ]
         rejected.append(Rejected(source="notes.txt", reason="has the ending '.txt', which no reader knows"))
         files = {"root": str(self.corpus), "files": len(frames) + len(rejected), "scan": "{}"}
+        files |= {"frames": len(frames), "rejected": len(rejected), "groups": "", "since": None}
         tables = {"frames.parquet": to_table(Frame, frames), "rejected.parquet": to_table(Rejected, rejected)}
         return self.step("index", {"index.json": files, **tables}, {"files": len(frames)}, 0.8)
 

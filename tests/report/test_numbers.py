@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from optidel.report.numbers import break_even, percent, plural, signed, step_costs, verdict
-from optidel.runs.collect import Run, Score, read_run
+from optidel.runs.collect import MethodScore, Run, read_run
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_gate_needs_an_interval_above_zero(
 
 
 def test_gate_of_one_protocol_only_is_passed_in_part(opened: Run) -> None:
-    def spoil(score: Score) -> Score:
+    def spoil(score: MethodScore) -> MethodScore:
         worse = score.method == "full" and score.protocol == "probe"
         return replace(score, difference_scratch_low=-0.1) if worse else score
 
@@ -98,7 +98,8 @@ def test_break_even_by_hand(opened: Run) -> None:
 
 def test_break_even_needs_full_training(opened: Run) -> None:
     assert (
-        break_even(replace(opened, cells=tuple(cell for cell in opened.cells if cell.method != "full"))) == ()
+        break_even(replace(opened, trials=tuple(trial for trial in opened.trials if trial.method != "full")))
+        == ()
     )
 
 

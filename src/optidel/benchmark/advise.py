@@ -11,13 +11,13 @@ from jaxtyping import Float
 
 from optidel.benchmark.coverage import coverage_of_run, predicted_errors
 from optidel.benchmark.curve import fit, left_out_errors
-from optidel.benchmark.statistics import FULL, Setting, gate, gate_sentence, settings
+from optidel.benchmark.statistics import Setting, gate, gate_sentence, settings
 from optidel.benchmark.tables import open_bench
 from optidel.errors import InputError
 from optidel.evaluation.intervals import Interval
 from optidel.evaluation.variance import mean_squares
-from optidel.pipeline.run import SCRATCH
 from optidel.report.numbers import percent
+from optidel.runs.baselines import FULL, SCRATCH
 
 TOLERANCE = 0.01
 RESAMPLES = 400

@@ -12,6 +12,7 @@ from optidel.features.neighbours import nearest_rows
 from optidel.features.rows import unit
 from optidel.pipeline.steps import kept_rows
 from optidel.runs.collect import open_store
+from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact
 
 SAMPLE = 5000
@@ -45,10 +46,10 @@ def coverage_of_run(root: Path) -> dict[str, dict[float, float]]:
     vectors = embedded.array("vectors.npy")
     found: dict[str, dict[float, list[float]]] = {}
     for selected in (artifact for artifact in artifacts if artifact.step == "select"):
-        summary = selected.json("summary.json")
-        if summary["unit"] == "frame" and summary["budget"] < 1 and _same_frames(selected, len(vectors)):
+        summary = read_summary(selected, SelectSummary)
+        if summary.unit == "frame" and summary.budget < 1 and _same_frames(selected, len(vectors)):
             value = coverage(vectors, kept_rows(selected), np.random.default_rng(0))
-            found.setdefault(summary["method"], {}).setdefault(summary["budget"], []).append(value)
+            found.setdefault(summary.method, {}).setdefault(summary.budget, []).append(value)
     return {
         method: {budget: float(np.mean(values)) for budget, values in sorted(budgets.items())}
         for method, budgets in sorted(found.items())
@@ -57,7 +58,7 @@ def coverage_of_run(root: Path) -> dict[str, dict[float, float]]:
 
 def _same_frames(selected: Artifact, frames: int) -> bool:
     """Whether the selection is of the corpus that was embedded, and not of an earlier state of it."""
-    return int(selected.json("summary.json")["items"]) == frames
+    return read_summary(selected, SelectSummary).items == frames
 
 
 def predicted_errors(covered: Float[np.ndarray, "k"], y: Float[np.ndarray, "k"]) -> Float[np.ndarray, "i"]:

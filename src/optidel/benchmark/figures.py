@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from optidel.benchmark.statistics import FULL, RANDOM, REFERENCES, Setting, rank_rows
+from optidel.benchmark.statistics import REFERENCES, Setting, rank_rows
 from optidel.benchmark.svg import Bar, Point, Series, chart, whiskers
-from optidel.pipeline.run import SCRATCH
 from optidel.report.figures import COLOURS, colour_of
 from optidel.report.numbers import percent
+from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 
 POINTS = 100.0
 """Per cent, as in the tables: a difference is in points."""

@@ -15,10 +15,9 @@ from optidel.benchmark.statistics import detectable_sentence, settings
 from optidel.benchmark.tables import open_bench, read_record
 from optidel.methods import METHODS
 from optidel.models.presets import PRESETS
-from optidel.pipeline.run import SCRATCH
-from optidel.pipeline.steps import WHOLE
 from optidel.recipe import PatchesSection, Recipe
 from optidel.report.numbers import percent
+from optidel.runs.baselines import BLIND, SCRATCH
 from optidel.store import MANIFEST, Artifact, Store
 from optidel.training.objectives import OBJECTIVES, objective_named
 from optidel.training.precision import device
@@ -175,7 +174,7 @@ def _shared(
     frames = _frames(bench, artifacts)
     methods = {method_of(bench, cell.method) for cell in mine if cell.method != SCRATCH}
     variants = {cell.method: cell for cell in mine if cell.method != SCRATCH}
-    looking = any(method not in WHOLE for method in methods)
+    looking = any(method not in BLIND for method in methods)
     sections = {recipe_of(bench, cell, "").patches for name, cell in variants.items() if _cuts(bench, name)}
     cut = sum(any(_cut_so(artifact, section) for artifact in artifacts) for section in sections)
     train = (

@@ -13,15 +13,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from optidel.errors import RecipeError, nearest
 from optidel.methods import METHODS
 from optidel.models.segmenter import Protocol
-from optidel.pipeline.run import SCRATCH
 from optidel.recipe import OBJECTIVE_NAMES, Recipe, make_recipe
+from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 from optidel.store import canonical, digest
 from optidel.training.segmentation import SCHEDULES
 
 Compute = Literal["steps", "epochs"]
-FIRST = ("random",)
-"""Run before the other methods of a budget: what they are compared to."""
-
 LISTED = {"budget": "budgets", "labelled": "tasks"}
 """Recipe keys that are lists in a bench file."""
 
@@ -189,11 +186,11 @@ def _protocols(bench: Bench, task: str, protocols: Sequence[Protocol]) -> list[P
 def _choices(methods: Sequence[str], budgets: Sequence[float]) -> Iterator[tuple[str, float]]:
     """Method and budget: scratch at 0, full at 1, the others at each budget."""
     yield SCRATCH, 0.0
-    if "full" in methods:
-        yield "full", 1.0
-    others = [method for method in methods if method not in ("full", SCRATCH)]
+    if FULL in methods:
+        yield FULL, 1.0
+    others = [method for method in methods if method not in (FULL, SCRATCH)]
     for budget in budgets:
-        for method in sorted(others, key=lambda method: method not in FIRST):
+        for method in sorted(others, key=lambda method: method != RANDOM):
             yield method, budget
 
 
@@ -215,7 +212,7 @@ def recipe_of(bench: Bench, cell: Cell, out: str) -> Recipe:
     labelled = task.pop("labelled", "")
     task.pop(HELD_OUT, None)
     values["evaluate"] = {**values.get("evaluate", {}), **task, "protocols": [cell.protocol]}
-    method = "full" if cell.method == SCRATCH else method_of(bench, cell.method)
+    method = FULL if cell.method == SCRATCH else method_of(bench, cell.method)
     own = {
         "images": bench.images,
         "labelled": labelled,

@@ -12,8 +12,6 @@ from optidel.benchmark.figures import figures
 from optidel.benchmark.plan import Bench, cells, method_of
 from optidel.benchmark.statistics import (
     BASE,
-    FULL,
-    RANDOM,
     REFERENCES,
     RIVALS,
     Setting,
@@ -29,9 +27,9 @@ from optidel.benchmark.statistics import (
 from optidel.benchmark.svg import standalone
 from optidel.benchmark.tables import Tables, open_bench, write_atomically, write_tables
 from optidel.errors import InputError
-from optidel.pipeline.run import SCRATCH
 from optidel.report.numbers import OURS, percent, signed, times
 from optidel.report.templates import environment
+from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 from optidel.store import replacing
 
 FOLDER = "report"

@@ -26,8 +26,9 @@ from optidel.benchmark.tables import (
 from optidel.errors import OptidelError, StoreError
 from optidel.pipeline.overlap import clean_step
 from optidel.pipeline.results import cell_table
-from optidel.pipeline.run import SCRATCH, Pipeline
+from optidel.pipeline.run import Pipeline
 from optidel.progress import say
+from optidel.runs.baselines import FULL, SCRATCH
 from optidel.store import Store
 from optidel.training.precision import device
 
@@ -116,7 +117,7 @@ class Runner:
         share it.
         """
         recipe = recipe_of(self.bench, cell, str(self.root))
-        key = recipe.model_copy(update={"methods": ("full",), "seeds": (0,)}).model_dump_json(), look
+        key = recipe.model_copy(update={"methods": (FULL,), "seeds": (0,)}).model_dump_json(), look
         if key not in self._pipelines:
             self._pipelines[key] = Pipeline(recipe, base=self.base, ranking=self.ranking, look=look)
         return self._pipelines[key]

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 from optidel.benchmark.plan import Bench, Cell, method_of
 from optidel.errors import RecipeError
 from optidel.methods import METHODS
-from optidel.pipeline.run import SCRATCH
-from optidel.pipeline.steps import WHOLE
+from optidel.runs.baselines import BLIND, SCRATCH
 
 
 def part_of(bench: Bench, planned: Sequence[Cell], index: int, count: int) -> list[Cell]:
@@ -38,6 +37,6 @@ def part_of(bench: Bench, planned: Sequence[Cell], index: int, count: int) -> li
 
 
 def _needs(bench: Bench, method: str) -> int:
-    if method == SCRATCH or method_of(bench, method) in WHOLE:
+    if method == SCRATCH or method_of(bench, method) in BLIND:
         return 0
     return 2 if METHODS[method_of(bench, method)].unit == "key patch" else 1

@@ -16,10 +16,10 @@ from optidel.evaluation.intervals import Interval, difference_interval, mean_int
 from optidel.evaluation.metrics import normdel
 from optidel.evaluation.variance import Spread, detectable, spread_of
 from optidel.methods import METHODS
-from optidel.pipeline.run import SCRATCH
 from optidel.report.numbers import percent, trainings_to_break_even
+from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 
-RANDOM, FULL, RIVALS, BASE = "random", "full", "rivals", "base"
+RIVALS, BASE = "rivals", "base"
 REFERENCES = {
     RANDOM: "random",
     FULL: "full",

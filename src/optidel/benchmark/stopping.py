@@ -8,9 +8,8 @@ from jaxtyping import Float
 
 from optidel.benchmark.plan import Bench, Cell
 from optidel.evaluation.intervals import difference_interval
-from optidel.pipeline.run import SCRATCH
+from optidel.runs.baselines import BASELINES, RANDOM
 
-REFERENCE = "random"
 LEVEL = 0.95
 
 
@@ -27,11 +26,10 @@ def decided(bench: Bench, cell: Cell, scores: Callable[[Cell], Float[np.ndarray,
         scores: per-image scores of a finished cell, or None.
     """
     before = bench.seeds[: bench.seeds.index(cell.seed)] if cell.seed in bench.seeds else ()
-    if bench.stop is None or cell.method in (SCRATCH, "full", REFERENCE) or len(before) < bench.stop.seeds:
+    if bench.stop is None or cell.method in BASELINES or len(before) < bench.stop.seeds:
         return ""
     pairs = [
-        (scores(replace(cell, seed=seed)), scores(replace(cell, seed=seed, method=REFERENCE)))
-        for seed in before
+        (scores(replace(cell, seed=seed)), scores(replace(cell, seed=seed, method=RANDOM))) for seed in before
     ]
     found = [(own, reference) for own, reference in pairs if own is not None and reference is not None]
     if len(found) < bench.stop.seeds:
@@ -43,4 +41,4 @@ def decided(bench: Bench, cell: Cell, scores: Callable[[Cell], Float[np.ndarray,
     if interval.low <= 0 <= interval.high:
         return ""
     ends = f"{level:.1%} interval {interval.low:+.3f} to {interval.high:+.3f}"
-    return f"decided with {len(found)} seeds: {interval.mean:+.3f} against {REFERENCE} ({ends})"
+    return f"decided with {len(found)} seeds: {interval.mean:+.3f} against {RANDOM} ({ends})"

@@ -201,9 +201,10 @@ def _print_forecast(
 
 def _print_outlook(outlook: "Forecast") -> None:
     from optidel.report.page import duration
+    from optidel.runs.baselines import SCRATCH
 
     for cell, is_done in outlook.cells:
-        budget = "" if cell.method == "scratch" else f" {100 * cell.budget:g} %"
+        budget = "" if cell.method == SCRATCH else f" {100 * cell.budget:g} %"
         mark = "done" if is_done else "    "
         setting = f"{cell.objective}, equal {cell.compute}, {cell.task}, {cell.protocol}"
         print(f"{mark}  seed {cell.seed}  {cell.method}{budget}, {setting}")

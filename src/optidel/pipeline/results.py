@@ -8,13 +8,15 @@ from jaxtyping import Float
 
 from optidel.evaluation.intervals import difference_interval, mean_interval
 from optidel.evaluation.metrics import normdel
-from optidel.pipeline.steps import WHOLE
 from optidel.recipe import Recipe
-from optidel.runs.collect import Cell
+from optidel.runs.baselines import BLIND, RANDOM, SCRATCH
+from optidel.runs.collect import Trial
 from optidel.store import Artifact, Store, Workspace
 
 
-def result_step(store: Store, recipe: Recipe, shared: dict[str, Artifact], cells: Sequence[Cell]) -> Artifact:
+def result_step(
+    store: Store, recipe: Recipe, shared: dict[str, Artifact], cells: Sequence[Trial]
+) -> Artifact:
     """Write recipe, references to all artifacts, the tidy table of cells and the table of methods."""
 
     def make(work: Workspace) -> None:
@@ -33,7 +35,7 @@ def result_step(store: Store, recipe: Recipe, shared: dict[str, Artifact], cells
     return store.build("result", make, version=1, config=config, inputs=inputs)
 
 
-def _references(shared: dict[str, Artifact], cells: Sequence[Cell]) -> dict[str, object]:
+def _references(shared: dict[str, Artifact], cells: Sequence[Trial]) -> dict[str, object]:
     def name(artifact: Artifact | None) -> str | None:
         return artifact.path.name if artifact else None
 
@@ -53,7 +55,7 @@ def _references(shared: dict[str, Artifact], cells: Sequence[Cell]) -> dict[str,
     return {role: name(shared.get(role)) for role in roles} | {"cells": listed}
 
 
-def cell_table(recipe: Recipe, shared: dict[str, Artifact], cells: Sequence[Cell]) -> pl.DataFrame:
+def cell_table(recipe: Recipe, shared: dict[str, Artifact], cells: Sequence[Trial]) -> pl.DataFrame:
     """One row a method, seed and protocol."""
     frames = len(shared["index"].table("frames.parquet"))
     task = str(shared["task"].json("summary.json")["name"])
@@ -84,17 +86,17 @@ def cell_table(recipe: Recipe, shared: dict[str, Artifact], cells: Sequence[Cell
     return pl.DataFrame(rows, schema_overrides={"normdel": pl.Float64})
 
 
-def _images(cell: Cell) -> int:
+def _images(cell: Trial) -> int:
     if cell.compose:
         return len(cell.compose.array("pixels.npy"))
     return int(cell.select.json("summary.json")["kept"]) if cell.select else 0
 
 
-def _seconds_select(cell: Cell, shared: dict[str, Artifact]) -> float:
+def _seconds_select(cell: Trial, shared: dict[str, Artifact]) -> float:
     """What choosing cost: warm-up and embedding for methods that look at the images, key patches and
     composition where used.
     """
-    if cell.select is None or cell.method in WHOLE:
+    if cell.select is None or cell.method in BLIND:
         return cell.select.seconds if cell.select else 0.0
     steps = [shared.get("warmup"), shared["embed"], cell.select]
     steps += [shared["patches"], cell.compose] if "patches" in cell.select.inputs else []
@@ -109,7 +111,7 @@ def image_scores(artifact: Artifact, column: str) -> Float[np.ndarray, "n"]:
     return table.group_by("id", maintain_order=True).agg(pl.col(column).mean()).sort("id")[column].to_numpy()
 
 
-def method_table(tidy: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
+def method_table(tidy: pl.DataFrame, cells: Sequence[Trial]) -> pl.DataFrame:
     """One row a method and protocol: means over seeds and test images, their intervals, paired difference to
     random.
     """
@@ -137,13 +139,13 @@ def method_table(tidy: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
                 "dice_high": dice.high,
                 "normdel": normdel(overlap.mean, own["kept"][0]) if own["n_images"][0] else None,
             }
-            for other in ("random", "scratch"):
+            for other in (RANDOM, SCRATCH):
                 gain = (
                     difference_interval(matrix, iou[other], np.random.default_rng(0))
                     if other in iou and other != method
                     else None
                 )
-                suffix = "" if other == "random" else "_scratch"
+                suffix = "" if other == RANDOM else "_scratch"
                 row |= {
                     f"difference{suffix}": gain.mean if gain else None,
                     f"difference{suffix}_low": gain.low if gain else None,
@@ -154,7 +156,7 @@ def method_table(tidy: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(floats, pl.Float64))
 
 
-def _matrix(cells: Sequence[Cell], method: str, protocol: str, column: str) -> Float[np.ndarray, "s n"]:
+def _matrix(cells: Sequence[Trial], method: str, protocol: str, column: str) -> Float[np.ndarray, "s n"]:
     return np.stack(
         [image_scores(cell.evaluate[protocol], column) for cell in cells if cell.method == method]
     )

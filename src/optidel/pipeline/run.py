@@ -42,7 +42,7 @@ from optidel.progress import say
 from optidel.recipe import Recipe, load_recipe, make_recipe
 from optidel.report import write_report
 from optidel.report.leaks import sentence
-from optidel.runs.collect import Cell
+from optidel.runs.collect import Trial
 from optidel.store import Artifact, Store
 from optidel.training.pretrain import PretrainOptions
 
@@ -265,7 +265,7 @@ class Pipeline:
             )
         )
 
-    def cells(self) -> Iterator[Cell]:
+    def cells(self) -> Iterator[Trial]:
         """Every method and seed, seed by seed, so that an interrupted run is a fair comparison as far as it
         got.
         """
@@ -273,10 +273,10 @@ class Pipeline:
             for method in (SCRATCH, *self.recipe.methods):
                 yield self.cell(method, seed)
 
-    def cell(self, method: str, seed: int) -> Cell:
+    def cell(self, method: str, seed: int) -> Trial:
         """One method, or an untrained encoder, at one seed, from its selection to its scores."""
         scratch = method == SCRATCH
-        return Cell(
+        return Trial(
             method=method,
             budget=0.0 if scratch else self.budget(method),
             seed=seed,

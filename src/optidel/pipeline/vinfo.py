@@ -11,7 +11,8 @@ from optidel.errors import InputError
 from optidel.features.embedding import write_scores
 from optidel.pipeline.steps import kept_rows, mae_folder
 from optidel.progress import say
-from optidel.report.sets import Measured, TrainedSet, read_measured, trained_sets
+from optidel.runs.sets import TrainedSet, trained_sets
+from optidel.runs.summaries import InformationSummary, read_summary, write_summary
 from optidel.store import MANIFEST, Artifact, Store, Workspace
 from optidel.training.objectives import objective_named
 from optidel.training.precision import device
@@ -24,7 +25,7 @@ them.
 """
 
 
-def vinfo(root: Path) -> list[tuple[TrainedSet, Measured]]:
+def vinfo(root: Path) -> list[tuple[TrainedSet, InformationSummary]]:
     """Measure every training set of a run or bench folder; what was measured before is reused.
 
     Args:
@@ -44,7 +45,7 @@ def vinfo(root: Path) -> list[tuple[TrainedSet, Measured]]:
         say(
             f"vinfo {number}/{len(sets)}  {one.method} {one.budget:.3g} seed {one.seed}  {artifact.path.name}  {artifact.seconds:.1f} s"
         )
-        measured.append((one, read_measured(artifact)))
+        measured.append((one, read_summary(artifact, InformationSummary)))
     return measured
 
 
@@ -65,16 +66,17 @@ def vinfo_step(store: Store, one: TrainedSet) -> Artifact:
         images = _images(one, rows)
         values = masked_values(images.shape[1:])
         of_set = information(error[rows], own_null_errors(images), values, floor=ROUNDING)
-        summary = {
-            "images": len(error),
-            "h_null": of_set.h_null / values,
-            "h_conditional": of_set.h_conditional / values,
-            "information": of_set.information / values,
-            "log_det": log_determinant(vectors),
-            "vendi": vendi(vectors),
-            "gained": {name: _gained(one, task, int(scoring["seed"])) for name, task in one.tasks.items()},
-        }
-        work.write_json("summary.json", summary)
+        seed = int(scoring["seed"])
+        summary = InformationSummary(
+            images=len(error),
+            h_null=of_set.h_null / values,
+            h_conditional=of_set.h_conditional / values,
+            information=of_set.information / values,
+            log_det=log_determinant(vectors),
+            vendi=vendi(vectors),
+            gained={name: _gained(one, task, seed) for name, task in one.tasks.items()},
+        )
+        write_summary(work, summary)
 
     tasks = {f"task {name}": task for name, task in one.tasks.items()}
     inputs = {"select": one.select, "images": one.images, "embed": embed, "pretrain": one.pretrain} | tasks

@@ -10,8 +10,9 @@ import plotly.graph_objects as go
 import polars as pl
 from jaxtyping import Float
 
-from optidel.report.numbers import CHANCE, SCRATCH, BreakEven, StepCost, percent, plural
-from optidel.runs.collect import Run, Score
+from optidel.report.numbers import BreakEven, StepCost, percent, plural
+from optidel.runs.baselines import RANDOM, SCRATCH
+from optidel.runs.collect import MethodScore, Run
 
 COLOURS = {
     "scratch": "#8a8f98",
@@ -63,12 +64,12 @@ def colour_of(methods: Sequence[str]) -> dict[str, str]:
     return {method: COLOURS.get(method) or next(others) for method in methods}
 
 
-def label_of(score: Score | BreakEven) -> str:
+def label_of(score: MethodScore | BreakEven) -> str:
     """``optidel 5 %``; from scratch has no budget."""
     return score.method if score.method == SCRATCH else f"{score.method} {percent(score.budget)}"
 
 
-def whiskers(scores: Sequence[Score], methods: Sequence[str], of: str) -> Figure:
+def whiskers(scores: Sequence[MethodScore], methods: Sequence[str], of: str) -> Figure:
     """Dots and whiskers, one row a method.
 
     Args:
@@ -78,7 +79,7 @@ def whiskers(scores: Sequence[Score], methods: Sequence[str], of: str) -> Figure
     """
     rows = [score for score in scores if getattr(score, of) is not None]
     if of == "difference":
-        rows = [score for score in rows if score.method != CHANCE]
+        rows = [score for score in rows if score.method != RANDOM]
     colours = colour_of(methods)
     figure = go.Figure()
     for score in rows:
@@ -120,7 +121,7 @@ def against_budget(run: Run, protocol: str) -> Figure:
         # axis, some 4 % each.
         apart = 1.04 ** (position - (len(trained) - 1) / 2)
         rows = sorted((score for score in scores if score.method == method), key=lambda score: score.n_images)
-        seeds = [row for row in run.measured if row.method == method and row.protocol == protocol]
+        seeds = [row for row in run.trial_scores if row.method == method and row.protocol == protocol]
         figure.add_scatter(
             x=[row.n_images * apart for row in seeds],
             y=[row.miou for row in seeds],
@@ -167,7 +168,7 @@ def losses(run: Run) -> Figure | None:
     figure = go.Figure()
     shown: set[str] = set()
     curves = [("warm-up", COLOURS["scratch"], "dash", run.warmup)]
-    curves += [(cell.method, colours[cell.method], "solid", cell.pretrain) for cell in run.cells]
+    curves += [(cell.method, colours[cell.method], "solid", cell.pretrain) for cell in run.trials]
     for name, colour, dash, artifact in curves:
         if artifact is None:
             continue

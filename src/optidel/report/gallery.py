@@ -14,9 +14,11 @@ import polars as pl
 from PIL import Image
 
 from optidel.records import Box, Composite, KeyPatch, from_table
-from optidel.report.numbers import FULL, OURS
+from optidel.report.numbers import OURS
 from optidel.report.pictures import Mark, Outline, Pictures, Tile, data_uri, outlines, picture_tile
-from optidel.runs.collect import PROTOCOLS, Cell, Run
+from optidel.runs.baselines import FULL
+from optidel.runs.collect import PROTOCOLS, Run, Trial
+from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact
 from optidel.vinformation import difficulty
 
@@ -135,9 +137,9 @@ def choices(run: Run, pictures: Pictures) -> tuple[Choice, ...]:
     return tuple(_choice(run, pictures, cell, cell.select) for cell in cells if cell.select is not None)
 
 
-def _choice(run: Run, pictures: Pictures, cell: Cell, select: Artifact) -> Choice:
+def _choice(run: Run, pictures: Pictures, cell: Trial, select: Artifact) -> Choice:
     table = select.table("selection.parquet")
-    unit: str = select.json("summary.json")["unit"]
+    unit: str = read_summary(select, SelectSummary).unit
     items = Items(run, pictures, unit)
     kept = table.filter("kept").sort("rank").head(KEPT)
     dropped = table.filter(~pl.col("kept"))
@@ -279,7 +281,7 @@ def extremes(run: Run, pictures: Pictures, count: int = 8) -> Extremes | None:
     # Without composition optidel chooses frames, which are not among the items here.
     found = [cell.select for cell in run.examples if cell.method == OURS and cell.select]
     ours = next(
-        (select for select in found if unit == select.json("summary.json")["unit"] == "key patch"), None
+        (select for select in found if unit == read_summary(select, SelectSummary).unit == "key patch"), None
     )
     chosen = [] if ours is None else ours.table("selection.parquet").filter("kept")["item"].to_list()
     half = min(count, len(order) // 2)

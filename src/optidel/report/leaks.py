@@ -1,13 +1,13 @@
 """Test images in the pre-training corpus: what a run found, in one sentence and in pictures."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from PIL import Image
 
 from optidel.copies.pixels import UNCALIBRATED
 from optidel.report.pictures import Tile, picture_tile
 from optidel.runs.collect import Run
+from optidel.runs.summaries import LeaksSummary, read_summary
 from optidel.store import Artifact
 
 NAMED = 3
@@ -46,15 +46,15 @@ class LeakSection:
 
 def sentence(leaks: Artifact, *, drop: bool) -> str:
     """What was found, and what follows from it."""
-    summary = leaks.json("summary.json")
-    unseen = f" ({UNSEEN})" if summary["threshold"] is None else ""
-    if not summary["leaked"]:
-        return f"none of the {summary['test']} test images was found in the pre-training corpus{unseen}"
+    summary = read_summary(leaks, LeaksSummary)
+    unseen = f" ({UNSEEN})" if summary.threshold is None else ""
+    if not summary.leaked:
+        return f"none of the {summary.test} test images was found in the pre-training corpus{unseen}"
     names = leaks.table("leaks.parquet")["test"].unique(maintain_order=True).to_list()
     listed = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
-    kinds = ", ".join(f"{summary['images'][kind]} {kind}" for kind in UNITS if summary["images"][kind])
-    verb = "was" if summary["leaked"] == 1 else "were"
-    found = f"{summary['leaked']} of {summary['test']} test images {verb} found in the pre-training corpus ({kinds}): {listed}"
+    kinds = ", ".join(f"{summary.images[kind]} {kind}" for kind in UNITS if summary.images[kind])
+    verb = "was" if summary.leaked == 1 else "were"
+    found = f"{summary.leaked} of {summary.test} test images {verb} found in the pre-training corpus ({kinds}): {listed}"
     remedy = (
         "their frames are left out of all training"
         if drop
@@ -67,13 +67,13 @@ def section(run: Run) -> LeakSection | None:
     """The section of a run's page; None where the run did not look."""
     if run.leaks is None:
         return None
-    summary, table = run.leaks.json("summary.json"), run.leaks.table("leaks.parquet")
+    summary, table = read_summary(run.leaks, LeaksSummary), run.leaks.table("leaks.parquet")
     rows = tuple(
         (test, train, _how(kind, value)) for kind, test, train, value in table.head(LISTED).iter_rows()
     )
     text = sentence(run.leaks, drop=dropped(run))
     return LeakSection(
-        found=bool(summary["leaked"]),
+        found=bool(summary.leaked),
         sentence=text[0].upper() + text[1:] + ".",
         method=_method(summary),
         pairs=_pairs(run.leaks),
@@ -93,13 +93,15 @@ def _how(kind: str, value: float) -> str:
     return f"{value:.0f} {UNITS[kind]}" if kind == "perceptual" else f"{UNITS[kind]} {value:.3f}"
 
 
-def _method(summary: dict[str, Any]) -> str:
-    looked = f"Looked for: equal pixels, and perceptual hashes that differ in at most {summary['near']} of 256 bits"
-    if summary["threshold"] is None:
+def _method(summary: LeaksSummary) -> str:
+    looked = (
+        f"Looked for: equal pixels, and perceptual hashes that differ in at most {summary.near} of 256 bits"
+    )
+    if summary.threshold is None:
         return f"{looked}. {UNCALIBRATED}"
     return (
-        f"{looked}, and embeddings whose cosine similarity is above {summary['threshold']:.3f}. "
-        f"{by_chance(summary['rate'], summary['test'])}"
+        f"{looked}, and embeddings whose cosine similarity is above {summary.threshold:.3f}. "
+        f"{by_chance(summary.rate, summary.test)}"
     )
 
 

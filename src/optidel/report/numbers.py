@@ -8,12 +8,10 @@ from functools import reduce
 import numpy as np
 
 from optidel.evaluation.intervals import Interval
-from optidel.runs.collect import PROTOCOLS, Cell, Run, Score
+from optidel.runs.baselines import BLIND, FULL
+from optidel.runs.collect import PROTOCOLS, MethodScore, Run, Trial
 from optidel.store import Artifact
 
-CHANCE = "random"
-SCRATCH = "scratch"
-FULL = "full"
 OURS = "optidel"
 STEPS = (
     "index",
@@ -30,8 +28,6 @@ STEPS = (
     "evaluate",
     "result",
 )
-UNINFORMED = (CHANCE, FULL)
-"""Methods that look at no image before they choose: neither the warm-up nor the embedding is their cost."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +165,7 @@ def _ours_text(run: Run, protocol: str) -> str:
     return ", and ".join(_against_chance(row) for row in rows)
 
 
-def _against_chance(row: Score) -> str:
+def _against_chance(row: MethodScore) -> str:
     where = f"OptiDEL at {percent(row.budget)}"
     found = _interval(row.difference, row.difference_low, row.difference_high)
     if found is None:
@@ -197,18 +193,18 @@ def break_even(run: Run) -> tuple[BreakEven, ...]:
     """For each method that chose a part of the corpus, what choosing cost against what it saves. Empty where
     full did not run.
     """
-    full = [cell.pretrain.seconds for cell in run.cells if cell.method == FULL and cell.pretrain]
-    n_full = max((row.n_images for row in run.measured if row.method == FULL), default=0)
+    full = [cell.pretrain.seconds for cell in run.trials if cell.method == FULL and cell.pretrain]
+    n_full = max((row.n_images for row in run.trial_scores if row.method == FULL), default=0)
     if not full or not n_full:
         return ()
-    groups: dict[tuple[str, float], list[Cell]] = {}
-    for cell in run.cells:
+    groups: dict[tuple[str, float], list[Trial]] = {}
+    for cell in run.trials:
         if cell.select is not None and cell.method != FULL:
             groups.setdefault((cell.method, cell.budget), []).append(cell)
     found = []
     for (method, budget), cells in groups.items():
         kept = (
-            next(row.n_images for row in run.measured if (row.method, row.budget) == (method, budget))
+            next(row.n_images for row in run.trial_scores if (row.method, row.budget) == (method, budget))
             / n_full
         )
         saved = float(np.mean(full)) * (1 - kept)
@@ -240,8 +236,8 @@ def times(multiple: float) -> str:
     return "never" if math.isinf(multiple) else f"{multiple:.1f} ×" if multiple >= 0.05 else "at once"
 
 
-def _preparing(run: Run, cell: Cell) -> float:
-    if cell.method in UNINFORMED or cell.select is None:
+def _preparing(run: Run, cell: Trial) -> float:
+    if cell.method in BLIND or cell.select is None:
         return 0.0
     patches = run.patches if "patches" in cell.select.inputs else None
     return reduce(

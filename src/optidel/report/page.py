@@ -17,7 +17,15 @@ from optidel.recipe import Recipe
 from optidel.report import figures, gallery, leaks, numbers, vinformation
 from optidel.report.pictures import Pictures
 from optidel.report.templates import environment
-from optidel.runs.collect import PROTOCOLS, Run, Score, read_run
+from optidel.runs.collect import PROTOCOLS, MethodScore, Run, read_run
+from optidel.runs.summaries import (
+    EmbedSummary,
+    IndexSummary,
+    PatchesSummary,
+    SelectSummary,
+    TaskSummary,
+    read_summary,
+)
 from optidel.store import Artifact, replacing
 
 PACKAGES = (
@@ -66,7 +74,7 @@ class ResultTable:
     """The rows of one protocol, as a table and as dots and whiskers."""
 
     protocol: str
-    rows: tuple[Score, ...]
+    rows: tuple[MethodScore, ...]
     plots: tuple[Plot, ...]
 
 
@@ -117,7 +125,7 @@ def render(run: Run) -> str:
         budget_plots=_budget_plots(run),
         loss_plot=_plot("losses", "Loss of pre-training", figures.losses(run)),
         choices=gallery.choices(run, pictures),
-        patch_summary=None if run.patches is None else run.patches.json("summary.json"),
+        patch_summary=None if run.patches is None else read_summary(run.patches, PatchesSummary),
         patch_frames=gallery.patches_on_frames(run, pictures),
         refusals=gallery.refusals(run, pictures),
         composites=gallery.composites(run, pictures),
@@ -164,8 +172,8 @@ def _toml(value: Any) -> str:
 
 
 def _title(run: Run) -> str:
-    corpus = Path(run.index.json("index.json")["root"]).name
-    return f"{corpus} → {run.task.json('summary.json')['name']}" if run.task else corpus
+    corpus = Path(read_summary(run.index, IndexSummary).root).name
+    return f"{corpus} → {read_summary(run.task, TaskSummary).name}" if run.task else corpus
 
 
 def _plot(name: str, title: str, figure: Any) -> Plot | None:
@@ -214,13 +222,13 @@ def _budget_plots(run: Run) -> tuple[Plot, ...]:
 
 
 def _facts(run: Run) -> tuple[Fact, ...]:
-    indexed = run.index.json("index.json")
+    indexed = read_summary(run.index, IndexSummary)
     duplicates = run.frames.height - run.frames["sha256"].n_unique()
     flaws = ", ".join(
         f"{count} {name}" for name, count in sorted(Counter(run.frames["flaw"].to_list()).items()) if name
     )
     facts = [
-        ("Corpus", f"{indexed['root']}: {run.frames.height:,} frames from {indexed['files']:,} files"),
+        ("Corpus", f"{indexed.root}: {run.frames.height:,} frames from {indexed.files:,} files"),
         (
             "Set aside",
             f"{run.rejected.height:,} files quarantined; {duplicates:,} exact duplicates; flawed frames: {flaws or 'none'}",
@@ -231,13 +239,13 @@ def _facts(run: Run) -> tuple[Fact, ...]:
         (
             "Budgets",
             ", ".join(
-                numbers.percent(budget) for budget in sorted({cell.budget for cell in run.cells} - {0.0})
+                numbers.percent(budget) for budget in sorted({trial.budget for trial in run.trials} - {0.0})
             ),
         ),
-        ("Seeds", ", ".join(map(str, sorted({cell.seed for cell in run.cells})))),
+        ("Seeds", ", ".join(map(str, sorted({trial.seed for trial in run.trials})))),
         (
             "Pre-training",
-            _joined(f"{row.objective}, equal {row.compute} for every method" for row in run.measured),
+            _joined(f"{row.objective}, equal {row.compute} for every method" for row in run.trial_scores),
         ),
         ("Encoder", _encoder_text(run)),
         ("Changes", _changes_text(run)),
@@ -253,11 +261,9 @@ def _joined(texts: Any) -> str:
 def _task_text(task: Artifact | None) -> str:
     if task is None:
         return ""
-    summary, splits = task.json("summary.json"), Counter(task.table("items.parquet")["split"].to_list())
-    classes = summary["classes"]
-    listed = ", ".join(map(str, classes)) if isinstance(classes, list) else str(classes)
+    summary, splits = read_summary(task, TaskSummary), Counter(task.table("items.parquet")["split"].to_list())
     rejected = task.table("rejected.parquet").height if (task.path / "rejected.parquet").exists() else 0
-    return f"{summary['name']}: {splits['train']:,} for fine-tuning, {splits['test']:,} for testing; classes: {listed}; {rejected} set aside"
+    return f"{summary.name}: {splits['train']:,} for fine-tuning, {splits['test']:,} for testing; classes: {summary.classes}; {rejected} set aside"
 
 
 def _preset_text(run: Run) -> str:
@@ -273,7 +279,7 @@ def _encoder_text(run: Run) -> str:
     known = (
         run.embed
         and (run.embed.path / "summary.json").exists()
-        and not run.embed.json("summary.json").get("warmup_is_own", True)
+        and not read_summary(run.embed, EmbedSummary).warmup_is_own
     )
     where = "an earlier state of the corpus" if known else "the corpus itself"
     own = f"masked autoencoder warmed up on {where}, {log['step'][-1] + 1:,} steps, last loss {log['loss'][-1]:.3f}"
@@ -282,28 +288,24 @@ def _encoder_text(run: Run) -> str:
 
 def _changes_text(run: Run) -> str:
     """What happened to the corpus since the choices of the same methods before, where there were any."""
-    for cell in run.cells:
-        since = cell.select.json("summary.json").get("since") if cell.select else None
+    for cell in run.trials:
+        since = read_summary(cell.select, SelectSummary).since if cell.select else None
         if since:
-            frames = (
-                f"{since['added']:,} frames added, {since['removed']:,} removed, {since['changed']:,} changed"
-            )
-            stays = (
-                f"{since['still_kept']:,} of the {since['kept_earlier']:,} that {cell.method} chose then stay"
-            )
-            return f"since {since['earlier']}: {frames}; {stays}"
+            frames = f"{since.added:,} frames added, {since.removed:,} removed, {since.changed:,} changed"
+            stays = f"{since.still_kept:,} of the {since.kept_earlier:,} that {cell.method} chose then stay"
+            return f"since {since.earlier}: {frames}; {stays}"
     return ""
 
 
 def _patches_text(patches: Artifact | None) -> str:
     if patches is None:
         return ""
-    s = patches.json("summary.json")
+    s = read_summary(patches, PatchesSummary)
     named = re.sub(
-        r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", s["weights"] or "none"
+        r"\b([0-9a-f]{12})[0-9a-f]{52}\b", r"\1…", s.weights or "none"
     )  # the whole digest is in summary.json
     weights = ", without weights" if named == "none" else f" ({named})"
-    return f"{s['backend']}{weights}, {s['prompting']} prompts; {s['kept']:,} accepted of {s['masks']:,} masks in {s['frames']:,} frames"
+    return f"{s.backend}{weights}, {s.prompting} prompts; {s.kept:,} accepted of {s.masks:,} masks in {s.frames:,} frames"
 
 
 def _quarantined(rejected: pl.DataFrame) -> tuple[Quarantined, ...]:

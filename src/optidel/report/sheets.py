@@ -12,9 +12,11 @@ from PIL import Image, ImageDraw, ImageFont
 from optidel.errors import InputError
 from optidel.records import Composite, from_table
 from optidel.report.gallery import accepted, composite_image, spaced
-from optidel.report.numbers import FULL, percent, plural
+from optidel.report.numbers import percent, plural
 from optidel.report.pictures import Pictures
+from optidel.runs.baselines import FULL
 from optidel.runs.collect import read_run
+from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import replacing
 
 CELL = 176
@@ -98,9 +100,9 @@ def selection_sheet(run: Path, each: int = 8) -> Path:
     for cell in opened.examples:
         if cell.select is None or cell.method == FULL:
             continue
-        summary = cell.select.json("summary.json")
+        summary = read_summary(cell.select, SelectSummary)
         kept = cell.select.table("selection.parquet").filter("kept").sort("rank").head(each)["item"].to_list()
-        if summary["unit"] == "key patch":
+        if summary.unit == "key patch":
             patches = accepted(opened)[kept]
             shown = [
                 pictures.crop(frame, tuple(box)) for frame, box in patches.select("frame", "box").iter_rows()
@@ -109,7 +111,7 @@ def selection_sheet(run: Path, each: int = 8) -> Path:
         else:
             shown = [pictures.frame(row) for row in kept]
             names = [pictures.record(row).id for row in kept]
-        share = f"{summary['kept']:,} of {summary['items']:,} {plural(summary['unit'])}"
+        share = f"{summary.kept:,} of {summary.items:,} {plural(summary.unit)}"
         title = f"{cell.method} {percent(cell.budget)}: {share}, best ranked first"
         bands.append(Band(title=title, pictures=shown, captions=names))
     if not bands:

@@ -16,8 +16,9 @@ from scipy.stats import norm, rankdata
 
 from optidel.report.figures import Figure, colour_of, finish
 from optidel.report.numbers import percent
-from optidel.report.sets import Measured, TrainedSet, measured_sets
 from optidel.runs.collect import Run
+from optidel.runs.sets import TrainedSet, measured_sets
+from optidel.runs.summaries import InformationSummary
 
 QUANTITIES = {
     "h_null": "H_V(Y|∅) of the set",
@@ -30,7 +31,7 @@ QUANTITIES = {
 EXACT, DRAWS = 7, 10_000
 """Up to seven sets every permutation is tried, beyond it ten thousand are drawn."""
 
-Sets = Sequence[tuple[TrainedSet, Measured]]
+Sets = Sequence[tuple[TrainedSet, InformationSummary]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,7 +189,7 @@ def _said(found: Correlation) -> str:
 class Section:
     """What the page shows: rows of sets, comparisons, and a scatter for each comparison."""
 
-    sets: tuple[tuple[TrainedSet, Measured], ...]
+    sets: tuple[tuple[TrainedSet, InformationSummary], ...]
     comparisons: tuple[tuple[Comparison, Any], ...]
     quantities: dict[str, str]
 

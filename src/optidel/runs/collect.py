@@ -2,6 +2,7 @@
 there is none yet.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,15 +13,18 @@ from pydantic import ValidationError
 
 from optidel.errors import InputError
 from optidel.recipe import Recipe
+from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store
 
 PROTOCOLS = ("fine-tune", "probe")
+"""How an encoder is tested, in the order in which pages show it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One method at one budget and seed, and the artifacts it left; a step that did not run (yet) is None or
-    absent.
+class Trial:
+    """One method at one budget and seed, and the artifacts it left.
+
+    A step that did not run, or not yet, is None; ``evaluate`` maps a protocol to its artifact.
     """
 
     method: str
@@ -33,7 +37,7 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Score:
+class MethodScore:
     """A row of the result table: one method at one budget and protocol, over seeds.
 
     Scores are in [0, 1]; ``…_low`` and ``…_high`` bound their 95 % interval. ``difference`` is mIoU minus
@@ -62,8 +66,8 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Measured:
-    """One cell under one protocol: what a single seed scored (mIoU in [0, 1]) and how long it took (seconds)."""
+class TrialScore:
+    """One trial under one protocol: its mIoU in [0, 1], and the seconds that it took."""
 
     method: str
     budget: float
@@ -82,10 +86,9 @@ class Measured:
 class Run:
     """A run folder opened for reading.
 
-    ``result`` and ``recipe`` are None while the run is unfinished: then ``scores`` and ``measured`` are empty
-    and ``cells`` are what was selected so far. ``frames`` and ``rejected`` are tables of
-    :class:`~optidel.records.Frame` and :class:`~optidel.records.Rejected`; ``artifacts`` are all that the
-    report reads, in the order of the steps.
+    ``result`` and ``recipe`` are None while the run is unfinished: then there are no scores yet, and
+    ``trials`` are what was selected so far. ``frames`` and ``rejected`` are tables of
+    :class:`~optidel.records.Frame` and :class:`~optidel.records.Rejected`.
     """
 
     root: Path
@@ -98,36 +101,41 @@ class Run:
     patches: Artifact | None
     task: Artifact | None
     leaks: Artifact | None
-    cells: tuple[Cell, ...]
-    scores: tuple[Score, ...]
-    measured: tuple[Measured, ...]
+    trials: tuple[Trial, ...]
+    scores: tuple[MethodScore, ...]
+    trial_scores: tuple[TrialScore, ...]
     frames: pl.DataFrame
     rejected: pl.DataFrame
 
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of the methods, in the order in which they ran."""
-        return tuple(dict.fromkeys(cell.method for cell in self.cells))
+        return tuple(dict.fromkeys(trial.method for trial in self.trials))
 
     @property
-    def examples(self) -> tuple[Cell, ...]:
-        """For each method the cell of its smallest budget and first seed: what the galleries show."""
-        chosen: dict[str, Cell] = {}
-        for cell in sorted(self.cells, key=lambda cell: (cell.budget, cell.seed)):
-            chosen.setdefault(cell.method, cell)
-        return tuple(chosen[method] for method in self.methods)
+    def protocols(self) -> tuple[str, ...]:
+        """Protocols that have a score."""
+        scored = {score.protocol for score in self.scores}
+        return tuple(protocol for protocol in PROTOCOLS if protocol in scored)
+
+    @property
+    def examples(self) -> tuple[Trial, ...]:
+        """For each method the trial of its smallest budget and first seed: what the galleries show."""
+        first: dict[str, Trial] = {}
+        for trial in sorted(self.trials, key=lambda trial: (trial.budget, trial.seed)):
+            first.setdefault(trial.method, trial)
+        return tuple(first[method] for method in self.methods)
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        """Every artifact the report draws on, once each."""
-        shared = (self.index, self.pixels, self.warmup, self.embed, self.patches, self.task, self.leaks)
-        own = (
-            step
-            for cell in self.cells
-            for step in (cell.select, cell.compose, cell.pretrain, *cell.evaluate.values())
-        )
-        found = [artifact for artifact in (*shared, *own, self.result) if artifact is not None]
-        return tuple({artifact.path.name: artifact for artifact in found}.values())
+        """Every artifact that the report draws on, once each, in the order of the steps."""
+        steps = [self.index, self.pixels, self.warmup, self.embed, self.patches, self.task, self.leaks]
+        for trial in self.trials:
+            steps += [trial.select, trial.compose, trial.pretrain, *trial.evaluate.values()]
+        steps.append(self.result)
+
+        by_name = {artifact.path.name: artifact for artifact in steps if artifact is not None}
+        return tuple(by_name.values())
 
 
 def open_store(root: Path) -> Store:
@@ -155,68 +163,77 @@ def read_run(root: Path, result: Artifact | None = None) -> Run:
             is gone.
     """
     artifacts = open_store(root).artifacts()
-    by_step = {
-        step: [artifact for artifact in artifacts if artifact.step == step]
-        for step in {artifact.step for artifact in artifacts}
-    }
-    result = result or (by_step["result"][-1] if "result" in by_step else None)
+    by_step: dict[str, list[Artifact]] = defaultdict(list)
+    for artifact in artifacts:
+        by_step[artifact.step].append(artifact)
+
+    if result is None and by_step["result"]:
+        result = by_step["result"][-1]
     if result is not None:
         return _finished(root, result, {artifact.path.name: artifact for artifact in artifacts})
-    if "index" not in by_step:
+    if not by_step["index"]:
         raise InputError(
-            f"nothing in the run {root} is finished yet; start with `optidel index IMAGES --out {root}` or `optidel run`"
+            f"nothing in the run {root} is finished yet; "
+            f"start with `optidel index IMAGES --out {root}` or `optidel run`"
         )
-    newest = {step: found[-1] for step, found in by_step.items()}
+
+    newest = {step: finished[-1] for step, finished in by_step.items() if finished}
+    # The corpus without its leaks, where there is one, is what the later steps read.
     newest["index"] = [artifact for artifact in artifacts if artifact.step in ("index", "clean")][-1]
-    cells = tuple(_cell_so_far(select, by_step) for select in by_step.get("select", []))
-    return _run(root, None, newest, cells)
+    trials = tuple(_unfinished_trial(select, by_step) for select in by_step["select"])
+    return _run(root, None, newest, trials)
 
 
 def _finished(root: Path, result: Artifact, artifacts: Mapping[str, Artifact]) -> Run:
-    def find(name: str) -> Artifact:
-        if name not in artifacts:
+    """The run as its result names it."""
+
+    def find(name: str | None) -> Artifact | None:
+        if name is not None and name not in artifacts:
             raise InputError(
-                f"{result.path.name} names {name}, which is not in {root}; run the same `optidel run` again to rebuild it"
+                f"{result.path.name} names {name}, which is not in {root}; "
+                "run the same `optidel run` again to rebuild it"
             )
-        return artifacts[name]
+        return None if name is None else artifacts[name]
 
-    def find_if(name: str | None) -> Artifact | None:
-        return None if name is None else find(name)
-
-    named = result.json("artifacts.json")
-    shared = {step: find(name) for step, name in named.items() if step != "cells" and name is not None}
-    cells = tuple(
-        Cell(
-            method=cell["method"],
-            budget=cell["budget"],
-            seed=cell["seed"],
-            select=find_if(cell["select"]),
-            compose=find_if(cell["compose"]),
-            pretrain=find_if(cell["pretrain"]),
-            evaluate={protocol: find(name) for protocol, name in cell["evaluate"].items()},
+    names = result.json("artifacts.json")
+    trials = []
+    for entry in names.pop("cells"):
+        evaluated = {protocol: find(name) for protocol, name in entry["evaluate"].items()}
+        trial = Trial(
+            method=entry["method"],
+            budget=entry["budget"],
+            seed=entry["seed"],
+            select=find(entry["select"]),
+            compose=find(entry["compose"]),
+            pretrain=find(entry["pretrain"]),
+            evaluate={protocol: artifact for protocol, artifact in evaluated.items() if artifact},
         )
-        for cell in named["cells"]
-    )
-    return _run(root, result, shared, cells)
+        trials.append(trial)
+
+    shared = {step: artifact for step, name in names.items() if (artifact := find(name))}
+    return _run(root, result, shared, tuple(trials))
 
 
-def _run(root: Path, result: Artifact | None, shared: Mapping[str, Artifact], cells: tuple[Cell, ...]) -> Run:
+def _run(
+    root: Path, result: Artifact | None, shared: Mapping[str, Artifact], trials: tuple[Trial, ...]
+) -> Run:
+    index = shared["index"]
     return Run(
         root=root,
         result=result,
         recipe=_recipe(result) if result else None,
-        index=shared["index"],
+        index=index,
         pixels=shared.get("pixels"),
         warmup=shared.get("warmup"),
         embed=shared.get("embed"),
         patches=shared.get("patches"),
         task=shared.get("task"),
         leaks=shared.get("leaks"),
-        cells=cells,
-        scores=_rows(Score, result.table("table.parquet")) if result else (),
-        measured=_rows(Measured, result.table("cells.parquet")) if result else (),
-        frames=shared["index"].table("frames.parquet"),
-        rejected=shared["index"].table("rejected.parquet"),
+        trials=trials,
+        scores=_rows(MethodScore, result.table("table.parquet")) if result else (),
+        trial_scores=_rows(TrialScore, result.table("cells.parquet")) if result else (),
+        frames=index.table("frames.parquet"),
+        rejected=index.table("rejected.parquet"),
     )
 
 
@@ -224,21 +241,21 @@ def _recipe(result: Artifact) -> Recipe:
     try:
         return Recipe.model_validate(result.json("recipe.json"))
     except ValidationError as error:
-        where = f"{result.path / 'recipe.json'} was not written by this version of OptiDEL"
         raise InputError(
-            f"{where}: {error.errors()[0]['msg']}; report it with the version that ran it, or run it again"
+            f"{result.path / 'recipe.json'} was not written by this version of OptiDEL: "
+            f"{error.errors()[0]['msg']}; report it with the version that ran it, or run it again"
         ) from error
 
 
-def _cell_so_far(select: Artifact, by_step: Mapping[str, list[Artifact]]) -> Cell:
-    """The cell of a finished selection, with those later steps that were built from it."""
-    summary = select.json("summary.json")
-    compose = _built_from([select], by_step.get("compose", []))
-    pretrain = _built_from([select, compose], by_step.get("pretrain", []))
-    return Cell(
-        method=summary["method"],
-        budget=summary["budget"],
-        seed=summary["seed"],
+def _unfinished_trial(select: Artifact, by_step: Mapping[str, list[Artifact]]) -> Trial:
+    """The trial of a finished selection, with those later steps that were built from it."""
+    summary = read_summary(select, SelectSummary)
+    compose = _built_from([select], by_step["compose"])
+    pretrain = _built_from([select, compose], by_step["pretrain"])
+    return Trial(
+        method=summary.method,
+        budget=summary.budget,
+        seed=summary.seed,
         select=select,
         compose=compose,
         pretrain=pretrain,
@@ -248,14 +265,16 @@ def _cell_so_far(select: Artifact, by_step: Mapping[str, list[Artifact]]) -> Cel
 
 def _built_from(sources: Iterable[Artifact | None], candidates: list[Artifact]) -> Artifact | None:
     contents = {source.content for source in sources if source is not None}
-    return next((found for found in candidates if contents & set(found.inputs.values())), None)
+    for candidate in candidates:
+        if contents & set(candidate.inputs.values()):
+            return candidate
+    return None
 
 
-Row = TypeVar("Row", Score, Measured)
+Row = TypeVar("Row", MethodScore, TrialScore)
 
 
 def _rows(kind: type[Row], table: pl.DataFrame) -> tuple[Row, ...]:
     """Table rows as records; columns that the record does not name are left out."""
-    return tuple(
-        kind(**row) for row in table.select([field.name for field in fields(kind)]).iter_rows(named=True)
-    )
+    columns = [field.name for field in fields(kind)]
+    return tuple(kind(**row) for row in table.select(columns).iter_rows(named=True))
