@@ -4,6 +4,8 @@ A step's fingerprint is a hash of its name, code version, config and the content
 enter it. A step is built in ``….partial`` under a file lock, file by file, each written atomically; then the
 manifest, then one rename. Same inputs: reuse.
 Killed: the files already there stay and the step goes on. Changed config: a new folder beside the old.
+Damaged: the manifest holds a hash of every file, and each file is compared with it when a process first
+reads it.
 """
 
 import errno
@@ -13,8 +15,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,8 @@ from optidel.errors import OptidelError, StoreError
 from optidel.progress import bar, say
 
 FORMAT = 1
+MARKER = "run.json"
+"""Says that a folder is a run, and of which format."""
 MANIFEST = "manifest.json"
 COST = "cost.json"
 """The one file of an artifact that differs between equal runs: wall-clock seconds. It is not part of the
@@ -35,6 +39,10 @@ PARTS = "parts"
 """Folder in a workspace for what only resuming needs (shards, checkpoints): it goes when everything else is
 safe.
 """
+LOCKS = ".locks"
+
+HASH_BYTES = 16
+"""Of a file's BLAKE2b hash: 128 bits, so that no two files of one disk are confused by chance."""
 
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 NEARLY_FULL = 1 << 16
@@ -56,27 +64,48 @@ def digest(*parts: bytes) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """A finished step on disk. ``content`` is what later steps depend on: the fingerprint unless the step
-    declared its own.
+    """A finished step on disk.
+
+    Args:
+        path: its folder.
+        step: name of the step.
+        fingerprint: 16 hex digits that stand for everything it was made from.
+        content: what later steps depend on; the fingerprint unless the step declared its own.
+        hashes: BLAKE2b of each file, by POSIX path; empty in runs of the first version, which had none.
     """
 
     path: Path
     step: str
     fingerprint: str
     content: str
+    hashes: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
+
+    def file(self, name: str) -> Path:
+        """Path of a file, or of a folder with all that is in it, compared with its hash when this process
+        first reads it.
+
+        Raises:
+            StoreError: the file was changed or is missing; the folder to delete is named.
+        """
+        inside = f"{name}/"
+        parts = [name] if name in self.hashes else [part for part in self.hashes if part.startswith(inside)]
+        for part in parts:
+            _compare(self.path, part, self.hashes[part])
+        return self.path / name
 
     def json(self, name: str) -> Any:
         """A JSON file of the artifact."""
-        return json.loads((self.path / name).read_text())
+        return _parsed(self.path, self.file(name), lambda path: json.loads(path.read_bytes()))
 
     def table(self, name: str) -> pl.DataFrame:
         """A Parquet file of the artifact."""
-        return pl.read_parquet(self.path / name)
+        table: pl.DataFrame = _parsed(self.path, self.file(name), pl.read_parquet)
+        return table
 
     def array(self, name: str) -> np.ndarray[Any, Any]:
         """A ``.npy`` file of the artifact, memory-mapped read-only."""
-        loaded: np.ndarray[Any, Any] = np.load(self.path / name, mmap_mode="r", allow_pickle=False)
-        return loaded
+        array: np.ndarray[Any, Any] = _parsed(self.path, self.file(name), _mapped)
+        return array
 
     @property
     def inputs(self) -> dict[str, str]:
@@ -86,8 +115,11 @@ class Artifact:
 
     @property
     def seconds(self) -> float:
-        """Wall-clock seconds the step took, over all its resumed attempts."""
-        return float(self.json(COST)["seconds"])
+        """Wall-clock seconds the step took, over all its resumed attempts; 0 where the note is damaged."""
+        seconds = _seconds(self.path)
+        if seconds is None:
+            say(f"{self.path.name}: {COST} is damaged; its seconds count as 0")
+        return seconds or 0.0
 
 
 class Workspace:
@@ -100,9 +132,7 @@ class Workspace:
         self.path = path
         self.content: str | None = None
         self._open: list[np.memmap[Any, Any]] = []
-        self._spent = (
-            float(json.loads((path / COST).read_text())["seconds"]) if (path / COST).exists() else 0.0
-        )
+        self._spent = _seconds(path) or 0.0
         self._started = time.monotonic()
 
     def has(self, name: str) -> bool:
@@ -116,7 +146,8 @@ class Workspace:
 
     def table(self, name: str) -> pl.DataFrame:
         """A Parquet file written before."""
-        return pl.read_parquet(self.path / name)
+        table: pl.DataFrame = _parsed(self.path, self.path / name, pl.read_parquet)
+        return table
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
@@ -128,10 +159,7 @@ class Workspace:
         scratch = target.with_name(f".tmp-{target.name}")
         _remove(scratch)  # what a kill left half-written must not mix with what comes now
         yield scratch
-        for written in [scratch] if scratch.is_file() else sorted(scratch.rglob("*")):
-            if written.is_file():
-                with written.open("rb") as handle:
-                    os.fsync(handle.fileno())
+        _flush(scratch)
         scratch.replace(target)
         self.clock()
 
@@ -167,7 +195,7 @@ class Workspace:
                 with scratch.open("r+b") as handle:
                     os.posix_fallocate(handle.fileno(), 0, scratch.stat().st_size)
             scratch.replace(path)
-        array = np.lib.format.open_memmap(path, mode="r+")
+        array: np.memmap[Any, Any] = _parsed(self.path, path, _writable)
         self._open.append(array)
         return array
 
@@ -178,9 +206,12 @@ class Workspace:
         A block counts as finished when the loop asks for the next; open arrays are flushed then.
         """
         mark = f"{PARTS}/{label}.done"
-        done = int((self.path / mark).read_text()) if self.has(mark) else 0
-        with bar(label, count, done) as advance:
-            for start in range(done, count, block):
+        finished = 0
+        if self.has(mark):
+            with suppress(ValueError):  # a damaged mark: the blocks are made again
+                finished = int((self.path / mark).read_text())
+        with bar(label, count, finished) as advance:
+            for start in range(finished, count, block):
                 stop = min(start + block, count)
                 yield start, stop
                 for array in self._open:
@@ -196,8 +227,10 @@ class Workspace:
     def clock(self) -> float:
         """Seconds spent on this step so far, over all attempts; also noted on disk."""
         seconds = self._spent + time.monotonic() - self._started
+        rounded = round(seconds, 3)
+        note = {"seconds": rounded, "check": digest(canonical(rounded))}
         scratch = self.path / f".tmp-{COST}"
-        scratch.write_text(json.dumps({"seconds": round(seconds, 3)}) + "\n")
+        scratch.write_text(json.dumps(note) + "\n")
         scratch.replace(self.path / COST)
         return seconds
 
@@ -218,47 +251,61 @@ class Store:
         """
         self.root = Path(root)
         self.look = look
-        marker = self.root / "run.json"
+        marker = self.root / MARKER
         with disk_errors(self.root):
             if self.root.exists() and not self.root.is_dir():
                 raise StoreError(f"the run folder {self.root} is a file; pass a folder")
             if not marker.exists():
-                foreign = self.root.exists() and any(
-                    not path.name.startswith(".") for path in self.root.iterdir()
-                )
-                if (
-                    foreign and not marker.exists()
-                ):  # asked again: another process may just have started this run
-                    raise StoreError(
-                        f"the run folder {self.root} is not empty and holds no run of OptiDEL (no run.json); pass a new or empty folder"
-                    )
-                (self.root / ".locks").mkdir(parents=True, exist_ok=True)
-                scratch = self.root / f".tmp-run-{os.getpid()}"
-                scratch.write_text(json.dumps({"optidel": "run", "format": FORMAT}) + "\n")
-                scratch.replace(marker)
-            (self.root / ".locks").mkdir(exist_ok=True)
+                self._refuse_foreign()
+                self._mark()
+            elif not marker.read_bytes().strip(b"\0") and (self.root / LOCKS).is_dir():
+                self._mark()  # lost to a power cut: what lies in the folder is a run all the same
+            with suppress(OSError):  # a run on a read-only disk can be read; a step that is made says it
+                (self.root / LOCKS).mkdir(exist_ok=True)
             text = marker.read_bytes()
         try:
-            found = json.loads(text).get("format")
+            version = json.loads(text).get("format")
         except (ValueError, AttributeError) as error:
             raise StoreError(f"{marker} is not readable ({error}); pass another run folder") from error
-        if found != FORMAT:
+        if version != FORMAT:
             raise StoreError(
-                f"the run in {self.root} has format {found!r}, this version writes {FORMAT}; pass a new folder"
+                f"the run in {self.root} has format {version!r}, this version writes {FORMAT}; pass a new folder"
             )
+
+    def _refuse_foreign(self) -> None:
+        """Touch no folder that holds something else.
+
+        Raises:
+            StoreError: it does.
+        """
+        foreign = self.root.exists() and any(not path.name.startswith(".") for path in self.root.iterdir())
+        # Looked at again: another process may just have started this run.
+        if foreign and not (self.root / MARKER).exists():
+            raise StoreError(
+                f"the run folder {self.root} is not empty and holds no run of OptiDEL (no {MARKER}); "
+                "pass a new or empty folder"
+            )
+
+    def _mark(self) -> None:
+        """Write the marker of a run."""
+        (self.root / LOCKS).mkdir(parents=True, exist_ok=True)
+        scratch = self.root / f".tmp-run-{os.getpid()}"
+        scratch.write_text(json.dumps({"optidel": "run", "format": FORMAT}) + "\n")
+        _flush(scratch)
+        scratch.replace(self.root / MARKER)
+        _flush_folder(self.root)
 
     def artifacts(self, step: str | None = None) -> list[Artifact]:
         """Finished artifacts, of one step where given, oldest first."""
         folders = "*" if step is None else f"{step}-*"
-        found = [
-            _read(path.parent)
-            for path in self.root.glob(f"{folders}/{MANIFEST}")
-            if not path.parent.name.endswith(".partial")
-        ]
-        chosen = [artifact for artifact in found if step is None or artifact.step == step]
-        return sorted(
-            chosen, key=lambda artifact: ((artifact.path / MANIFEST).stat().st_mtime_ns, artifact.path.name)
-        )
+        artifacts = []
+        for manifest in self.root.glob(f"{folders}/{MANIFEST}"):
+            if manifest.parent.name.endswith(".partial"):
+                continue
+            artifact = read_artifact(manifest.parent)
+            if step is None or artifact.step == step:
+                artifacts.append(artifact)
+        return sorted(artifacts, key=_age)
 
     def build(
         self,
@@ -286,24 +333,25 @@ class Store:
             StoreError: disk full or not writable.
         """
         origin = {name: artifact.content for name, artifact in sorted((inputs or {}).items())}
-        fingerprint = digest(step.encode(), str(version).encode(), canonical(dict(config)), canonical(origin))
+        fingerprint = _fingerprint(step, version, config, origin)
         final = self.root / f"{step}-{fingerprint}"
         partial = final.with_name(final.name + ".partial")
         if self.look:
             return (
-                _read(final)
+                read_artifact(final)
                 if final.exists()
                 else Artifact(path=final, step=step, fingerprint=fingerprint, content=fingerprint)
             )
         with disk_errors(self.root), self._locked(final.name):
             if final.exists():
-                return _read(final)
+                return read_artifact(final)
             partial.mkdir(exist_ok=True)
             workspace = Workspace(partial)
             if not workspace.has(MANIFEST):  # else killed while tidying up
                 make(workspace)
                 for leftover in list(partial.rglob(".tmp-*")):
                     _remove(leftover)
+                files = _files(partial)
                 manifest = {
                     "step": step,
                     "version": version,
@@ -311,17 +359,23 @@ class Store:
                     "inputs": origin,
                     "fingerprint": fingerprint,
                     "content": workspace.content or fingerprint,
-                    "files": _sizes(partial),
+                    "files": {name: path.stat().st_size for name, path in files.items()},
+                    "hashes": {name: _hash(path) for name, path in files.items()},
                 }
+                manifest["check"] = digest(canonical(manifest))
+                _flush_folders(partial)  # before the manifest says that all is there
                 workspace.write_json(MANIFEST, manifest)
             for name in (PARTS, f".tmp-{COST}"):
                 _remove(partial / name)
+            _flush(partial / COST)
+            _flush_folder(partial)
             partial.rename(final)
-        return _read(final)
+            _flush_folder(self.root)
+        return read_artifact(final)
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
-        lock = FileLock(self.root / ".locks" / f"{name}.lock")
+        lock = FileLock(self.root / LOCKS / f"{name}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -333,16 +387,137 @@ class Store:
             lock.release()
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of every file that belongs to the artifact, by POSIX path."""
-    files = {
-        path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
-    }
-    return {
-        name: path.stat().st_size
-        for name, path in files.items()
-        if name not in (COST, MANIFEST) and not name.startswith(f"{PARTS}/")
-    }
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """A folder of a run that cannot be trusted, and why."""
+
+    folder: Path
+    reason: str
+
+
+def check(root: Path | str) -> list[Damage]:
+    """Compare every file of every artifact of a run with its manifest.
+
+    Artifacts of the first version hold no hashes: of them sizes are compared, and tables, arrays and JSON
+    files are parsed.
+
+    Raises:
+        StoreError: the folder holds no run.
+    """
+    folder = Path(root)
+    if not (folder / MARKER).is_file():
+        raise StoreError(f"{folder} holds no run of OptiDEL (no {MARKER}); pass the folder given to --out")
+    damages = []
+    for path in sorted(_artifact_folders(folder)):
+        try:
+            artifact = read_artifact(path)
+            for name in _files(path):
+                _read_whole(artifact, name)
+            if _seconds(path) is None:
+                raise StoreError(f"{path / COST} is damaged; {_remedy(path)}")
+        except StoreError as error:
+            damages.append(Damage(folder=path, reason=str(error)))
+    return damages
+
+
+def _artifact_folders(root: Path) -> Iterator[Path]:
+    """Finished artifacts, also those that have lost their manifest."""
+    for path in root.iterdir():
+        _, _, fingerprint = path.name.rpartition("-")
+        is_fingerprint = len(fingerprint) == 16 and set(fingerprint) <= set("0123456789abcdef")
+        if path.is_dir() and (is_fingerprint or (path / MANIFEST).exists()):
+            yield path
+
+
+def _read_whole(artifact: Artifact, name: str) -> None:
+    """Compare a file with its hash, or parse it where the run is of the first version."""
+    if artifact.hashes:
+        artifact.file(name)
+    elif name.endswith(".json"):
+        artifact.json(name)
+    elif name.endswith(".parquet"):
+        artifact.table(name)
+    elif name.endswith(".npy"):
+        artifact.array(name)
+
+
+def _files(folder: Path) -> dict[str, Path]:
+    """Every file that belongs to the artifact, by POSIX path."""
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        belongs = name not in (COST, MANIFEST) and not name.startswith(f"{PARTS}/")
+        if path.is_file() and belongs:
+            files[name] = path
+    return files
+
+
+def _hash(path: Path) -> str:
+    """BLAKE2b of a file's bytes, as hex digits."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
+
+
+_compared: dict[Path, tuple[int, int, int]] = {}
+"""What files were when this process compared them: inode, size and time of the last change of any kind."""
+
+
+def _compare(folder: Path, name: str, expected: str) -> None:
+    """Compare a file of an artifact with its hash, unless this process did so since the file last changed."""
+    path = folder / name
+    try:
+        status = path.stat()
+        stamp = (status.st_ino, status.st_size, status.st_ctime_ns)
+        if _compared.get(path) == stamp:
+            return
+        actual = _hash(path)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read ({error.strerror}); {_remedy(folder)}") from error
+    if actual != expected:
+        raise StoreError(f"{path} is not what was written: its hash differs; {_remedy(folder)}")
+    _compared[path] = stamp
+
+
+def _parsed(folder: Path, path: Path, parse: Callable[[Path], Any]) -> Any:
+    """Parse a file of an artifact; whatever a damaged one makes a library raise becomes one sentence."""
+    try:
+        return parse(path)
+    except (FileNotFoundError, MemoryError):
+        raise
+    except Exception as error:  # NumPy alone raises a tokenizer's errors, a zip file's and its own
+        raise StoreError(f"{path} is damaged ({type(error).__name__}); {_remedy(folder)}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what Polars raises is no Exception
+            raise
+        raise StoreError(f"{path} is damaged; {_remedy(folder)}") from error
+
+
+def _mapped(path: Path) -> np.ndarray[Any, Any]:
+    mapped: np.ndarray[Any, Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return mapped
+
+
+def _writable(path: Path) -> np.memmap[Any, Any]:
+    return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _seconds(folder: Path) -> float | None:
+    """The seconds noted in a folder: 0 without a note, None where the note is damaged."""
+    try:
+        note = json.loads((folder / COST).read_bytes())
+        seconds = float(note["seconds"])
+    except FileNotFoundError:
+        return 0.0
+    except (ValueError, KeyError, TypeError):
+        return None
+    is_first_version = note.keys() == {"seconds"}
+    is_sound = is_first_version or note.get("check") == digest(canonical(note["seconds"]))
+    return seconds if is_sound else None
+
+
+def _age(artifact: Artifact) -> tuple[int, str]:
+    """By which artifacts are ordered: when the manifest was written, then the name."""
+    return (artifact.path / MANIFEST).stat().st_mtime_ns, artifact.path.name
 
 
 def _remove(path: Path) -> None:
@@ -352,24 +527,88 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _read(path: Path) -> Artifact:
-    remedy = f"delete the folder {path.name} and run the same command again"
+def _flush(path: Path) -> None:
+    """Bring a file, or all files of a folder, to the disk: what is renamed later must be whole after a power
+    cut.
+    """
+    for file in [path] if path.is_file() else sorted(path.rglob("*")):
+        if file.is_file():
+            with file.open("rb") as handle:
+                os.fsync(handle.fileno())
+
+
+def _flush_folder(path: Path) -> None:
+    """Bring the names in a folder to the disk, where the system can."""
+    with suppress(OSError):  # Windows opens no folder, and some network disks flush none
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _flush_folders(path: Path) -> None:
+    """The same for a folder and those in it."""
+    for folder in (*(inner for inner in path.rglob("*") if inner.is_dir()), path):
+        _flush_folder(folder)
+
+
+def _remedy(path: Path) -> str:
+    return f"delete the folder {path.name} and run the same command again"
+
+
+def read_artifact(path: Path) -> Artifact:
+    """The artifact of a folder, all its files there and of the right size.
+
+    Raises:
+        StoreError: not so; the folder to delete is named.
+    """
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
-        artifact = Artifact(
-            path=path, step=manifest["step"], fingerprint=manifest["fingerprint"], content=manifest["content"]
-        )
         sizes = dict(manifest["files"])
+        artifact = Artifact(
+            path=path,
+            step=manifest["step"],
+            fingerprint=manifest["fingerprint"],
+            content=manifest["content"],
+            hashes=dict(manifest.get("hashes", {})),
+        )
+        _check_manifest(manifest, sizes)
     except FileNotFoundError as error:
-        raise StoreError(f"{path} has no {MANIFEST}; {remedy}") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path / MANIFEST} is damaged ({error}); {remedy}") from error
+        raise StoreError(f"{path} has no {MANIFEST}; {_remedy(path)}") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"{path / MANIFEST} is damaged ({error}); {_remedy(path)}") from error
     for name, size in sizes.items():
-        found = (path / name).stat().st_size if (path / name).exists() else None
-        if found != size:
-            state = "is missing" if found is None else f"has {found} bytes, the manifest says {size}"
-            raise StoreError(f"{path / name} {state}; {remedy}")
+        try:
+            actual = (path / name).stat().st_size
+        except OSError:
+            raise StoreError(f"{path / name} is missing; {_remedy(path)}") from None
+        if actual != size:
+            raise StoreError(f"{path / name} has {actual} bytes, the manifest says {size}; {_remedy(path)}")
     return artifact
+
+
+def _check_manifest(manifest: dict[str, Any], sizes: Mapping[str, int]) -> None:
+    """Compare a manifest with the hash it holds of itself; of the first version, with its fingerprint.
+
+    Raises:
+        ValueError: it was changed.
+        KeyError: something is missing.
+    """
+    if "check" in manifest or "hashes" in manifest:
+        rest = {name: value for name, value in manifest.items() if name != "check"}
+        if manifest["check"] != digest(canonical(rest)) or manifest["hashes"].keys() != sizes.keys():
+            raise ValueError("its own hash differs")
+        return
+    if manifest["fingerprint"] != _fingerprint(
+        manifest["step"], manifest["version"], manifest["config"], manifest["inputs"]
+    ):
+        raise ValueError("its fingerprint differs")
+
+
+def _fingerprint(step: str, version: int, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
+    """What stands for everything that an artifact is made from; ``inputs`` are name to content."""
+    return digest(step.encode(), str(version).encode(), canonical(dict(config)), canonical(dict(inputs)))
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import polars as pl
 
 from optidel.benchmark.plan import Bench, Cell, cells, key_of, make_bench
 from optidel.errors import InputError
-from optidel.store import Artifact, replacing
+from optidel.store import read_artifact, replacing
 
 RECORDS = "cells"
 RESULTS, SCORES = "results.parquet", "scores.parquet"
@@ -90,7 +90,7 @@ def image_scores_of(root: Path, record: Record) -> pl.DataFrame:
         raise InputError(
             f"{folder} is missing, though its cell is recorded as done; run `optidel bench` again, or copy the folder there"
         )
-    table = Artifact(path=folder, step="evaluate", fingerprint="", content="").table("images.parquet")
+    table = read_artifact(folder).table("images.parquet")
     scores = table.with_columns(pl.col("iou", "dice").fill_nan(None)).group_by("id", maintain_order=True)
     return scores.agg(pl.col("iou", "dice").mean()).sort("id")
 

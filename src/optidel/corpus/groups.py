@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from optidel.errors import RecipeError, nearest
+from optidel.errors import RecipeError, StoreError, nearest
 from optidel.records import Frame
 
 KINDS = ("patient", "video", "study", "series", "centre")
@@ -28,23 +28,40 @@ def group_key(root: Path | None) -> bytes:
 
     Equal patients have equal hashes inside one run folder and nowhere else, and without the key a hash cannot
     be checked against a list of names.
+
+    Raises:
+        StoreError: the file holds no key.
     """
     if root is None:
         return secrets.token_bytes(KEY_BYTES)
     path = root / KEY_FILE
-    scratch = root / f".tmp-{KEY_FILE}-{os.getpid()}"
     if not path.exists():
-        handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as out:
-            out.write(secrets.token_bytes(KEY_BYTES))
-        try:
-            os.link(scratch, path)  # the first of several processes wins, whole
-        except FileExistsError:
-            pass
-        except OSError:  # a disk without hard links
-            scratch.replace(path)
-        scratch.unlink(missing_ok=True)
-    return path.read_bytes()
+        _write_key(path)
+    key = path.read_bytes()
+    if len(key) != KEY_BYTES or not any(key):  # a power cut leaves an empty file, or one of zeros
+        what = f"{len(key)} bytes, not the {KEY_BYTES} of a key" if any(key) or not key else "zeros, no key"
+        raise StoreError(
+            f"{path} holds {what}; delete it, and the folders index-* beside it, whose hashes of patients "
+            "were made with another, and run the same command again"
+        )
+    return key
+
+
+def _write_key(path: Path) -> None:
+    """Make the secret; the first of several processes wins, and nobody ever reads a part of it."""
+    scratch = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    handle = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "wb") as out:
+        out.write(secrets.token_bytes(KEY_BYTES))
+        out.flush()
+        os.fsync(out.fileno())
+    try:
+        os.link(scratch, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a disk without hard links
+        scratch.replace(path)
+    scratch.unlink(missing_ok=True)
 
 
 def hashed(key: bytes, kind: str, value: str) -> str | None:

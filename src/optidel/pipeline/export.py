@@ -127,7 +127,7 @@ class _Job:
         """Rows of the manifest and their PNG, in order."""
         rows = self.rows[start:stop].rows(named=True)
         if self.choice.compose:
-            folder = self.choice.compose.path / "images"
+            folder = self.choice.compose.file("images")
             yield from ((row, (folder / f"{row['id']}.png").read_bytes()) for row in rows)
         else:
             by_item = {row["item"]: row for row in rows}
@@ -426,7 +426,8 @@ def _symlinks(job: _Job) -> list[str]:
 def _originals(job: _Job) -> list[Path]:
     """The file on disk behind each row."""
     if job.choice.compose:
-        return [(job.choice.compose.path / "images" / f"{name}.png").resolve() for name in job.rows["id"]]
+        folder = job.choice.compose.file("images").resolve()
+        return [folder / f"{name}.png" for name in job.rows["id"]]
     found = [job.corpus.root / source for source in job.rows["source"]]
     gone = [path for path in found if not path.is_file()]
     if gone:

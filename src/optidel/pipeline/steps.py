@@ -130,7 +130,7 @@ def embed_step(
 
 def mae_folder(mae: Artifact | str) -> str:
     """Where a masked autoencoder lies: our own artifact, or the folder or id a person gave."""
-    return str(mae.path / "encoder") if isinstance(mae, Artifact) else mae
+    return str(mae.file("encoder")) if isinstance(mae, Artifact) else mae
 
 
 def select_step(
@@ -449,7 +449,7 @@ def evaluate_step(
         images, masks = task.array("images.npy"), task.array("masks.npy")
         generator = torch.Generator().manual_seed(seed)
         start = (
-            load_encoder(encoder.path / "encoder") if encoder else build_encoder(PRESETS[preset], generator)
+            load_encoder(encoder.file("encoder")) if encoder else build_encoder(PRESETS[preset], generator)
         )
         plan = SCHEDULES[protocol]
         schedule = replace(plan, steps=options.steps or plan.steps, batch=options.batch or plan.batch)

@@ -122,6 +122,6 @@ def _gained(one: TrainedSet, task: Artifact, seed: int) -> float:
     """
     images = task.array("images.npy")
     shown = np.asarray(images[_spaced(len(images))])
-    folder = one.pretrain.path / "encoder"
+    folder = one.pretrain.file("encoder")
     measured = objective_named(one.objective).information(folder, shown, seed)
     return measured.information / measured.values

@@ -239,7 +239,7 @@ def composites(run: Run, pictures: Pictures, count: int = 5) -> tuple[Made, ...]
 
 def composite_image(compose: Artifact, record: Composite) -> Image.Image:
     """The composite as it was written."""
-    with Image.open(compose.path / "images" / f"{record.id}.png") as opened:
+    with Image.open(compose.file(f"images/{record.id}.png")) as opened:
         return opened.convert("RGB")
 
 

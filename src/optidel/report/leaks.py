@@ -116,7 +116,7 @@ def _pairs(leaks: Artifact) -> tuple[LeakedPair, ...]:
     for number, (kind, test, train, value) in enumerate(leaks.table("pictures.parquet").iter_rows()):
         sides = []
         for side, name in (("test", test), ("train", train)):
-            with Image.open(leaks.path / "pictures" / f"{number}-{side}.png") as picture:
+            with Image.open(leaks.file(f"pictures/{number}-{side}.png")) as picture:
                 sides.append(
                     picture_tile(
                         picture.convert("RGB"), name, {"test": "test image", "train": "in the corpus"}[side]
