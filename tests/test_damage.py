@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
+from optidel.cli import app
 from optidel.corpus.groups import KEY_FILE, group_key
 from optidel.errors import StoreError
 from optidel.store import COST, MANIFEST, Artifact, Store, Workspace, check
@@ -173,6 +175,22 @@ def test_a_file_is_hashed_once_a_process(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr("optidel.store._hash", lambda path: pytest.fail(f"{path} is hashed again"))
     first.array("pixels.npy")
     Store(tmp_path).artifacts("first")[0].array("pixels.npy")
+
+
+def test_the_command_names_what_to_delete(tmp_path: Path) -> None:
+    build(tmp_path / "run")
+    runner = CliRunner()
+    sound = runner.invoke(app, ["check", str(tmp_path / "run")])
+    assert (sound.exit_code, sound.stdout) == (0, "every file is as it was written\n")
+    [table] = (tmp_path / "run").glob("first-*/frames.parquet")
+    damage(table, np.random.default_rng(0))
+    damaged = runner.invoke(app, ["check", str(tmp_path / "run"), "--json"])
+    assert damaged.exit_code == 1
+    [item] = json.loads(damaged.stdout)
+    assert item["folder"] == str(table.parent)
+    assert f"delete the folder {table.parent.name}" in item["reason"]
+    missing = runner.invoke(app, ["check", str(tmp_path)])
+    assert isinstance(missing.exception, StoreError)
 
 
 def test_check_of_a_folder_without_a_run(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from tampering import sign
 
 from optidel.errors import InputError, StoreError
 from optidel.recipe import Recipe, make_recipe
@@ -232,6 +233,7 @@ def test_recipe_of_another_version_is_refused(make_run) -> None:
     recipe = next(run.glob("result-*")) / "recipe.json"
     text = recipe.read_text()
     recipe.write_text(text.replace('"tiny"', '"huge"'))
+    sign(recipe.parent)
     with pytest.raises(InputError, match="not written by this version"):
         write_report(run)
 
@@ -242,6 +244,7 @@ def test_a_chosen_result_is_the_one_reported(make_run) -> None:
     shutil.copytree(first.path, run / "result-newer")
     manifest = run / "result-newer" / "manifest.json"
     manifest.write_text(manifest.read_text().replace(first.fingerprint, "f" * 16))
+    sign(manifest.parent)
     shown = f"<code>{'f' * 16}</code>"
     assert shown in write_report(run).read_text(encoding="utf-8")
     assert shown not in write_report(run, first).read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ import polars as pl
 
 from optidel.benchmark.plan import Bench, cells, key_of, make_bench
 from optidel.benchmark.tables import Record
-from optidel.store import Store
+from optidel.store import MANIFEST, Store, canonical, digest
 
 EFFECTS = {
     "scratch": -0.10,
@@ -21,6 +21,17 @@ EFFECTS = {
     "meddel": -0.02,
 }
 IMAGES = 40
+
+FIRST_VERSION: dict[str, Any] = {
+    "step": "evaluate",
+    "version": 1,
+    "config": {},
+    "inputs": {},
+    "fingerprint": digest(b"evaluate", b"1", canonical({}), canonical({})),
+    "content": "",
+    "files": {},
+}
+"""A manifest without hashes, so that a test may change a table."""
 
 
 def fake_bench(root: Path, effects: dict[str, float] = EFFECTS, noise: float = 0.01, **changes: Any) -> Bench:
@@ -54,7 +65,9 @@ def fake_bench(root: Path, effects: dict[str, float] = EFFECTS, noise: float = 0
         table = pl.DataFrame(
             {"id": [f"{row:03d}" for row in range(IMAGES)], "class": 1, "iou": iou, "dice": iou}
         )
-        table.write_parquet(root / f"evaluate-{number:016x}" / "images.parquet")
+        folder = root / f"evaluate-{number:016x}"
+        table.write_parquet(folder / "images.parquet")
+        (folder / MANIFEST).write_text(json.dumps(FIRST_VERSION))
         trained = cell.method != "scratch"
         row = asdict(cell) | {
             "n_images": round(1000 * cell.budget),
