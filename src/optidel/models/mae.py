@@ -6,16 +6,22 @@ Source: He et al., CVPR 2022, arXiv 2111.06377. Legend: N images, L patches of o
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Float32
 from torch import Tensor, nn
-from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
 from optidel.models.presets import Preset
 
+if TYPE_CHECKING:
+    from transformers import ViTMAEForPreTraining
+
 MASK_RATIO = 0.75
+"""Share of the patches that is hidden (arXiv 2111.06377, section 4.1: best for fine-tuning and probing)."""
+
+TOKEN_DEVIATION = 0.02
+"""Of class and mask tokens at the start, in the authors' code."""
 
 
 def sincos_positions(grid: int, dim: int) -> Float32[Tensor, "1 tokens dim"]:
@@ -24,6 +30,7 @@ def sincos_positions(grid: int, dim: int) -> Float32[Tensor, "1 tokens dim"]:
     Written out because transformers 5 leaves all-zero tables in models built from a config. The halves are [w
     | h], as in the published weights.
     """
+    # 10,000 is the longest wavelength of Vaswani et al. 2017 (arXiv 1706.03762), which MAE took over.
     omega = 1.0 / 10000 ** (torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
     axis = torch.arange(grid, dtype=torch.float64)
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
@@ -51,14 +58,16 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
             module.bias.data.zero_()
     for name, parameter in model.named_parameters():
         if name.endswith(("cls_token", "mask_token")):
-            parameter.data.normal_(std=0.02, generator=generator)
+            parameter.data.normal_(std=TOKEN_DEVIATION, generator=generator)
         elif name.endswith(("position_embeddings", "decoder_pos_embed")):
             parameter.data.copy_(sincos_positions(math.isqrt(parameter.shape[1] - 1), parameter.shape[2]))
             parameter.requires_grad_(False)
 
 
-def build_mae(preset: Preset, generator: torch.Generator) -> ViTMAEForPreTraining:
+def build_mae(preset: Preset, generator: torch.Generator) -> "ViTMAEForPreTraining":
     """An untrained masked autoencoder whose weights depend on ``generator`` alone."""
+    from transformers import ViTMAEConfig, ViTMAEForPreTraining
+
     config = ViTMAEConfig(
         image_size=preset.size,
         patch_size=preset.patch,
@@ -73,9 +82,8 @@ def build_mae(preset: Preset, generator: torch.Generator) -> ViTMAEForPreTrainin
         mask_ratio=MASK_RATIO,
         norm_pix_loss=False,
     )
-    with torch.random.fork_rng(
-        devices=[]
-    ):  # the constructor draws from the global generator; leave that untouched
+    # The constructor draws from the global generator, which is not ours to move.
+    with torch.random.fork_rng(devices=[]):
         model = ViTMAEForPreTraining(config)
     initialise(model, generator)
     return model
@@ -147,7 +155,8 @@ def complementary_noise(length: int, generator: torch.Generator) -> Float[Tensor
     """
     rank = torch.argsort(torch.randperm(length, generator=generator))
     quarter = length // 4
-    return torch.stack([((rank - turn * quarter) % length).float() for turn in range(4)])
+    turned = [(rank - turn * quarter) % length for turn in range(4)]
+    return torch.stack(turned).float()
 
 
 @torch.no_grad()
@@ -159,14 +168,15 @@ def score(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "masks l
     error = torch.zeros(count, noise.shape[1], device=x.device)
     hidden = torch.zeros_like(error)
     vectors: Tensor | None = None
+
     for row in noise.to(x.device):
         error_NL, mask_NL, tokens_NLD = patch_errors(model, x, row.expand(count, -1))
         error += error_NL * mask_NL
         hidden += mask_NL
         pooled = tokens_NLD[:, 1:].float().mean(1)
         vectors = pooled if vectors is None else vectors + pooled
+
     assert vectors is not None
     grid = math.isqrt(noise.shape[1])
-    return MaeScores(
-        vectors=vectors / len(noise), error_map=(error / hidden.clamp(min=1)).view(count, grid, grid)
-    )
+    error_map = (error / hidden.clamp(min=1)).view(count, grid, grid)
+    return MaeScores(vectors=vectors / len(noise), error_map=error_map)

@@ -10,8 +10,10 @@ from jaxtyping import Float
 from optidel.arrays import Image
 from optidel.errors import WeightsError
 from optidel.models.masks import SCENE, Mask, Points, mask_from_logits, sam_input
+from optidel.models.weights import load_model, read_config
 
-PROMPTS = 64  # prompts in one decoder call; a prompt of the full model needs some 30 MB
+PROMPTS = 64
+"""Prompts in one decoder call; a prompt of the full model needs some 30 MB."""
 
 
 class TransformersSam:
@@ -46,15 +48,12 @@ class TransformersSam:
         masks: list[Mask] = []
         for start in range(0, len(scaled), PROMPTS):
             batch = scaled[start : start + PROMPTS]
-            found = self.model(
+            output = self.model(
                 image_embeddings=embedding, input_points=batch[None, :, None, :], multimask_output=True
             )
-            masks += self._masks(
-                found.pred_masks[0].float().cpu().numpy(),
-                found.iou_scores[0].float().cpu().numpy(),
-                height,
-                width,
-            )
+            logits = output.pred_masks[0].float().cpu().numpy()
+            ious = output.iou_scores[0].float().cpu().numpy()
+            masks += self._masks(logits, ious, height, width)
         return masks
 
     def _masks(
@@ -75,45 +74,25 @@ def _best(masks: list[Mask]) -> Mask:
     are.
     """
     regions = [mask for mask in masks if mask.mask.mean() <= SCENE]
-    return (
-        max(regions, key=lambda mask: mask.predicted_iou)
-        if regions
-        else min(masks, key=lambda mask: int(mask.mask.sum()))
-    )
+    if regions:
+        return max(regions, key=lambda mask: mask.predicted_iou)
+    return min(masks, key=lambda mask: int(mask.mask.sum()))
 
 
 def load_sam(source: str, every_mask: bool = False) -> TransformersSam:
     """Load a SAM by Hugging Face id or local folder.
 
     Raises:
-        WeightsError: not found, no safetensors in it, or not a SAM.
+        WeightsError: not found, no safetensors in it, not a SAM, or weights that are not whole.
     """
-    from transformers import AutoConfig, SamModel
+    from transformers import SamModel
 
-    try:
-        config = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as error:
-        raise WeightsError(
-            f"no model at {source!r} ({_first_line(error)}); pass a model id or a folder with config.json"
-        ) from error
+    config = read_config(source)
     if config.model_type != "sam":
         raise WeightsError(
             f"{source!r} is a {config.model_type!r} model, not 'sam'; pass a SAM, MedSAM or SlimSAM id or folder"
         )
-    try:
-        model, report = SamModel.from_pretrained(
-            source, config=config, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, RuntimeError) as error:
-        raise WeightsError(
-            f"{source!r} has no readable weights in safetensors ({_first_line(error)}); convert them with save_pretrained, "
-            "pickled weights are never loaded"
-        ) from error
-    absent = sorted(report["missing_keys"])
-    if absent:
-        raise WeightsError(
-            f"the weights of {source!r} lack {len(absent)} parameters, such as {absent[0]!r}; pass a complete SAM"
-        )
+    model = load_model(SamModel, source)
     model.eval()
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return TransformersSam(model.to(device), _identity(model), every_mask)
@@ -124,7 +103,3 @@ def _identity(model: Any) -> str:
     for name, tensor in sorted(model.state_dict().items()):
         state.update(name.encode() + np.ascontiguousarray(tensor.float().cpu().numpy()).tobytes())
     return f"sha256:{state.hexdigest()}"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]

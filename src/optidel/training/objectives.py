@@ -8,12 +8,11 @@ how V-information is measured under it, and what a step costs. The loop, the rec
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from optidel.arrays import Images
 from optidel.errors import RecipeError, nearest
@@ -26,6 +25,9 @@ from optidel.training.options import PretrainOptions
 from optidel.training.precision import device
 from optidel.vinformation.gaussian import Information
 from optidel.vinformation.models import mae_information, simclr_information
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Batch = Float[Tensor, "n 3 s s"]
 
@@ -54,7 +56,7 @@ class Objective:
     paper: str
     build: Callable[[Preset, torch.Generator], nn.Module]
     loss: Callable[[Any, Batch, PretrainOptions, torch.Generator], Tensor]
-    kept: Callable[[Any], PreTrainedModel]
+    kept: Callable[[Any], "PreTrainedModel"]
     information: Callable[[Path, Images, int], Information]
     passes: float
     after_step: Callable[[Any, int, int], None] | None = None

@@ -3,23 +3,26 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from optidel.arrays import Images, Indices
 from optidel.errors import TrainingError
 from optidel.models.encoders import normalise
 from optidel.models.presets import Preset
+from optidel.models.weights import first_line
 from optidel.progress import bar, say
 from optidel.training.objectives import objective_named
 from optidel.training.options import PretrainOptions
 from optidel.training.precision import autocast, device, input_dtype
 from optidel.training.schedule import cosine
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 __all__ = ["PretrainOptions", "batch_rows", "pretrain"]
 
@@ -67,7 +70,7 @@ def pretrain(
     seed: int,
     checkpoint: Path,
     saved: Callable[[], object] | None = None,
-) -> tuple[PreTrainedModel, pl.DataFrame]:
+) -> tuple["PreTrainedModel", pl.DataFrame]:
     """Train from scratch, or go on from ``checkpoint``.
 
     Args:
@@ -190,8 +193,10 @@ def _resumed(path: Path, preset: Preset, options: PretrainOptions, seed: int) ->
     try:
         _restore(state, torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:  # a torn file fails in the zip reader, the unpickler or the model alike
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
-        say(f"pretrain: the checkpoint {path.name} of a killed run cannot be used ({reason}); starting again")
+        say(
+            f"pretrain: the checkpoint {path.name} of a killed run cannot be used ({first_line(error)}); "
+            "starting again"
+        )
         return _fresh(preset, options, seed)
     return state
 
