@@ -28,7 +28,9 @@ from optidel.models.encoders import normalise, save_encoder
 from optidel.models.mae import build_mae, complementary_noise, score
 from optidel.models.masks import load_mask_generator
 from optidel.models.presets import PRESETS
-from optidel.pipeline.steps import embed_step, pixels_step
+from optidel.pipeline.steps.embed import embed_step
+from optidel.pipeline.steps.pixels import pixels_step
+from optidel.pipeline.weights import Weights
 from optidel.store import Store
 
 IMAGES = 1024
@@ -67,6 +69,7 @@ def embedding(root: Path) -> dict[str, float]:
     preset = PRESETS["tiny"]
     model = build_mae(preset, torch.Generator().manual_seed(0)).eval()
     save_encoder(model, root / "mae", preset.size)
+    mae = Weights(name=str(root / "mae"))
     indexed = index_step(store, root / "corpus", IndexOptions())
     decode = seconds(lambda: pixels_step(store, indexed, preset.size))
     pixels = pixels_step(store, indexed, preset.size)
@@ -84,9 +87,8 @@ def embedding(root: Path) -> dict[str, float]:
     pairs = []
     for turn in range(ROUNDS):
         forward = seconds(bare)
-        pairs.append(
-            (forward, seconds(lambda turn=turn: embed_step(store, pixels, str(root / "mae"), None, turn)))
-        )  # type: ignore[misc]
+        step = seconds(lambda turn=turn: embed_step(store, pixels, mae, None, turn))  # type: ignore[misc]
+        pairs.append((forward, step))
     forward = statistics.median(pair[0] for pair in pairs)
     step = statistics.median(pair[1] for pair in pairs)
     return {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from optidel.errors import RecipeError
-from optidel.recipe import load_recipe, make_recipe
+from optidel.recipe import load_recipe, make_recipe, set_value
 
 BASE = {"images": "a", "labelled": "b", "out": "c"}
 
@@ -51,3 +51,43 @@ def test_files(tmp_path: Path) -> None:
         load_recipe(path)
     with pytest.raises(RecipeError, match="cannot read the recipe"):
         load_recipe(tmp_path / "gone.toml")
+
+
+def test_a_setting_of_the_command_line() -> None:
+    values: dict[str, object] = {**BASE, "pretrain": {"steps": 3}}
+    for assignment in (
+        "budget=0.2",
+        "pretrain.lr = 1e-4",
+        "methods=['random', 'meddel']",
+        "method.meddel.keep=nearest",
+        "method.hierarchical-kmeans.k=3",
+        "corpus.manifest=data/files.csv",
+        "patches.filter=false",
+        'corpus.limits.seconds="3"',
+    ):
+        set_value(values, assignment)
+    recipe = make_recipe(values)
+    assert (recipe.budget, recipe.pretrain.steps, recipe.pretrain.lr) == (0.2, 3, 1e-4)
+    assert recipe.methods == ("random", "meddel")
+    assert recipe.method == {"meddel": {"keep": "nearest"}, "hierarchical-kmeans": {"k": 3}}
+    assert recipe.corpus.manifest == "data/files.csv"
+    assert recipe.corpus.limits.seconds == 3
+    assert not recipe.patches.filter
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("budget", "a setting is KEY=VALUE, got 'budget'"),
+        ("=3", "a setting is KEY=VALUE"),
+        ("pretrain.stepz=3", r"unknown key 'pretrain\.stepz'; did you mean 'steps'\?"),
+        ("pretain.steps=3", r"unknown key 'pretain'; did you mean 'pretrain'\?"),
+        ("budget=[0.1", "is no TOML"),
+        ("budget=0.1 0.2", "is no TOML"),
+        ("budget=", "is no TOML"),
+        ("images.deep=3", "images is 'a' and holds no keys"),
+    ],
+)
+def test_settings_that_are_refused(assignment: str, message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        set_value(dict(BASE), assignment)

@@ -1,15 +1,39 @@
 """The recipe: every option of a run, validated, with the defaults of each preset."""
 
+import math
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from optidel.errors import RecipeError, nearest
 
 OBJECTIVE_NAMES = ("mae", "simclr")
 """Keys of ``optidel.OBJECTIVES``, written out because a recipe is read without torch; a test compares them."""
+
+WORD = re.compile(r"[A-Za-z_./~][\w./~:+-]*")
+"""A value that needs no quotes on the command line: a name or a path."""
+
+INFINITY = {"inf": math.inf, "-inf": -math.inf}
+"""Floats that JSON does not have, by the name under which ``recipe.json`` holds them."""
+
+
+def _from_json(value: Any) -> Any:
+    """A parameter as Python has it."""
+    return INFINITY.get(value, value) if isinstance(value, str) else value
+
+
+def _to_json(value: Any) -> Any:
+    """A parameter as JSON has it."""
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+Parameter = Annotated[Any, BeforeValidator(_from_json), PlainSerializer(_to_json, when_used="json")]
+Parameters = dict[str, Parameter]
+"""Parameters of a method by name: numbers, words, or lists of them."""
 
 
 class _Section(BaseModel):
@@ -17,8 +41,9 @@ class _Section(BaseModel):
 
 
 class LimitsSection(_Section):
-    """What one file may cost before it is quarantined: ``seconds`` without a new frame, ``memory`` of a
-    decoding process in GiB.
+    """What one file may cost before it is quarantined.
+
+    ``seconds`` without a new frame, ``memory`` of a decoding process in GiB.
     """
 
     seconds: float = Field(10.0, gt=0)
@@ -26,12 +51,14 @@ class LimitsSection(_Section):
 
 
 class CorpusSection(_Section):
-    """What becomes a frame and what belongs together. ``axes``: slices of volumes. ``every``: seconds between
-    the frames taken from a video; with ``scenes`` one frame a scene instead. ``pattern``: regular expression
-    over the relative path whose named groups are patient, study, series, video, centre, label or split.
-    ``group``: which of them must stay together, by default the first known.
-    ``manifest``: CSV or Parquet that lists the files. ``crop``: ``content`` for the lit area of an
-    endoscope's frame alone. ``workers``: decoding processes, by default one a core."""
+    """What becomes a frame and what belongs together.
+
+    ``axes``: slices of volumes. ``every``: seconds between the frames of a video; with ``scenes`` one frame a
+    scene instead. ``pattern``: regular expression over the relative path whose named groups are patient, study,
+    series, video, centre, label or split. ``group``: which of them must stay together, by default the first
+    that the pattern or manifest has. ``manifest``: CSV or Parquet that lists the files. ``crop``: ``content`` for
+    the lit area of an endoscope's frame alone. ``workers``: decoding processes, by default one a core.
+    """
 
     axes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
     every: float = Field(1.0, gt=0)
@@ -45,11 +72,11 @@ class CorpusSection(_Section):
 
 
 class EncoderSection(_Section):
-    """Features. Without ``weights`` a masked autoencoder is warmed up on at most ``sample`` frames of the
-    corpus for ``steps``.
+    """Features: embedding and difficulty of every frame.
 
-    ``reuse``: when the corpus has changed, keep the warm-up of an earlier state that held at least half of
-    the frames of today, so that only new frames are embedded.
+    Without ``weights`` a masked autoencoder is warmed up on at most ``sample`` frames of the corpus for
+    ``steps``. ``reuse``: when the corpus has changed, keep the warm-up of an earlier state that held at least
+    half of the frames of today, so that only new frames are embedded.
     """
 
     weights: str | None = None
@@ -60,9 +87,12 @@ class EncoderSection(_Section):
 
 
 class PatchesSection(_Section):
-    """Key patches. ``candidates``: fraction of the corpus, after dropping near-duplicates, on which masks are
-    proposed. ``filter``: move patches off border, overlay and glare, or refuse them. Backend ``random`` draws
-    squares and is the control of the others."""
+    """Key patches.
+
+    ``candidates``: fraction of the corpus, after dropping near-duplicates, on which masks are proposed.
+    ``filter``: move patches off border, overlay and glare, or refuse them. Backend ``random`` draws squares and
+    is the control of the others.
+    """
 
     backend: Literal["auto", "onnx", "sam", "regions", "random"] = "auto"
     weights: str | None = None
@@ -73,10 +103,12 @@ class PatchesSection(_Section):
 
 
 class OptidelSection(_Section):
-    """OptiDEL: scorer of difficulty, patches per composite, whether diversity constrains the choice, and
-    whether the patches become new
-    images: without ``composition`` the whole frames that hold them are trained on, with ``originals`` that
-        share of the images is."""
+    """How a method of key patches chooses, and what becomes of the patches.
+
+    ``scorer`` of difficulty; ``grid``: patches in a composite; ``diversity``: whether it constrains the choice.
+    Without ``composition`` the patches become no new images: the whole frames that hold them are trained on.
+    With ``originals`` that share of the images is whole frames.
+    """
 
     scorer: Literal["error", "pvi"] = "error"
     grid: Literal[1, 4, 9, 16] = 4
@@ -86,15 +118,21 @@ class OptidelSection(_Section):
 
 
 class SelectionSection(_Section):
-    """Frames that belong together: ``none`` lets every method choose freely, as published; ``spread`` takes
-    no more of a group than its even share; ``together`` keeps or drops whole groups."""
+    """Frames that belong together.
+
+    ``none`` lets every method choose freely, as published; ``spread`` takes no more of a group than its even
+    share; ``together`` keeps or drops whole groups.
+    """
 
     groups: Literal["none", "spread", "together"] = "none"
 
 
 class PretrainSection(_Section):
-    """Pre-training. ``compute``: every method gets the same optimizer ``steps``, or the same number of passes
-    over its images (``steps`` is then what the full corpus gets)."""
+    """Pre-training.
+
+    ``compute``: every method gets the same optimizer ``steps``, or the same number of passes over its images
+    (``steps`` is then what the full corpus gets).
+    """
 
     objective: str = "mae"
     compute: Literal["steps", "epochs"] = "steps"
@@ -104,10 +142,9 @@ class PretrainSection(_Section):
 
 
 class EvaluateSection(_Section):
-    """Evaluation: labelled images to train on and to test on; optimizer steps and batch, by default what
-    suits each protocol.
+    """Evaluation: labelled images to train on and to test on.
 
-    ``group``: which labelled images belong to one patient, video, … and must not stand on both sides: a
+    ``steps`` and ``batch`` of the optimizer are by default what suits each protocol. ``group``: which labelled images belong to one patient, video, … and must not stand on both sides: a
     pattern over their paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
     """
 
@@ -123,8 +160,9 @@ class Recipe(_Section):
     """Everything that determines a run, and where it goes.
 
     ``leaks``: what to do about test images that are in the corpus: say so, leave their frames out of every
-        training set, or do not look.
-    ``registry``: TOML file that describes sets of your own, as ``optidel datasets`` lists those of DataDEL.
+    training set, or do not look. ``registry``: TOML file that describes sets of your own, as ``optidel datasets``
+    lists those of DataDEL. ``method``: parameters of methods, one table a method; checked against the method's
+    own function, which this file does not know.
     """
 
     images: str
@@ -140,6 +178,7 @@ class Recipe(_Section):
     encoder: EncoderSection = EncoderSection()
     patches: PatchesSection = PatchesSection()
     optidel: OptidelSection = OptidelSection()
+    method: dict[str, Parameters] = {}
     selection: SelectionSection = SelectionSection()
     pretrain: PretrainSection = PretrainSection()
     evaluate: EvaluateSection = EvaluateSection()
@@ -158,27 +197,32 @@ PRESET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "evaluate": {"steps": 2000},
     },
 }
+"""What a larger model needs beyond the sections' own defaults: more steps, and batches that fill a GPU."""
+
+LATER = ("method",)
+"""Keys that came after the first version. A result's recipe names one only where it is not at its default."""
 
 
-def make_recipe(values: dict[str, Any]) -> Recipe:
+def make_recipe(values: Mapping[str, Any]) -> Recipe:
     """Validate; sections left out take the preset's defaults.
 
     Raises:
         RecipeError: unknown key (with the nearest known), or a value out of range.
+
+    Example:
+        >>> make_recipe({"images": "scans", "out": "run", "budget": 0.1}).budget
+        0.1
     """
     _check_names(values, Recipe)
     merged = dict(values)
     for section, defaults in PRESET_DEFAULTS.get(str(values.get("preset", "tiny")), {}).items():
         merged[section] = {**defaults, **values.get(section, {})}
+
     try:
         recipe = Recipe.model_validate(merged)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        what = f"{first['msg'][0].lower()}{first['msg'][1:]}, got {first['input']!r}"
-        if first["type"] == "missing":
-            what = f"is missing; pass --{where} or write it in the recipe"
-        raise RecipeError(f"recipe: {where}: {what}") from error
+        raise RecipeError(_sentence(error)) from error
+
     if not 0 < recipe.budget <= 1:
         raise RecipeError(f"budget must be in (0, 1], got {recipe.budget:g}; pass 0.05 for 5 %")
     objective = recipe.pretrain.objective
@@ -195,22 +239,99 @@ def make_recipe(values: dict[str, Any]) -> Recipe:
     return recipe
 
 
-def load_recipe(path: str | Path, overrides: dict[str, Any] | None = None) -> Recipe:
+def _sentence(error: ValidationError) -> str:
+    """What is wrong with a recipe, where, and with which value."""
+    problem = error.errors()[0]
+    key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"recipe: {key}: is missing; pass --{key} or write it in the recipe"
+
+    reason = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"recipe: {key}: {reason}, got {problem['input']!r}"
+
+
+def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
     """A recipe from a TOML file; ``overrides`` (from the command line) win.
 
     Raises:
         RecipeError: not found, no TOML, or not valid.
     """
+    return make_recipe({**read_values(path), **(overrides or {})})
+
+
+def read_values(path: str | Path) -> dict[str, Any]:
+    """The keys of a recipe file, not yet checked.
+
+    Raises:
+        RecipeError: not found, or no TOML.
+    """
     try:
-        values = tomllib.loads(Path(path).read_text())
+        return tomllib.loads(Path(path).read_text())
     except OSError as error:
         raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is no TOML: {error}") from error
-    return make_recipe({**values, **(overrides or {})})
 
 
-def _check_names(values: dict[str, Any], model: type[BaseModel], where: str = "") -> None:
+def set_value(values: dict[str, Any], assignment: str) -> None:
+    """Set one key of a recipe's values, in place, from a text such as ``method.meddel.epsilon=0.9``.
+
+    Args:
+        values: the keys of a recipe, not yet checked; tables on the way are made where they are missing.
+        assignment: key, ``=`` and a value as in TOML; a plain word needs no quotes.
+
+    Raises:
+        RecipeError: no ``=``, a key that a recipe does not have (with the nearest), or no TOML value.
+
+    Example:
+        >>> values = {"images": "scans", "out": "run"}
+        >>> set_value(values, "pretrain.steps=2000")
+        >>> set_value(values, "method.meddel.keep=nearest")
+        >>> values["pretrain"], values["method"]
+        ({'steps': 2000}, {'meddel': {'keep': 'nearest'}})
+    """
+    key, equals, text = assignment.partition("=")
+    names = [name.strip() for name in key.split(".")]
+    if not equals or not all(names):
+        raise RecipeError(
+            f"a setting is KEY=VALUE, got {assignment!r}; pass pretrain.steps=2000, for example"
+        )
+
+    value = _toml_value(text.strip(), assignment)
+    nested: Any = value
+    for name in reversed(names):
+        nested = {name: nested}
+    _check_names(nested, Recipe)
+
+    table = values
+    for name in names[:-1]:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise RecipeError(f"recipe: {name} is {table!r} and holds no keys; it cannot take {assignment!r}")
+    table[names[-1]] = value
+
+
+def _toml_value(text: str, assignment: str) -> Any:
+    """A value as TOML writes it, or a plain word."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError as error:
+        if WORD.fullmatch(text):
+            return text
+        raise RecipeError(
+            f'the value of {assignment!r} is no TOML; write a number, true, false, a "text" or a [list]'
+        ) from error
+
+
+def as_json(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as JSON values; :data:`LATER` keys at their default are left out, so older results stay valid."""
+    values = recipe.model_dump(mode="json")
+    defaults = {name: Recipe.model_fields[name].default for name in LATER}
+    return {name: value for name, value in values.items() if name not in LATER or value != defaults[name]}
+
+
+def _check_names(values: Mapping[str, Any], model: type[BaseModel], where: str = "") -> None:
+    """Refuse a key that a section does not have."""
     for name, value in values.items():
         if name not in model.model_fields:
             raise RecipeError(f"recipe: unknown key {where + name!r}{nearest(name, model.model_fields)}")

@@ -123,6 +123,26 @@ def test_a_cell_is_a_recipe() -> None:
     assert (recipe.evaluate.train, recipe.evaluate.test, recipe.evaluate.protocols) == (50, 30, ("probe",))
 
 
+def test_a_variant_changes_parameters_of_its_method() -> None:
+    bench = make_bench(
+        GIVEN
+        | {
+            "methods": ["random", "meddel", "near"],
+            "method": {"meddel": {"k": 5}, "k-center": {}},
+            "variants": {"near": {"method": {"meddel": {"keep": "nearest"}}}},
+        }
+    )
+    recipes = {cell.method: recipe_of(bench, cell, "OUT") for cell in cells(bench)}
+    assert recipes["near"].methods == ("meddel",)
+    assert recipes["near"].method["meddel"] == {"k": 5, "keep": "nearest"}
+    assert recipes["meddel"].method["meddel"] == {"k": 5}
+    keys = {cell.method: key_of(bench, cell) for cell in cells(bench) if cell.seed == 0}
+    plain = make_bench(GIVEN | {"methods": ["random"]})
+    # Parameters of another method leave a cell as it is.
+    assert keys["random"] in {key_of(plain, cell) for cell in cells(plain)}
+    assert keys["meddel"] != keys["near"]
+
+
 def test_the_key_of_a_cell_knows_options_but_no_paths() -> None:
     def keys(**changes: Any) -> list[str]:
         bench = make_bench({"images": "IMAGES", "tasks": {"polyps": {"labelled": "DIR"}}} | changes)
@@ -157,6 +177,13 @@ def test_the_key_of_a_cell_knows_options_but_no_paths() -> None:
         ({"also": [{"tasks": ["DIRR"]}]}, "unknown task 'DIRR'; did you mean 'DIR'"),
         ({"variants": {"random": {"method": "optidel"}}}, "has the name of a method"),
         ({"variants": {"mine": {"method": "optidal"}}}, "did you mean 'optidel'"),
+        ({"variants": {"mine": {"method": {"optidal": {}}}}}, "did you mean 'optidel'"),
+        ({"variants": {"mine": {"method": {"meddel": {}, "d4": {}}}}}, "holds 2 methods"),
+        (
+            {"methods": ["mine"], "variants": {"mine": {"method": {"meddel": {"keeep": 1}}}}},
+            "no parameter 'keeep'; did you mean 'keep'",
+        ),
+        ({"method": {"meddel": {"keep": "middle"}}}, r"method\.meddel\.keep: .*got 'middle'"),
         ({"images": ""}, "images is missing"),
         ({"labelled": ""}, "a labelled set is missing"),
         ({"labelled": None, "tasks": {"few": {"labelled": "DIR", "held_out": True}}}, "nothing to run"),

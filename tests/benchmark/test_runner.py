@@ -26,8 +26,9 @@ from optidel.benchmark.stopping import decided
 from optidel.benchmark.tables import open_bench
 from optidel.errors import WeightsError
 from optidel.methods import METHODS
-from optidel.pipeline import patches, steps
 from optidel.pipeline.run import run
+from optidel.pipeline.steps import embed as embedding
+from optidel.pipeline.steps import patches
 from optidel.store import Store, Workspace
 
 Make = Callable[..., Path]
@@ -167,14 +168,14 @@ def test_cells_of_an_earlier_state_of_the_code_are_made_anew(
         return {path.name for path in root.glob(f"{step}-*")}
 
     before = folders(tmp_path / "out", "pretrain")
-    monkeypatch.setattr(steps, "EMBED", steps.EMBED + 1)  # as whoever changes the step must do
+    monkeypatch.setattr(embedding, "VERSION", embedding.VERSION + 1)  # as whoever changes the step must do
     scored = steps.write_scores
 
     def other_vectors(work: Workspace, *given: Any) -> None:
         scored(work, *given)
         work.write_array("vectors.npy", np.load(work.path / "vectors.npy")[::-1].copy())
 
-    monkeypatch.setattr(steps, "write_scores", other_vectors)
+    monkeypatch.setattr(embedding, "write_scores", other_vectors)
     run_bench(bench, tmp_path / "out")
     run_bench(bench, tmp_path / "fresh")
     assert table(tmp_path / "out").equals(table(tmp_path / "fresh"))

@@ -11,8 +11,8 @@ from nano import recipe
 
 from optidel.corpus.frames import Corpus
 from optidel.errors import BudgetError
-from optidel.pipeline.holders import hardest_of_each
-from optidel.pipeline.run import Pipeline
+from optidel.pipeline.items import hardest_of_each
+from optidel.pipeline.pipeline import Pipeline
 from optidel.recipe import make_recipe
 from optidel.records import Composite, KeyPatch, from_table
 from optidel.store import Artifact

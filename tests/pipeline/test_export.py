@@ -26,7 +26,7 @@ from optidel.corpus.frames import Corpus
 from optidel.errors import InputError, OptidelError, RecipeError, StoreError
 from optidel.models.presets import PRESETS
 from optidel.pipeline.export import FORMATS, export, find_choice, manifest
-from optidel.pipeline.run import Pipeline
+from optidel.pipeline.pipeline import Pipeline
 from optidel.readers import RASTER
 from optidel.recipe import make_recipe
 from optidel.store import Store

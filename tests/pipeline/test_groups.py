@@ -10,7 +10,7 @@ from nano import recipe
 from pictures import fill
 
 from optidel.errors import RecipeError
-from optidel.pipeline.run import Pipeline
+from optidel.pipeline.pipeline import Pipeline
 from optidel.recipe import make_recipe
 from optidel.store import Store
 

@@ -12,7 +12,7 @@ from nano import recipe
 from pictures import fill
 
 from optidel.features import embedding
-from optidel.pipeline.run import Pipeline
+from optidel.pipeline.pipeline import Pipeline
 from optidel.recipe import make_recipe
 from optidel.report import write_report
 from optidel.store import MANIFEST
@@ -61,9 +61,9 @@ def test_new_frames_alone_are_embedded_to_the_same_bytes(
         "copied_from": before.path.name,
         "warmup_is_own": False,
     }
-    assert not isinstance(grown.mae, str)
+    assert grown.mae.artifact is not None
     assert len(list((tmp_path / "run").glob("warmup-*"))) == 1
-    weights = str(grown.mae.path / "encoder")
+    weights = grown.mae.folder
     at_once = pipeline(folder, tmp_path / "other", encoder={"weights": weights}).embed
     for name in ARRAYS:
         np.testing.assert_array_equal(after.array(f"{name}.npy"), at_once.array(f"{name}.npy"), err_msg=name)
@@ -101,15 +101,15 @@ def test_warm_up_is_kept_for_a_corpus_it_mostly_knows(
     first = pipeline(folder, tmp_path / "run").mae
     fill(folder / "new", new, seed=7)
     second = pipeline(folder, tmp_path / "run", encoder={"steps": 4, "reuse": reuse}).mae
-    assert not isinstance(first, str)
-    assert not isinstance(second, str)
-    assert (first.path == second.path) == (warmups == 1)
+    assert first.artifact is not None
+    assert second.artifact is not None
+    assert (first.artifact.path == second.artifact.path) == (warmups == 1)
     assert len(list((tmp_path / "run").glob("warmup-*"))) == warmups
     # The corpus' own warm-up, once there, is preferred; other options never share one.
     assert pipeline(folder, tmp_path / "run").mae == second
     other = pipeline(folder, tmp_path / "run", encoder={"steps": 5}).mae
-    assert not isinstance(other, str)
-    assert other.json(MANIFEST)["config"]["options"]["steps"] == 5
+    assert other.artifact is not None
+    assert other.artifact.json(MANIFEST)["config"]["options"]["steps"] == 5
 
 
 def test_killed_while_copying_it_starts_the_rows_that_another_state_left_open(
@@ -136,9 +136,7 @@ def test_killed_while_copying_it_starts_the_rows_that_another_state_left_open(
     resumed = pipeline(folder, tmp_path / "run")
     after = resumed.embed
     assert scored == [8]
-    assert not isinstance(resumed.mae, str)
-    at_once = pipeline(
-        folder, tmp_path / "other", encoder={"weights": str(resumed.mae.path / "encoder")}
-    ).embed
+    assert resumed.mae.artifact is not None
+    at_once = pipeline(folder, tmp_path / "other", encoder={"weights": resumed.mae.folder}).embed
     for name in ARRAYS:
         np.testing.assert_array_equal(after.array(f"{name}.npy"), at_once.array(f"{name}.npy"), err_msg=name)

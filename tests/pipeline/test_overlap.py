@@ -17,7 +17,7 @@ from optidel.copies.pixels import UNCALIBRATED
 from optidel.corpus.frames import Corpus
 from optidel.errors import InputError
 from optidel.pipeline.overlap import clean_step
-from optidel.pipeline.run import Pipeline
+from optidel.pipeline.pipeline import Pipeline
 from optidel.recipe import make_recipe
 from optidel.report import write_report
 from optidel.runs.collect import read_run

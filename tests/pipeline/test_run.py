@@ -21,7 +21,7 @@ import optidel
 from optidel.corpus.frames import Corpus
 from optidel.errors import BudgetError, InputError, OptidelError, RecipeError
 from optidel.features.composites import render
-from optidel.pipeline.run import Pipeline
+from optidel.pipeline.pipeline import Pipeline
 from optidel.readers.decode import fit
 from optidel.recipe import make_recipe
 from optidel.records import Composite, from_table
@@ -120,10 +120,11 @@ def test_given_encoder_needs_no_warm_up(
     nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
 ) -> None:
     first = pipeline(make_corpus(), labelled, tmp_path / "one")
-    assert not isinstance(first.mae, str)
-    weights = str(first.mae.path / "encoder")
+    assert first.mae.artifact is not None
+    weights = first.mae.folder
     second = pipeline(tmp_path / "corpus", labelled, tmp_path / "two", encoder={"weights": weights})
-    assert second.mae == weights
+    assert second.mae.artifact is None
+    assert second.mae.folder == weights
     np.testing.assert_array_equal(first.embed.array("vectors.npy"), second.embed.array("vectors.npy"))
 
 

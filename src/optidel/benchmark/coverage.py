@@ -10,7 +10,7 @@ from jaxtyping import Float, Int64
 from optidel.arrays import Vectors
 from optidel.features.neighbours import nearest_rows
 from optidel.features.rows import unit
-from optidel.pipeline.steps import kept_rows
+from optidel.pipeline.selections import kept_rows
 from optidel.runs.collect import open_store
 from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact

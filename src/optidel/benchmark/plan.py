@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from optidel.errors import RecipeError, nearest
 from optidel.methods import METHODS
 from optidel.models.segmenter import Protocol
+from optidel.pipeline.parameters import check_methods
 from optidel.recipe import OBJECTIVE_NAMES, Recipe, make_recipe
 from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 from optidel.store import canonical, digest
@@ -67,8 +68,8 @@ class Bench(Lists):
     """A bench file.
 
     ``tasks``: name to the evaluation options that differ for it, ``labelled`` among them, and whether it is
-    ``held_out``; its ``protocols`` are the only ones it is run with; ``variants``: name to a method and the
-    recipe sections that differ for it; ``also``: further grids, run after the main one; ``recipe``:
+    ``held_out``; its ``protocols`` are the only ones it is run with; ``variants``: name to a method, or to a
+    table of the method's parameters, and the recipe sections that differ for it; ``also``: further grids, run after the main one; ``recipe``:
     everything else of the recipe.
     """
 
@@ -196,7 +197,11 @@ def _choices(methods: Sequence[str], budgets: Sequence[float]) -> Iterator[tuple
 
 def method_of(bench: Bench, name: str) -> str:
     """The method behind a name of the bench: itself, or what a variant varies."""
-    return str(bench.variants[name]["method"]) if name in bench.variants else name
+    if name not in bench.variants:
+        return name
+    method = bench.variants[name]["method"]
+    # A table ``[variants.NAME.method.METHOD]`` holds the method's parameters.
+    return next(iter(method)) if isinstance(method, Mapping) else str(method)
 
 
 def recipe_of(bench: Bench, cell: Cell, out: str) -> Recipe:
@@ -205,14 +210,17 @@ def recipe_of(bench: Bench, cell: Cell, out: str) -> Recipe:
         name: dict(value) if isinstance(value, Mapping) else value for name, value in bench.recipe.items()
     }
     for section, changes in bench.variants.get(cell.method, {}).items():
-        if section != "method":
-            values[section] = {**values.get(section, {}), **changes}
+        if isinstance(changes, Mapping):
+            values[section] = _merged(values.get(section, {}), changes)
     task = dict(bench.tasks[cell.task])
     values["pretrain"] = {**values.get("pretrain", {}), "objective": cell.objective, "compute": cell.compute}
     labelled = task.pop("labelled", "")
     task.pop(HELD_OUT, None)
     values["evaluate"] = {**values.get("evaluate", {}), **task, "protocols": [cell.protocol]}
     method = FULL if cell.method == SCRATCH else method_of(bench, cell.method)
+    tables = values.get("method", {})
+    # Parameters of other methods are no part of the cell.
+    values["method"] = {method: tables[method]} if method in tables else {}
     own = {
         "images": bench.images,
         "labelled": labelled,
@@ -221,6 +229,15 @@ def recipe_of(bench: Bench, cell: Cell, out: str) -> Recipe:
         "seeds": [cell.seed],
     }
     return make_recipe({**values, **own, "budget": cell.budget or 1.0})
+
+
+def _merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Values with the changes on top, table by table."""
+    merged = dict(values)
+    for name, change in changes.items():
+        nested = isinstance(change, Mapping) and isinstance(merged.get(name), Mapping)
+        merged[name] = _merged(merged[name], change) if nested else change
+    return merged
 
 
 def key_of(bench: Bench, cell: Cell) -> str:
@@ -297,9 +314,14 @@ def _check(bench: Bench) -> None:
         if variant in METHODS or variant == SCRATCH:
             raise RecipeError(f"bench file: the variant {variant!r} has the name of a method; choose another")
         method = changes.get("method")
-        if method not in METHODS:
+        if isinstance(method, Mapping) and len(method) != 1:
             raise RecipeError(
-                f"bench file: variants.{variant}: unknown method {method!r}{nearest(str(method), METHODS)}; write method = …"
+                f"bench file: variants.{variant}.method holds {len(method)} methods; name the one that it varies"
+            )
+        varied = next(iter(method)) if isinstance(method, Mapping) else method
+        if varied not in METHODS:
+            raise RecipeError(
+                f"bench file: variants.{variant}: unknown method {varied!r}{nearest(str(varied), METHODS)}; write method = …"
             )
     for place, lists in [("", bench), *((f"also.{number}.", also) for number, also in enumerate(bench.also))]:
         for name in (*Lists.model_fields, "tasks"):
@@ -327,4 +349,4 @@ def _check(bench: Bench) -> None:
             "bench file: there is nothing to run: every task is held out, or has none of the grid's protocols"
         )
     for cell in planned:
-        recipe_of(bench, cell, "")
+        check_methods(recipe_of(bench, cell, ""))

@@ -24,9 +24,8 @@ from optidel.benchmark.tables import (
     write_tables,
 )
 from optidel.errors import OptidelError, StoreError
-from optidel.pipeline.overlap import clean_step
-from optidel.pipeline.results import cell_table
-from optidel.pipeline.run import Pipeline
+from optidel.pipeline.pipeline import Pipeline, Shared
+from optidel.pipeline.steps.result import cell_table
 from optidel.progress import say
 from optidel.runs.baselines import FULL, SCRATCH
 from optidel.store import Store
@@ -97,10 +96,21 @@ class Runner:
         )  # tasks keep their order
 
     @cached_property
-    def base(self) -> Pipeline:
-        """A pipeline over the corpus; all others take its index over."""
+    def shared(self) -> Shared:
+        """What all pipelines share: the corpus, read once, and without the test images of any task.
+
+        Where the recipe drops test images from the corpus, those of every task go, whichever tasks this part
+        runs and also where a task is held out: an encoder serves all, and a test split that is asked for at
+        the end must not change the corpus.
+        """
         first = cells(self.bench)[0]
-        return Pipeline(recipe_of(self.bench, first, str(self.root)))
+        base = Pipeline(recipe_of(self.bench, first, str(self.root)))
+        shared = Shared(store=base.store, listed=base.listed, index=base.listed, ranking=self.ranking)
+        for task in self.bench.tasks:
+            pipeline = Pipeline(recipe_of(self.bench, replace(first, task=task), str(self.root)), shared)
+            pipeline.build("leaks")
+            shared = replace(shared, index=pipeline.cleaned(shared.index))
+        return shared
 
     @cached_property
     def ranking(self) -> dict[str, float]:
@@ -119,27 +129,18 @@ class Runner:
         recipe = recipe_of(self.bench, cell, str(self.root))
         key = recipe.model_copy(update={"methods": (FULL,), "seeds": (0,)}).model_dump_json(), look
         if key not in self._pipelines:
-            self._pipelines[key] = Pipeline(recipe, base=self.base, ranking=self.ranking, look=look)
+            self._pipelines[key] = Pipeline(recipe, self.shared.looking if look else self.shared)
         return self._pipelines[key]
 
     def prepare(self, mine: Iterable[Cell]) -> None:
-        """Read the corpus and every labelled set first: what cannot be used should be known before hours of
-        training.
+        """Read the corpus and every labelled set first.
 
-        Where the recipe drops test images from the corpus, those of every task go, whichever tasks this part
-        runs and also where a task is held out: an encoder serves all, and a test split that is asked for at
-        the end must not change the corpus.
+        What cannot be used should be known before hours of training.
         """
-        any_cell = cells(self.bench)[0]
-        for task in self.bench.tasks:
-            pipeline = self.pipeline(replace(any_cell, task=task))
-            found = pipeline.leaks
-            if found and pipeline.recipe.leaks == "drop":
-                self.base.index = clean_step(self.base.store, self.base.index, found)
-        self._pipelines.clear()  # they may have taken an index over that still held test images
-        say(f"{len(self.base.corpus)} frames")
-        for cell in {cell.task: cell for cell in mine}.values():
-            self.pipeline(cell).task  # noqa: B018
+        say(f"{len(self.shared.corpus)} frames")
+        one_of_each_task = {cell.task: cell for cell in mine}
+        for cell in one_of_each_task.values():
+            self.pipeline(cell).build("task")
 
     def run(self, mine: Iterable[Cell]) -> None:
         """Every cell, in order; one that another process works on is put off, and waited for at the end."""

@@ -30,7 +30,7 @@ def index(
     """List the frames of a folder; quarantine what cannot be read, with the reason."""
     from optidel.corpus.frames import Corpus
     from optidel.corpus.walk import printable
-    from optidel.pipeline.run import Pipeline
+    from optidel.pipeline.pipeline import Pipeline
 
     recipe = recipe_of(images, out, config=config)
     options = without_none({"pattern": pattern, "manifest": manifest and str(manifest)})

@@ -34,7 +34,7 @@ broken in a log file.
 
 
 def _run_until(step: str, recipe: "Recipe", as_json: bool) -> None:
-    from optidel.pipeline.run import Pipeline
+    from optidel.pipeline.pipeline import Pipeline
 
     artifacts = Pipeline(recipe).until(step)
     if not as_json:

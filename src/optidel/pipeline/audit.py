@@ -18,7 +18,7 @@ from optidel.corpus.frames import Corpus
 from optidel.corpus.quality import FLAWS, Thresholds, marks
 from optidel.errors import RecipeError
 from optidel.features.overlay import forbidden
-from optidel.pipeline.run import Pipeline
+from optidel.pipeline.pipeline import Pipeline
 from optidel.recipe import Recipe
 from optidel.records import Quality, from_table
 from optidel.report.audit import Gallery, Group, Line, Page, folder_title, histogram, write_page

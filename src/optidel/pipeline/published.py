@@ -6,6 +6,7 @@ from optidel.copies.datasets import Conflict, conflicts
 from optidel.datasets import DATASETS, Registry, load_registry, recognise
 from optidel.errors import InputError, RecipeError
 from optidel.progress import say
+from optidel.runs.summaries import LeaksSummary, read_summary
 from optidel.store import Artifact
 
 
@@ -30,32 +31,34 @@ def check_conflicts(
         RecipeError: it is published that they share images, equal pixels were found, and the run would train
             on them.
     """
-    tested = _name(labelled, registry)
-    trained = (
-        _name(images.resolve().parent if images.name.lower() == "images" else images, registry)
-        if tested
-        else ""
-    )
-    found = conflicts([trained], [tested], registry) if trained else []
-    exact = leaks.json("summary.json")["images"]["exact"]
-    for conflict in found:
+    test_set = _name(labelled, registry)
+    if not test_set:
+        return []
+    around = images.resolve().parent if images.name.lower() == "images" else images
+    corpus_set = _name(around, registry)
+    if not corpus_set:
+        return []
+    published = conflicts([corpus_set], [test_set], registry)
+
+    exact = read_summary(leaks, LeaksSummary).images["exact"]
+    for conflict in published:
         if conflict.certain and exact and not drop:
             raise RecipeError(
-                f'{conflict.reason}, and {exact} test images are in {images}: {conflict.remedy}, or set leaks = "drop" in the recipe, '
-                'which does it for you; leaks = "off" trains on them all the same'
+                f"{conflict.reason}, and {exact} test images are in {images}: {conflict.remedy}, "
+                'or set leaks = "drop" in the recipe, which does it for you; '
+                'leaks = "off" trains on them all the same'
             )
         say(f"sets: {conflict.reason}{_outcome(conflict, exact)}")
-    return found
+    return published
 
 
 def _outcome(conflict: Conflict, exact: int) -> str:
-    if conflict.certain:
-        return (
-            "; the test images found are left out"
-            if exact
-            else "; no test image was found with equal pixels, so the run goes on"
-        )
-    return "" if exact else "; no test image was found with equal pixels"
+    """What the run does about a conflict, with so many test images found by equal pixels."""
+    if exact:
+        return "; the test images found are left out" if conflict.certain else ""
+
+    goes_on = ", so the run goes on" if conflict.certain else ""
+    return f"; no test image was found with equal pixels{goes_on}"
 
 
 def _name(folder: Path, registry: Registry) -> str:

@@ -11,7 +11,7 @@ from pictures import picture
 from PIL import Image
 
 from optidel.errors import InputError, RecipeError
-from optidel.pipeline.run import Pipeline
+from optidel.pipeline.pipeline import Pipeline
 from optidel.recipe import make_recipe
 
 NAMES = [f"cju0qkwl35piu0993l0dewe{number:02d}" for number in range(14)]

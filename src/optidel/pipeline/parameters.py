@@ -1,0 +1,73 @@
+"""The parameters of the recipe's methods: checked against their functions, and told apart from the defaults."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, get_type_hints
+
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
+from optidel.errors import RecipeError, nearest
+from optidel.methods import METHODS
+from optidel.methods.inputs import accepted, check_parameters
+from optidel.recipe import Recipe
+
+
+def check_methods(recipe: Recipe) -> None:
+    """Refuse a method that does not exist, and a parameter that its method does not have or cannot take.
+
+    Raises:
+        RecipeError: names the nearest method, or parameter.
+    """
+    for method in recipe.methods:
+        _check_method(method)
+    for method in recipe.method:
+        _check_method(method, "recipe: method: ")
+        parameters(recipe, method)
+
+
+def _check_method(method: str, where: str = "") -> None:
+    if method not in METHODS:
+        raise RecipeError(
+            f"{where}unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}"
+        )
+
+
+def parameters(recipe: Recipe, method: str) -> dict[str, Any]:
+    """What a run hands to a method: only the parameters that differ from the method's own defaults.
+
+    Those of ``[method.NAME]``, and, for a method of key patches that knows it, ``optidel.diversity``.
+
+    Raises:
+        RecipeError: a parameter that the method does not have, or a value of another type.
+    """
+    function = METHODS[method].select
+    values: dict[str, Any] = {}
+    if METHODS[method].unit == "key patch" and "diversity" in accepted(function):
+        values["diversity"] = recipe.optidel.diversity
+
+    section = recipe.method.get(method, {})
+    check_parameters(method, function, section)
+    values |= _typed(method, section)
+
+    defaults = inspect.signature(function).parameters
+    return {name: value for name, value in values.items() if value != defaults[name].default}
+
+
+def _typed(method: str, section: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as the method's annotations want them: a list of TOML becomes a tuple, for example."""
+    hints = get_type_hints(METHODS[method].select)
+    values = {}
+    for name, value in section.items():
+        try:
+            values[name] = TypeAdapter(hints[name]).validate_python(value)
+        except PydanticSchemaGenerationError as error:
+            raise RecipeError(
+                f"recipe: method.{method}.{name} is no value that a recipe can hold; "
+                "pass it to optidel.select instead"
+            ) from error
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise RecipeError(
+                f"recipe: method.{method}.{name}: {reason[0].lower()}{reason[1:]}, got {value!r}"
+            ) from error
+    return values

@@ -1,0 +1,391 @@
+"""The pipeline: which steps follow which, for every method and seed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import polars as pl
+
+from optidel.corpus.frames import Corpus
+from optidel.corpus.index import index_step, listing
+from optidel.corpus.options import IndexOptions
+from optidel.errors import BudgetError, RecipeError
+from optidel.methods import METHODS, count_for
+from optidel.models.encoders import load_encoder
+from optidel.models.presets import PRESETS
+from optidel.models.segmenter import Protocol
+from optidel.pipeline.incremental import earlier_warmup
+from optidel.pipeline.overlap import clean_step, leaks_step
+from optidel.pipeline.parameters import check_methods, parameters
+from optidel.pipeline.published import check_conflicts, registry_of
+from optidel.pipeline.selections import kept_rows
+from optidel.pipeline.steps import pretrain as pretraining
+from optidel.pipeline.steps.compose import compose_step
+from optidel.pipeline.steps.embed import embed_step
+from optidel.pipeline.steps.evaluate import evaluate_step
+from optidel.pipeline.steps.patches import patches_step
+from optidel.pipeline.steps.pixels import pixels_step
+from optidel.pipeline.steps.pretrain import pretrain_config, pretrain_step
+from optidel.pipeline.steps.result import result_step
+from optidel.pipeline.steps.select import Composites, SelectOptions, Sources, select_step
+from optidel.pipeline.steps.task import task_step
+from optidel.pipeline.weights import Weights
+from optidel.progress import say
+from optidel.recipe import Recipe
+from optidel.report import write_report
+from optidel.report.leaks import sentence
+from optidel.runs.baselines import BLIND, FULL, SCRATCH
+from optidel.runs.collect import Trial
+from optidel.store import Artifact, Store
+from optidel.training.pretrain import PretrainOptions
+
+STEPS = ("index", "embed", "select", "patches", "compose", "pretrain", "evaluate")
+"""What a run can stop after; the result and the report follow the last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """A finished run.
+
+    ``table`` has a row a method and protocol, ``cells`` a row a method, seed and protocol; ``report`` is the page.
+    """
+
+    table: pl.DataFrame
+    cells: pl.DataFrame
+    report: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What the pipelines of one bench have in common.
+
+    ``listed`` and ``index`` are the frames of the corpus before and after test images were dropped, so that files
+    that change meanwhile change nothing. ``ranking`` gives a method its largest budget: a nested method (a smaller
+    budget keeps the first of a larger one) ranks the frames once, and smaller budgets are cut from that.
+    ``announced`` are folders of artifacts that were told of.
+    """
+
+    store: Store
+    listed: Artifact
+    index: Artifact
+    ranking: Mapping[str, float] = field(default_factory=dict)
+    announced: set[Path] = field(default_factory=set)
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The indexed corpus, loaded once for all pipelines."""
+        return Corpus.load(self.index)
+
+    @cached_property
+    def looking(self) -> "Shared":
+        """The same for pipelines that make nothing: their artifacts are named, and not all exist."""
+        return replace(self, store=Store(self.store.root, look=True))
+
+
+class Pipeline:
+    """The artifacts of a recipe, each made when first asked for."""
+
+    def __init__(self, recipe: Recipe, shared: Shared | None = None) -> None:
+        """Check the recipe's names and open the run folder; nothing is computed yet.
+
+        Args:
+            recipe: every option of the run.
+            shared: what the pipelines of a bench have in common; None for a run on its own.
+
+        Raises:
+            RecipeError: an unknown method, or a parameter that a method does not have.
+        """
+        check_methods(recipe)
+        self.recipe = recipe
+        self.preset = PRESETS[recipe.preset]
+        self.store = shared.store if shared else Store(recipe.out)
+        self._shared = shared
+        self._announced = shared.announced if shared else set[Path]()
+
+    @cached_property
+    def listed(self) -> Artifact:
+        """All frames of the folder."""
+        if self._shared:
+            return self._shared.listed
+
+        section = self.recipe.corpus
+        options = IndexOptions(**section.model_dump(exclude={"limits"}), **section.limits.model_dump())
+        return self._announce(index_step(self.store, Path(self.recipe.images), options))
+
+    @cached_property
+    def index(self) -> Artifact:
+        """Frames and quarantined files; without the test images, where the recipe drops leaks."""
+        if self._shared:
+            return self._shared.index
+        return self.cleaned(self.listed)
+
+    def cleaned(self, index: Artifact) -> Artifact:
+        """An index without this recipe's test images, where it drops leaks; else the index as it is."""
+        leaks = self.leaks if self.recipe.leaks == "drop" else None
+        return index if leaks is None else self._announce(clean_step(self.store, index, leaks))
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The indexed corpus."""
+        return self._shared.corpus if self._shared else Corpus.load(self.index)
+
+    @cached_property
+    def leaks(self) -> Artifact | None:
+        """Which test images lie in the corpus; None without a labelled set, or where the recipe does not ask."""
+        if self.recipe.leaks == "off" or not self.recipe.labelled:
+            return None
+
+        leaks = leaks_step(self.store, self.listed, self.task, Path(self.recipe.labelled))
+        if leaks.path not in self._announced:
+            drop = self.recipe.leaks == "drop"
+            say(f"leaks: {sentence(leaks, drop=drop)}")
+            check_conflicts(
+                Path(self.recipe.images),
+                Path(self.recipe.labelled),
+                registry_of(self.recipe.registry),
+                leaks,
+                drop=drop,
+            )
+        return self._announce(leaks)
+
+    @cached_property
+    def pixels(self) -> Artifact:
+        """Every frame at the preset's size."""
+        return self._announce(pixels_step(self.store, self.index, self.preset.size))
+
+    @cached_property
+    def mae(self) -> Weights:
+        """The masked autoencoder that scores: the one given, or one warmed up on a sample of the corpus."""
+        section = self.recipe.encoder
+        if section.weights and load_encoder(section.weights, self.preset.size).kind == "vit_mae":
+            return Weights(name=section.weights)
+
+        options = PretrainOptions(
+            steps=section.steps,
+            batch=self.recipe.pretrain.batch,
+            lr=self.recipe.pretrain.lr,
+            sample=section.sample,
+        )
+        warmup = self._earlier_warmup(options) if section.reuse else None
+        if warmup is None:
+            preset = self.recipe.preset
+            warmup = pretrain_step(self.store, "warmup", self.pixels, None, preset, options, section.seed, {})
+        return Weights(artifact=self._announce(warmup))
+
+    def _earlier_warmup(self, options: PretrainOptions) -> Artifact | None:
+        config = pretrain_config(self.recipe.preset, options, self.recipe.encoder.seed)
+        return earlier_warmup(self.store, self.pixels, config, pretraining.VERSION)
+
+    @cached_property
+    def embed(self) -> Artifact:
+        """Embeddings, difficulty and error maps."""
+        section = self.recipe.encoder
+        # An autoencoder that was given makes the vectors itself, in the pass that scores.
+        weights = section.weights if self.mae.artifact else None
+        return self._announce(embed_step(self.store, self.pixels, self.mae, weights, section.seed))
+
+    @cached_property
+    def patches(self) -> Artifact:
+        """Key patches."""
+        options, seed = self.recipe.patches, self.recipe.encoder.seed
+        return self._announce(
+            patches_step(self.store, self.index, self.embed, self.mae, self.preset.size, options, seed)
+        )
+
+    @cached_property
+    def task(self) -> Artifact:
+        """The labelled set."""
+        if not self.recipe.labelled:
+            raise RecipeError(
+                "evaluation needs a labelled set; pass --labelled DIR (or labelled = in the recipe), "
+                "with images/ and masks/"
+            )
+        folder = Path(self.recipe.labelled)
+        registry = registry_of(self.recipe.registry)
+        options = self.recipe.evaluate
+        return self._announce(
+            task_step(self.store, folder, self.preset.size, options, listing(folder), registry)
+        )
+
+    def budget(self, method: str) -> float:
+        """The fraction a method may keep: all of it for the reference."""
+        return 1.0 if method == FULL else self.recipe.budget
+
+    def select(self, method: str, seed: int) -> Artifact:
+        """What a method keeps."""
+        options = self._select_options(method, seed)
+        sources = self._sources(method)
+        largest = self._largest_budget(options)
+        if largest is not None:
+            # More than there are sound frames is no fault of the smaller budget.
+            with suppress(BudgetError):
+                ranked = self._announce(select_step(self.store, sources, replace(options, budget=largest)))
+                return self._announce(select_step(self.store, sources, options, ranked))
+        return self._announce(select_step(self.store, sources, options))
+
+    def _select_options(self, method: str, seed: int) -> SelectOptions:
+        section = self.recipe.optidel
+        of_patches = METHODS[method].unit == "key patch"
+        composites = Composites(grid=section.grid, originals=section.originals)
+        return SelectOptions(
+            method=method,
+            budget=self.budget(method),
+            seed=seed,
+            groups=self.recipe.selection.groups,
+            scorer=section.scorer if of_patches else METHODS[method].scorer,
+            params=parameters(self.recipe, method),
+            composites=composites if self.composes(method) else None,
+        )
+
+    def _sources(self, method: str) -> Sources:
+        if METHODS[method].unit == "key patch":
+            return Sources(index=self.index, patches=self.patches)
+        return Sources(index=self.index, embed=None if method in BLIND else self.embed)
+
+    def _largest_budget(self, options: SelectOptions) -> float | None:
+        """The larger budget that a bench ranks a nested method for; None where the method chooses for its own."""
+        # Shares of groups depend on the count, so under a group rule no method is nested. Key patches are
+        # chosen for composites, a share of them for whole frames: they are not cut either.
+        nested = METHODS[options.method].nested and METHODS[options.method].unit == "frame"
+        if not nested or options.groups != "none" or self._shared is None:
+            return None
+        largest = self._shared.ranking.get(options.method, options.budget)
+        return largest if largest > options.budget else None
+
+    def composes(self, method: str) -> bool:
+        """Whether a method's key patches become new images."""
+        return METHODS[method].unit == "key patch" and self.recipe.optidel.composition
+
+    def compose(self, method: str, seed: int) -> Artifact | None:
+        """The new images of a method that makes some."""
+        if not self.composes(method):
+            return None
+        selected, grid = self.select(method, seed), self.recipe.optidel.grid
+        return self._announce(
+            compose_step(self.store, self.index, self.patches, selected, grid, self.preset.size, seed)
+        )
+
+    def pretrain(self, method: str, seed: int) -> Artifact:
+        """The encoder pre-trained on what a method keeps or makes."""
+        composed, selected = self.compose(method, seed), self.select(method, seed)
+        section = self.recipe.pretrain
+        options = PretrainOptions(
+            objective=section.objective,
+            steps=self._pretrain_steps(method),
+            batch=section.batch,
+            lr=section.lr,
+        )
+        return self._announce(
+            pretrain_step(
+                self.store,
+                "pretrain",
+                composed or self.pixels,
+                None if composed else kept_rows(selected),
+                self.recipe.preset,
+                options,
+                seed,
+                {"select": selected},
+            )
+        )
+
+    def _pretrain_steps(self, method: str) -> int:
+        """Optimizer steps: the same for all, or as many as give the same passes over the method's images."""
+        section = self.recipe.pretrain
+        if section.compute == "steps":
+            return section.steps
+        frames = len(self.corpus)
+        return max(1, round(section.steps * count_for(self.budget(method), frames) / frames))
+
+    def evaluate(self, method: str, seed: int, protocol: Protocol) -> Artifact:
+        """Scores on the labelled set; method ``scratch`` is an untrained encoder."""
+        encoder = None if method == SCRATCH else self.pretrain(method, seed)
+        options = self.recipe.evaluate
+        return self._announce(
+            evaluate_step(self.store, self.task, encoder, self.recipe.preset, protocol, options, seed)
+        )
+
+    def cells(self) -> Iterator[Trial]:
+        """Every method and seed, seed by seed, so that an interrupted run is a fair comparison as far as it got."""
+        for seed in self.recipe.seeds:
+            for method in (SCRATCH, *self.recipe.methods):
+                yield self.cell(method, seed)
+
+    def cell(self, method: str, seed: int) -> Trial:
+        """One method, or an untrained encoder, at one seed, from its selection to its scores."""
+        protocols = self.recipe.evaluate.protocols
+        scores: dict[str, Artifact] = {
+            protocol: self.evaluate(method, seed, protocol) for protocol in protocols
+        }
+        if method == SCRATCH:
+            return Trial(
+                method=method,
+                budget=0.0,
+                seed=seed,
+                select=None,
+                compose=None,
+                pretrain=None,
+                evaluate=scores,
+            )
+        return Trial(
+            method=method,
+            budget=self.budget(method),
+            seed=seed,
+            select=self.select(method, seed),
+            compose=self.compose(method, seed),
+            pretrain=self.pretrain(method, seed),
+            evaluate=scores,
+        )
+
+    def shared(self, methods: Sequence[str]) -> dict[str, Artifact]:
+        """What the cells of ``methods`` have in common, by role."""
+        choosing = [method for method in methods if method != SCRATCH]
+        shared = {"index": self.index, "pixels": self.pixels, "task": self.task}
+        if self.leaks:
+            shared["leaks"] = self.leaks
+        if any(method not in BLIND for method in choosing):
+            shared["embed"] = self.embed
+            if self.mae.artifact:
+                shared["warmup"] = self.mae.artifact
+        if any(METHODS[method].unit == "key patch" for method in choosing):
+            shared["patches"] = self.patches
+        return shared
+
+    def until(self, step: str) -> list[Artifact]:
+        """Go as far as ``step`` for every method and seed, and return its artifacts."""
+        if step in ("index", "embed", "patches"):
+            return self.build(step)
+        if step == "evaluate":
+            return [artifact for cell in self.cells() for artifact in cell.evaluate.values()]
+
+        artifacts = []
+        for seed in self.recipe.seeds:
+            for method in self.recipe.methods:
+                artifacts.append(getattr(self, step)(method, seed))
+        return [artifact for artifact in artifacts if artifact is not None]
+
+    def build(self, *roles: str) -> list[Artifact]:
+        """Make artifacts that do not depend on the method (``index``, ``task``, …) now; return those there are."""
+        artifacts = [getattr(self, role) for role in roles]
+        return [artifact for artifact in artifacts if artifact is not None]
+
+    def finish(self) -> Result:
+        """Everything, the tables and the page."""
+        # A labelled set that cannot be used, test images in the corpus, and a budget that rounds to nothing
+        # should be known before hours of training.
+        self.build("task", "leaks")
+        for method in self.recipe.methods:
+            count_for(self.budget(method), len(self.corpus))
+
+        cells = list(self.cells())
+        result = result_step(self.store, self.recipe, self.shared(self.recipe.methods), cells)
+        report = write_report(self.store.root, result)
+        return Result(table=result.table("table.parquet"), cells=result.table("cells.parquet"), report=report)
+
+    def _announce(self, artifact: Artifact) -> Artifact:
+        """Tell of an artifact when it is first used."""
+        if artifact.path not in self._announced and not self.store.look:
+            self._announced.add(artifact.path)
+            say(f"{artifact.step:<9} {artifact.path.name}  {artifact.seconds:.1f} s")
+        return artifact

@@ -1,0 +1,86 @@
+"""A selection on disk: the table of an artifact of the step ``select``, and what is read from it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from optidel.arrays import Indices
+from optidel.records import Selection
+from optidel.store import Artifact, digest
+
+BELOW = "ranked below the budget"
+"""Why an item went that a larger budget kept."""
+
+
+def selection_table(ids: Sequence[str], rows: Indices, selection: Selection) -> pl.DataFrame:
+    """A selection as a table, one row an item: item, id, kept, rank, gain, twin, similarity, reason.
+
+    Args:
+        ids: (n,), of the items.
+        rows: int64 (n,), what training reads of each item: its frame's row, or its key patch's.
+        selection: the choice among the items.
+    """
+    count = len(ids)
+    rank = np.full(count, -1, np.int64)
+    gain = np.full(count, np.nan)
+    rank[selection.indices] = np.arange(len(selection.indices))
+    gain[selection.indices] = selection.gains
+    twins = [ids[twin] if twin >= 0 else None for twin in selection.kept_twin]
+
+    columns = {
+        "item": np.asarray(rows, np.int64),
+        "id": list(ids),
+        "kept": rank >= 0,
+        "rank": rank,
+        "gain": pl.Series(gain).fill_nan(None),
+        "twin": pl.Series(twins, dtype=pl.String),
+        "similarity": pl.Series(np.asarray(selection.similarity, np.float64)).fill_nan(None),
+        "reason": [str(reason) for reason in selection.reason],
+    }
+    return pl.DataFrame(columns)
+
+
+def refused_table(ids: Sequence[str], rows: Indices, reasons: Sequence[str]) -> pl.DataFrame:
+    """Items that could not be chosen, as rows of a selection's table."""
+    count = len(ids)
+    nothing = Selection(
+        indices=np.empty(0, np.int64),
+        gains=np.empty(0),
+        kept_twin=np.full(count, -1, np.int64),
+        similarity=np.full(count, np.nan),
+        reason=np.array(reasons, dtype=str),
+    )
+    return selection_table(ids, rows, nothing)
+
+
+def cut(table: pl.DataFrame, count: int) -> pl.DataFrame:
+    """A selection's table with only its first ``count`` rows kept; a row whose twin went has none."""
+    kept = pl.col("rank").is_between(0, count - 1)
+    kept_ids = table.filter(kept)["id"].to_list()
+    twin_kept = pl.col("twin").is_in(kept_ids)
+    lost = pl.col("kept") & ~kept
+    return table.with_columns(
+        kept=kept,
+        rank=pl.when(kept).then("rank").otherwise(pl.lit(-1, pl.Int64)),
+        gain=pl.when(kept).then("gain"),
+        twin=pl.when(twin_kept).then("twin"),
+        similarity=pl.when(twin_kept).then("similarity"),
+        reason=pl.when(lost).then(pl.lit(BELOW)).otherwise("reason"),
+    )
+
+
+def kept_content(table: pl.DataFrame) -> str:
+    """What training on a selection depends on: which items, in which order.
+
+    Equal choices then share their encoder.
+    """
+    items = table.filter("kept").sort("rank")["item"].to_numpy()
+    # Little-endian bytes, so that the hash is the same on every machine.
+    return digest(b"kept", items.astype("<i8").tobytes())
+
+
+def kept_rows(selected: Artifact) -> Indices:
+    """Rows of the items kept, int64 (m,), best first."""
+    table = selected.table("selection.parquet").filter("kept").sort("rank")
+    return table["item"].to_numpy().astype(np.int64)

@@ -1,0 +1,50 @@
+"""Embedding, difficulty and error map of every frame."""
+
+from typing import Any
+
+import numpy as np
+
+from optidel.arrays import Images
+from optidel.features.embedding import mean_image, write_scores
+from optidel.pipeline.incremental import earlier_scores
+from optidel.pipeline.weights import Weights
+from optidel.runs.summaries import EmbedSummary, write_summary
+from optidel.store import Artifact, Store, Workspace
+from optidel.training.precision import device
+
+VERSION = 2
+"""Of the code of this step."""
+
+
+def embed_step(store: Store, pixels: Artifact, mae: Weights, weights: str | None, seed: int) -> Artifact:
+    """Score every frame; rows of frames that an earlier state of the corpus held are copied from there.
+
+    Args:
+        store: the run.
+        pixels: artifact with ``pixels.npy``, u8 (n, s, s, 3).
+        mae: the masked autoencoder that scores.
+        weights: encoder of the vectors, a folder or hub id; None takes them from the autoencoder's pass.
+        seed: of the masks, the same for every frame.
+    """
+
+    def make(work: Workspace) -> None:
+        images: Images = pixels.array("pixels.npy")
+        earlier = earlier_scores(store, pixels, inputs, config, VERSION)
+        mean = mean_image(images, np.random.default_rng(seed))
+        write_scores(work, images, mae.folder, weights, mean, seed, device(), earlier)
+        work.write_array("mean_image.npy", mean)
+
+        copied = int((earlier.rows >= 0).sum()) if earlier else 0
+        warmup = mae.artifact
+        summary = EmbedSummary(
+            copied=copied,
+            computed=len(images) - copied,
+            copied_from=earlier.name if earlier else None,
+            warmup=warmup.path.name if warmup else None,
+            warmup_is_own=warmup is not None and warmup.inputs["pixels"] == pixels.content,
+        )
+        write_summary(work, summary)
+
+    config: dict[str, Any] = {"seed": seed, "weights": weights, "mae": mae.name}
+    inputs = {"pixels": pixels, **mae.inputs}
+    return store.build("embed", make, version=VERSION, config=config, inputs=inputs)

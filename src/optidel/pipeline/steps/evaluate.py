@@ -1,0 +1,105 @@
+"""Scores of one encoder on the labelled set."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import torch
+
+from optidel.evaluation.metrics import score
+from optidel.models.encoders import Encoder, build_encoder, load_encoder
+from optidel.models.presets import PRESETS
+from optidel.models.segmenter import Protocol
+from optidel.recipe import EvaluateSection
+from optidel.runs.summaries import EvaluateSummary, TaskSummary, read_summary, write_summary
+from optidel.store import Artifact, Store, Workspace
+from optidel.training.precision import device
+from optidel.training.segmentation import SCHEDULES, Schedule, predict, train_segmenter
+
+PREDICTIONS = 12
+"""Test images whose prediction is kept for the report; a round number that fits its page."""
+
+
+def evaluate_step(
+    store: Store,
+    task: Artifact,
+    encoder: Artifact | None,
+    preset: str,
+    protocol: Protocol,
+    options: EvaluateSection,
+    seed: int,
+) -> Artifact:
+    """Train a segmenter on the labelled training images and score the test images.
+
+    Args:
+        store: the run.
+        task: the labelled set.
+        encoder: the pre-training; None starts from untrained weights.
+        preset: name of the model's size.
+        protocol: what of the segmenter is trained.
+        options: optimizer steps and batch, where not the protocol's own.
+        seed: of the new weights and the order of the images.
+    """
+
+    def make(work: Workspace) -> None:
+        classes = read_summary(task, TaskSummary).classes
+        items = task.table("items.parquet")
+        split = items["split"].to_numpy()
+        train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
+        images, masks = task.array("images.npy"), task.array("masks.npy")
+
+        generator = torch.Generator().manual_seed(seed)
+        start = _start(encoder, preset, generator)
+        segmenter = train_segmenter(
+            start.to(device()),
+            images[train],
+            masks[train],
+            classes,
+            protocol=protocol,
+            generator=generator,
+            schedule=_schedule(protocol, options),
+        )
+        predictions = predict(segmenter, images[test])
+        scores = score(predictions, masks[test], classes)
+
+        work.write_array("predictions.npy", predictions[:PREDICTIONS])
+        foreground = np.arange(1, classes)
+        columns = {
+            "id": np.repeat(items["id"].to_numpy()[test], len(foreground)).tolist(),
+            "class": np.tile(foreground, len(test)),
+            "iou": scores.iou.ravel(),
+            "dice": scores.dice.ravel(),
+        }
+        work.write_table("images.parquet", pl.DataFrame(columns))
+        summary = EvaluateSummary(
+            miou=scores.miou,
+            dice=scores.mdice,
+            n_train=len(train),
+            n_test=len(test),
+            classes=classes,
+        )
+        write_summary(work, summary)
+
+    config = {
+        "preset": preset,
+        "protocol": protocol,
+        "options": options.model_dump(mode="json", include={"steps", "batch"}),
+        "seed": seed,
+    }
+    inputs = {"task": task}
+    if encoder:
+        inputs["encoder"] = encoder
+    return store.build("evaluate", make, version=1, config=config, inputs=inputs)
+
+
+def _start(encoder: Artifact | None, preset: str, generator: torch.Generator) -> Encoder:
+    """The encoder to begin with."""
+    if encoder is None:
+        return build_encoder(PRESETS[preset], generator)
+    return load_encoder(encoder.file("encoder"))
+
+
+def _schedule(protocol: Protocol, options: EvaluateSection) -> Schedule:
+    """The protocol's own schedule, with what the recipe sets."""
+    usual = SCHEDULES[protocol]
+    return replace(usual, steps=options.steps or usual.steps, batch=options.batch or usual.batch)

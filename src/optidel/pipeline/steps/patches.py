@@ -1,0 +1,232 @@
+"""Key patches: masks on the frames that survive de-duplication, squares around them, their scores."""
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float32, Int64
+
+from optidel.arrays import BoolImage, ErrorMaps, Image, Images
+from optidel.corpus.frames import Corpus
+from optidel.errors import BudgetError
+from optidel.features.embedding import mean_image, write_scores
+from optidel.features.overlay import Zones, forbidden, group_overlay
+from optidel.features.patches import PatchOptions, crop, key_patches, refusals
+from optidel.features.prompts import error_points, grid_points
+from optidel.methods import count_for, select
+from optidel.models.masks import MaskGenerator, load_mask_generator, mask_nms
+from optidel.pipeline.weights import Weights
+from optidel.readers.decode import fit
+from optidel.readers.nifti import AXES
+from optidel.readers.reading import place as member_and_locator
+from optidel.recipe import PatchesSection
+from optidel.records import Frame, KeyPatch, from_table, to_table
+from optidel.runs.summaries import PatchesSummary, write_summary
+from optidel.store import PARTS, Artifact, Store, Workspace
+from optidel.training.precision import device
+
+Kind = tuple[str, str | None, int, int]
+"""Folder, centre, shape and size of the frames of one kind of device."""
+
+SHARD = 16
+"""Frames between two writes, and at most masked again after a kill: some ten seconds of work on a CPU."""
+
+CROPS = 256
+"""Key patches cropped between two writes; a round number, as crops are cheap."""
+
+OVERLAY_SAMPLE = 48
+"""Frames of one kind from which constant overlay is learnt: more change it little and are slow to decode."""
+
+OVERLAY_LEAST = 8
+"""Frames of one kind from which overlay is learnt at all: in fewer, anatomy that stays looks like overlay."""
+
+OVERLAY_SIZE = 384
+"""Side in px to which those frames are stretched; small print is still some pixels high."""
+
+SHAPES, SIZES = 5, 2
+"""Steps of width : height, and of the area in octaves, that tell kinds apart.
+
+Crops of one device differ by less than a fifth in shape and by less than half an octave in area.
+"""
+
+
+def patches_step(
+    store: Store,
+    indexed: Artifact,
+    embedded: Artifact,
+    mae: Weights,
+    size: int,
+    options: PatchesSection,
+    seed: int,
+) -> Artifact:
+    """Propose key patches, refuse the unusable ones, and score the others.
+
+    Writes ``patches.parquet`` (accepted and refused ones with their reason), and of the accepted ones, in that
+    order, pixels, vectors and errors.
+
+    Args:
+        store: the run.
+        indexed: the corpus.
+        embedded: its embedding and error maps.
+        mae: the masked autoencoder that scores.
+        size: side in px at which a crop is scored.
+        options: which frames, what proposes masks, and what is refused.
+        seed: of every draw.
+
+    Raises:
+        BudgetError: no key patch was accepted.
+    """
+    generator = load_mask_generator(options.backend, options.weights)
+
+    def make(work: Workspace) -> None:
+        corpus = Corpus.load(indexed)
+        rows = candidate_rows(corpus.frames, embedded, options.candidates, seed)
+        _propose(work, corpus, rows, embedded.array("error_map.npy"), generator, options, seed)
+
+        patches = from_table(KeyPatch, work.table("patches.parquet"))
+        accepted = [patch for patch in patches if not patch.refused]
+        if not accepted:
+            raise BudgetError(
+                f"no key patch was accepted on {len(rows)} frames (refused: {refusals(patches)}); "
+                "raise patches.candidates"
+            )
+        _score(work, corpus, accepted, mae, size, seed)
+
+        summary = PatchesSummary(
+            backend=generator.name,
+            weights=generator.weights,
+            prompting=options.prompting,
+            frames=len(rows),
+            masks=len(patches),
+            kept=len(accepted),
+            refused=refusals(patches),
+        )
+        write_summary(work, summary)
+
+    config: dict[str, Any] = {
+        "options": options.model_dump(mode="json", exclude={"weights", "backend"}),
+        "backend": generator.name,
+        "weights": generator.weights,
+        "size": size,
+        "seed": seed,
+        "mae": mae.name,
+    }
+    inputs = {"index": indexed, "embed": embedded, **mae.inputs}
+    return store.build("patches", make, version=3, config=config, inputs=inputs)
+
+
+def candidate_rows(
+    frames: Sequence[Frame], embedded: Artifact, fraction: float, seed: int
+) -> Int64[np.ndarray, "m"]:
+    """Sound frames that are no near-duplicate of each other, int64 (m,), ascending.
+
+    Masks are dear, and a copy would only give the same patch again.
+    """
+    sound = np.flatnonzero([not frame.flaw for frame in frames])
+    count = min(count_for(fraction, len(frames)), len(sound))
+    vectors = np.asarray(embedded.array("vectors.npy")[sound])
+    return np.sort(sound[select(vectors, "meddel", count, seed=seed).indices])
+
+
+def _propose(
+    work: Workspace,
+    corpus: Corpus,
+    rows: Int64[np.ndarray, "m"],
+    error_maps: ErrorMaps,
+    generator: MaskGenerator,
+    options: PatchesSection,
+    seed: int,
+) -> None:
+    """Write the key patches of some frames, shard by shard."""
+    overlays = _overlays(corpus, np.random.default_rng(seed)) if options.filter else {}
+    limits = PatchOptions() if options.filter else PatchOptions(contrast=0.0)
+    starts = range(0, len(rows), SHARD)
+
+    for start, stop in work.blocks(len(rows), SHARD, "patches"):
+        by_row: dict[int, list[KeyPatch]] = {}
+        for row, image in corpus.images(rows[start:stop].tolist()):
+            frame = corpus.frames[row]
+            zones = forbidden(image, overlays.get(_kind(frame))) if options.filter else _free(image)
+            points = _points(frame, error_maps[row], options, zones)
+            masks = mask_nms(generator(image, points)) if len(points) else []
+            by_row[row] = key_patches(frame.id, image, masks, zones, limits)
+
+        # Files are read in their own order; the table is in the order of the frames.
+        proposals = [patch for row in sorted(by_row) for patch in by_row[row]]
+        work.write_table(f"{PARTS}/patches-{start}.parquet", to_table(KeyPatch, proposals))
+
+    shards = [work.table(f"{PARTS}/patches-{start}.parquet") for start in starts]
+    work.write_table("patches.parquet", pl.concat(shards))
+
+
+def _points(
+    frame: Frame, error_map: Float32[np.ndarray, "g g"], options: PatchesSection, zones: Zones
+) -> Float32[np.ndarray, "p 2"]:
+    """Points that prompt the mask generator, float32 (p, 2), x and y in px."""
+    if options.prompting == "grid":
+        return grid_points(frame.height, frame.width)
+    return error_points(error_map, frame.height, frame.width, options.points, zones.valid)
+
+
+def _free(image: Image) -> Zones:
+    """Nothing of an image (h, w, 3) is forbidden: what ``filter = false`` means."""
+    nothing = np.zeros(image.shape[:2], dtype=bool)
+    return Zones(border=nothing, overlay=nothing, glare=nothing, background=nothing)
+
+
+def _kind(frame: Frame) -> Kind:
+    """Frames of one folder, centre, and nearly one shape and size come from one kind of device.
+
+    It burns in the same overlay.
+    """
+    shape = SHAPES * frame.width / frame.height
+    size = SIZES * math.log2(frame.width * frame.height)
+    return Path(frame.source).parent.as_posix(), frame.centre, round(shape), round(size)
+
+
+def _overlays(corpus: Corpus, rng: np.random.Generator) -> dict[Kind, BoolImage]:
+    """What is burned in at the same position of many frames of a kind, learnt on a sample stretched to one size."""
+    members = defaultdict(list)
+    for row, frame in enumerate(corpus.frames):
+        if not frame.flaw and not _is_slice(frame):  # slices of a volume carry no overlay
+            members[_kind(frame)].append(row)
+
+    overlays = {}
+    for kind, rows in members.items():
+        if len(rows) >= OVERLAY_LEAST:
+            sample = np.sort(rng.permutation(rows)[:OVERLAY_SAMPLE])
+            overlays[kind] = group_overlay(_stretched(corpus, sample))
+    return overlays
+
+
+def _is_slice(frame: Frame) -> bool:
+    """Whether a frame is a slice of a volume: its locator begins with an axis."""
+    _, locator = member_and_locator(frame)
+    return locator.partition(":")[0] in AXES
+
+
+def _stretched(corpus: Corpus, rows: Int64[np.ndarray, "m"]) -> Images:
+    return np.stack([fit(image, OVERLAY_SIZE) for _, image in corpus.images(rows.tolist())])
+
+
+def _score(
+    work: Workspace, corpus: Corpus, accepted: Sequence[KeyPatch], mae: Weights, size: int, seed: int
+) -> None:
+    """Crops at the model's size, their vectors, error and null error; the null model is the mean crop."""
+    row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
+    pixels = work.open_array("pixels.npy", (len(accepted), size, size, 3), np.uint8)
+    for start, stop in work.blocks(len(accepted), CROPS, "crops"):
+        numbers = defaultdict(list)
+        for number in range(start, stop):
+            numbers[row_of[accepted[number].frame]].append(number)
+
+        for row, image in corpus.images(sorted(numbers)):
+            for number in numbers[row]:
+                pixels[number] = crop(image, accepted[number].box, size)
+
+    mean = mean_image(pixels, np.random.default_rng(seed))
+    write_scores(work, pixels, mae.folder, None, mean, seed, device())

@@ -1,0 +1,57 @@
+"""Pre-training: the warm-up of the scoring model, and the encoder of each training set."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optidel.arrays import Images, Indices
+from optidel.models.encoders import save_encoder
+from optidel.models.presets import PRESETS
+from optidel.store import Artifact, Store, Workspace
+from optidel.training.pretrain import PretrainOptions, pretrain
+
+VERSION = 1
+"""Of the code of the steps ``warmup`` and ``pretrain``."""
+
+
+def pretrain_step(
+    store: Store,
+    name: str,
+    pixels: Artifact,
+    rows: Indices | None,
+    preset: str,
+    options: PretrainOptions,
+    seed: int,
+    extra: Mapping[str, Artifact],
+) -> Artifact:
+    """Pre-train an encoder and keep it as a Hugging Face folder with the log of its training.
+
+    Args:
+        store: the run.
+        name: of the step, ``warmup`` or ``pretrain``.
+        pixels: artifact with ``pixels.npy``, u8 (n, s, s, 3).
+        rows: int64 (m,), rows to train on, best first; None for all.
+        preset: name of the model's size.
+        options: of the training.
+        seed: of weights, masks, views and the order of the images.
+        extra: artifacts that ``rows`` came from.
+    """
+
+    def make(work: Workspace) -> None:
+        if work.has("log.parquet"):
+            return  # killed between the last file and the manifest
+
+        images: Images = pixels.array("pixels.npy")
+        checkpoint = work.part("checkpoint.pt")
+        model, log = pretrain(
+            images, rows, PRESETS[preset], options, seed=seed, checkpoint=checkpoint, saved=work.clock
+        )
+        save_encoder(model, work.path / "encoder", PRESETS[preset].size)
+        work.write_table("log.parquet", log)
+
+    config = pretrain_config(preset, options, seed)
+    return store.build(name, make, version=VERSION, config=config, inputs={"pixels": pixels, **extra})
+
+
+def pretrain_config(preset: str, options: PretrainOptions, seed: int) -> dict[str, Any]:
+    """What decides an encoder beside its images."""
+    return {"preset": preset, "options": options.config(), "seed": seed}

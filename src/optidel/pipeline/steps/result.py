@@ -1,0 +1,186 @@
+"""The tables of a run: one row a method, seed and protocol, and one row a method and protocol."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from optidel.evaluation.intervals import Interval, difference_interval, mean_interval
+from optidel.evaluation.metrics import normdel
+from optidel.recipe import Recipe, as_json
+from optidel.runs.baselines import BLIND, RANDOM, SCRATCH
+from optidel.runs.collect import Trial
+from optidel.runs.summaries import EvaluateSummary, SelectSummary, TaskSummary, read_summary
+from optidel.store import Artifact, Store, Workspace
+
+ROLES = ("index", "pixels", "warmup", "embed", "patches", "task", "leaks")
+"""Artifacts that the cells of a run share, by role; ``artifacts.json`` names each, or None."""
+
+PATHS = {"images", "labelled", "out", "registry"}
+"""Recipe keys that are paths: what they hold enters through the artifacts, not through its name."""
+
+
+def result_step(
+    store: Store, recipe: Recipe, shared: Mapping[str, Artifact], cells: Sequence[Trial]
+) -> Artifact:
+    """Write recipe, references to all artifacts, the tidy table of cells and the table of methods."""
+
+    def make(work: Workspace) -> None:
+        work.write_json("recipe.json", as_json(recipe))
+        work.write_json("artifacts.json", _references(shared, cells))
+        tidy = cell_table(recipe, shared, cells)
+        work.write_table("cells.parquet", tidy)
+        work.write_table("table.parquet", method_table(tidy, cells))
+
+    inputs = dict(shared)
+    for cell in cells:
+        for protocol, artifact in cell.evaluate.items():
+            inputs[f"{cell.method}-{cell.seed}-{protocol}"] = artifact
+    config = {name: value for name, value in as_json(recipe).items() if name not in PATHS}
+    return store.build("result", make, version=1, config=config, inputs=inputs)
+
+
+def _references(shared: Mapping[str, Artifact], cells: Sequence[Trial]) -> dict[str, object]:
+    references: dict[str, object] = {role: _name(shared.get(role)) for role in ROLES}
+    references["cells"] = [
+        {
+            "method": cell.method,
+            "budget": cell.budget,
+            "seed": cell.seed,
+            "select": _name(cell.select),
+            "compose": _name(cell.compose),
+            "pretrain": _name(cell.pretrain),
+            "evaluate": {protocol: artifact.path.name for protocol, artifact in cell.evaluate.items()},
+        }
+        for cell in cells
+    ]
+    return references
+
+
+def _name(artifact: Artifact | None) -> str | None:
+    return artifact.path.name if artifact else None
+
+
+def cell_table(recipe: Recipe, shared: Mapping[str, Artifact], cells: Sequence[Trial]) -> pl.DataFrame:
+    """One row a method, seed and protocol."""
+    frames = len(shared["index"].table("frames.parquet"))
+    task = read_summary(shared["task"], TaskSummary).name
+    rows = []
+    for cell in cells:
+        images = _images(cell)
+        kept = images / frames
+        for protocol, artifact in cell.evaluate.items():
+            scores = read_summary(artifact, EvaluateSummary)
+            row = {
+                "method": cell.method,
+                "budget": cell.budget,
+                "seed": cell.seed,
+                "objective": recipe.pretrain.objective,
+                "protocol": protocol,
+                "compute": recipe.pretrain.compute,
+                "task": task,
+                "n_images": images,
+                "kept": kept,
+                "miou": scores.miou,
+                "dice": scores.dice,
+                "normdel": normdel(scores.miou, kept) if images else None,
+                "seconds_select": _seconds_select(cell, shared),
+                "seconds_train": cell.pretrain.seconds if cell.pretrain else 0.0,
+            }
+            rows.append(row)
+    return pl.DataFrame(rows, schema_overrides={"normdel": pl.Float64})
+
+
+def _images(cell: Trial) -> int:
+    """Images that the encoder of a cell was trained on."""
+    if cell.compose:
+        return len(cell.compose.array("pixels.npy"))
+    return read_summary(cell.select, SelectSummary).kept if cell.select else 0
+
+
+def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
+    """What choosing cost.
+
+    Methods that look at the images need warm-up and embedding; where used, key patches and composites count too.
+    """
+    if cell.select is None:
+        return 0.0
+    if cell.method in BLIND:
+        return cell.select.seconds
+
+    steps = [shared.get("warmup"), shared["embed"], cell.select]
+    if "patches" in cell.select.inputs:
+        steps += [shared["patches"], cell.compose]
+    return sum(step.seconds for step in steps if step)
+
+
+def image_scores(artifact: Artifact, column: str) -> Float[np.ndarray, "n"]:
+    """Mean over foreground classes of each test image, in a fixed order of images.
+
+    Classes that an image does not have are left out.
+    """
+    table = artifact.table("images.parquet").with_columns(pl.col(column).fill_nan(None))
+    means = table.group_by("id", maintain_order=True).agg(pl.col(column).mean())
+    return means.sort("id")[column].to_numpy()
+
+
+def method_table(tidy: pl.DataFrame, cells: Sequence[Trial]) -> pl.DataFrame:
+    """One row a method and protocol: means over seeds and test images, intervals, paired differences."""
+    methods = list(dict.fromkeys(cell.method for cell in cells))
+    rows = []
+    for protocol in tidy["protocol"].unique(maintain_order=True):
+        iou = {method: _matrix(cells, method, protocol, "iou") for method in methods}
+        for method in methods:
+            trials = tidy.filter((pl.col("method") == method) & (pl.col("protocol") == protocol))
+            dice = _matrix(cells, method, protocol, "dice")
+            rows.append(_method_row(trials, iou, dice))
+
+    # A column that is None in every row has no type of its own.
+    floats = [name for name in rows[0] if name.startswith("difference") or name == "normdel"]
+    return pl.DataFrame(rows, schema_overrides=dict.fromkeys(floats, pl.Float64))
+
+
+def _method_row(
+    trials: pl.DataFrame,
+    iou: Mapping[str, Float[np.ndarray, "s n"]],
+    dice: Float[np.ndarray, "s n"],
+) -> dict[str, Any]:
+    """One row: ``trials`` are the rows of a method's seeds, ``iou`` the scores of every method."""
+    method, images = trials["method"][0], trials["n_images"][0]
+    overlap = mean_interval(iou[method], np.random.default_rng(0))
+    dice_mean = mean_interval(dice, np.random.default_rng(0))
+    row = {
+        "method": method,
+        "budget": trials["budget"][0],
+        "protocol": trials["protocol"][0],
+        "seeds": len(trials),
+        "n_images": images,
+        "miou": overlap.mean,
+        "miou_low": overlap.low,
+        "miou_high": overlap.high,
+        "dice": dice_mean.mean,
+        "dice_low": dice_mean.low,
+        "dice_high": dice_mean.high,
+        "normdel": normdel(overlap.mean, trials["kept"][0]) if images else None,
+    }
+    for baseline, prefix in ((RANDOM, "difference"), (SCRATCH, "difference_scratch")):
+        gain = _difference(iou, method, baseline)
+        row[prefix] = gain.mean if gain else None
+        row[f"{prefix}_low"] = gain.low if gain else None
+        row[f"{prefix}_high"] = gain.high if gain else None
+    return row
+
+
+def _difference(iou: Mapping[str, Float[np.ndarray, "s n"]], method: str, baseline: str) -> Interval | None:
+    """Interval of a method's difference to a baseline; None for the baseline itself, or where it did not run."""
+    if baseline not in iou or baseline == method:
+        return None
+    return difference_interval(iou[method], iou[baseline], np.random.default_rng(0))
+
+
+def _matrix(cells: Sequence[Trial], method: str, protocol: str, column: str) -> Float[np.ndarray, "s n"]:
+    """Scores of a method, a row a seed and a column a test image."""
+    rows = [image_scores(cell.evaluate[protocol], column) for cell in cells if cell.method == method]
+    return np.stack(rows)

@@ -1,0 +1,220 @@
+"""The choice: which items a method keeps at a budget, and why each stayed or went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import polars as pl
+
+from optidel.errors import BudgetError
+from optidel.methods import count_for, select
+from optidel.pipeline.groups import group_config, group_labels
+from optidel.pipeline.incremental import since_earlier
+from optidel.pipeline.items import Items, frame_items, holder_items, patch_items
+from optidel.pipeline.selections import cut, kept_content, refused_table, selection_table
+from optidel.progress import say
+from optidel.records import Frame, from_table
+from optidel.runs.baselines import BLIND
+from optidel.runs.summaries import SelectSummary, read_summary, write_summary
+from optidel.store import MANIFEST, Artifact, Store, Workspace
+from optidel.vinformation import Scorer
+
+VERSION = 4
+"""Of the code of this step. Before 4 four functions with versions of their own wrote selections."""
+
+Groups = Literal["none", "spread", "together"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composites:
+    """What key patches become: new images of ``grid`` patches, and an ``originals`` share of whole frames."""
+
+    grid: int
+    originals: float
+
+    def counts(self, images: int) -> tuple[int, int]:
+        """Key patches to choose for so many images, and how many of the images are whole frames."""
+        whole = int(self.originals * images)  # fewer than all: at least one is a composite
+        return (images - whole) * self.grid + whole, whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SelectOptions:
+    """What a choice depends on beside the corpus.
+
+    ``budget`` is a fraction of the frames. ``params`` are the method's own parameters, only those that differ
+    from its defaults, so that a parameter that a later version adds leaves older choices valid. ``composites``
+    says how key patches become images; None where the frames around them are kept.
+    """
+
+    method: str
+    budget: float
+    seed: int
+    groups: Groups = "none"
+    scorer: Scorer = "error"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    composites: Composites | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What a choice is made from: always the index; ``embed`` for frames, ``patches`` for key patches."""
+
+    index: Artifact
+    embed: Artifact | None = None
+    patches: Artifact | None = None
+
+    @property
+    def artifacts(self) -> dict[str, Artifact]:
+        """Those there are, by role."""
+        roles = {"index": self.index, "embed": self.embed, "patches": self.patches}
+        return {role: artifact for role, artifact in roles.items() if artifact is not None}
+
+
+def select_step(
+    store: Store, sources: Sources, options: SelectOptions, ranked: Artifact | None = None
+) -> Artifact:
+    """Choose items with any method.
+
+    Args:
+        store: the run.
+        sources: the items.
+        options: method, budget, seed and parameters.
+        ranked: a choice of the same nested method under a larger budget. Its first rows are then taken, and its
+            seconds count here as well: whoever wants this budget alone has to rank as well.
+
+    Raises:
+        BudgetError: the budget asks for more items than can be chosen.
+        RecipeError: a group rule without groups, or a parameter out of range.
+    """
+
+    def make(work: Workspace) -> None:
+        frames = from_table(Frame, sources.index.table("frames.parquet"))
+        count, whole = _count(options, len(frames))
+        _tell_of_earlier_version(store, options)
+
+        if ranked is None:
+            table = _choose(sources, options, frames, count)
+        else:
+            if not work.has("selection.parquet"):
+                work.charge(ranked.seconds)
+            table = cut(ranked.table("selection.parquet"), count)
+        work.content = kept_content(table)
+        work.write_table("selection.parquet", table)
+
+        summary = SelectSummary(
+            method=options.method,
+            budget=options.budget,
+            seed=options.seed,
+            unit="key patch" if options.composites else "frame",
+            items=len(table),
+            kept=count,
+            index=sources.index.content,
+            originals=whole if options.composites else None,
+        )
+        kept_ids = table.filter("kept").sort("rank")["id"].to_list()
+        change = since_earlier(store, sources.index, summary, kept_ids)
+        write_summary(work, replace(summary, since=change))
+
+    config = _config(sources, options)
+    inputs = sources.artifacts
+    if ranked is not None:
+        inputs = {"ranked": ranked}
+        config |= {"index": sources.index.content}
+    return store.build("select", make, version=VERSION, config=config, inputs=inputs)
+
+
+def _config(sources: Sources, options: SelectOptions) -> dict[str, Any]:
+    """What of the options decides the choice."""
+    config: dict[str, Any] = {
+        "method": options.method,
+        "budget": options.budget,
+        "seed": options.seed,
+        "scorer": options.scorer,
+        "params": {name: plain(value) for name, value in sorted(options.params.items())},
+    }
+    if options.composites:
+        config["composites"] = {"grid": options.composites.grid, "originals": options.composites.originals}
+    return config | group_config(sources.index, options.groups)
+
+
+def plain(value: Any) -> Any:
+    """A parameter as a JSON value: infinity, which JSON does not have, is its name."""
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return str(value)
+    return value
+
+
+def _count(options: SelectOptions, frames: int) -> tuple[int, int]:
+    """Items to keep, and how many images stay whole frames where key patches become images."""
+    images = count_for(options.budget, frames)
+    return options.composites.counts(images) if options.composites else (images, 0)
+
+
+def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count: int) -> pl.DataFrame:
+    """Run the method on its items, and write down what became of every item."""
+    items = _items(sources, options, frames)
+    if count > len(items):
+        raise BudgetError(_shortage(sources, options, len(frames), count, len(items)))
+
+    rule: dict[str, Any] = {}
+    if options.groups != "none":
+        labels = group_labels(frames)
+        rule = {"groups": [labels[row] for row in items.frames], "group_rule": options.groups}
+    selection = select(
+        items.vectors,
+        options.method,
+        count,
+        difficulty=items.difficulty,
+        seed=options.seed,
+        **rule,
+        **options.params,
+    )
+
+    table = selection_table(items.ids, items.rows, selection)
+    refused = refused_table(items.refused_ids, items.refused_rows, items.reasons)
+    return pl.concat([table, refused])
+
+
+def _items(sources: Sources, options: SelectOptions, frames: list[Frame]) -> Items:
+    if sources.patches is None:
+        keep_flawed = options.method in BLIND
+        return frame_items(frames, sources.embed, options.scorer, keep_flawed=keep_flawed)
+    if options.composites:
+        return patch_items(frames, sources.patches, options.scorer)
+    return holder_items(frames, sources.patches, options.scorer)
+
+
+def _shortage(sources: Sources, options: SelectOptions, frames: int, count: int, items: int) -> str:
+    """Why a budget cannot be met, in the terms of what is chosen."""
+    method, budget = options.method, f"budget {options.budget:g}"
+    if sources.patches is None:
+        return (
+            f"{method}: {budget} asks for {count} of {frames} frames, {items} are not blank or dark; lower it"
+        )
+    if options.composites is None:
+        return (
+            f"{method} without composition: {budget} of {frames} frames is {count}, "
+            f"but only {items} hold a key patch; lower the budget or raise patches.candidates"
+        )
+
+    _, whole = options.composites.counts(count_for(options.budget, frames))
+    composites = (count - whole) // options.composites.grid
+    return (
+        f"{method}: {budget} of {frames} frames is {composites} composites of {options.composites.grid} key "
+        f"patches, {count} in all, but there are {items}; lower the budget, raise patches.points or "
+        "patches.candidates, or lower optidel.grid"
+    )
+
+
+def _tell_of_earlier_version(store: Store, options: SelectOptions) -> None:
+    """Say where a choice that an earlier version made is made anew."""
+    for artifact in reversed(store.artifacts("select")):
+        summary = read_summary(artifact, SelectSummary)
+        same = all(getattr(summary, name) == getattr(options, name) for name in ("method", "budget", "seed"))
+        if same and artifact.json(MANIFEST)["version"] < VERSION:
+            say(
+                f"select {options.method}: {artifact.path.name} was made by an earlier version and is made anew; "
+                "the old folder is not read and may be deleted"
+            )
+            return
