@@ -169,7 +169,7 @@ def test_cells_of_an_earlier_state_of_the_code_are_made_anew(
 
     before = folders(tmp_path / "out", "pretrain")
     monkeypatch.setattr(embedding, "VERSION", embedding.VERSION + 1)  # as whoever changes the step must do
-    scored = steps.write_scores
+    scored = embedding.write_scores
 
     def other_vectors(work: Workspace, *given: Any) -> None:
         scored(work, *given)
