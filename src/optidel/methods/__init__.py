@@ -43,21 +43,25 @@ from optidel.records import Selection
 __all__ = ["METHODS", "Method", "count_for", "select"]
 
 
+# ``select(vectors, count, *, …)``. By keyword it takes what it reads of ``rng`` and ``difficulty``, and its
+# own parameters.
 Selector = Callable[..., Selection]
-"""``select(vectors, count, *, …)``: takes by keyword what it reads of ``rng`` and ``difficulty``, and the
-method's own parameters.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
     """A selection method and what a person needs to know before running it.
 
-    ``select`` takes vectors and a count; ``unit`` is what its items are; ``cost`` is time, with n items, m
-    kept, k clusters, d dimensions; ``needs`` names the input required beside vectors (``"difficulty"``) or is
-    empty; ``nested``: a smaller budget keeps the first rows of a larger one, whatever the seed, so one
-    ranking serves all budgets; ``scorer`` is the difficulty a run hands in: reconstruction error, or minus
-    the pointwise V-information.
+    Args:
+        select: the function, from vectors and a count to a selection.
+        unit: what an item is.
+        summary: one line.
+        paper: where it was published, or empty.
+        cost: time, with n items, m kept, k clusters, d dimensions.
+        needs: the input required beside vectors (``"difficulty"``), or empty.
+        nested: a smaller budget keeps the first rows of a larger one, whatever the seed. One ranking then
+            serves all budgets.
+        scorer: the difficulty that a run passes: reconstruction error, or minus the pointwise V-information.
     """
 
     select: Selector
@@ -225,9 +229,9 @@ def select(
             cosine similarity. A memory map is read in blocks.
         method: a name in ``METHODS``.
         budget: a fraction in (0, 1] or a whole number of items, met exactly.
-        difficulty: float (n,), higher is harder; needed by some methods, not read by the others.
+        difficulty: float (n,), higher is harder; some methods need it, the others do not read it.
         groups: (n,), the patient, video or centre of each row; obeyed by every method.
-        seed: of every draw the method makes.
+        seed: seeds every draw of the method.
         group_rule: ``spread`` takes no more of a group than its even share, ``together`` keeps or drops whole
             groups and cuts at most one to meet the budget.
         params: the method's own parameters.
@@ -239,27 +243,35 @@ def select(
         InputError: vectors or difficulty cannot be used.
         BudgetError: the budget is out of range or cannot be met.
         RecipeError: unknown method or parameter, or a parameter out of range.
+
+    >>> import numpy as np
+    >>> import optidel
+    >>> scenes = np.eye(4, dtype="float32")  # four scenes, three copies of each
+    >>> selection = optidel.select(np.repeat(scenes, 3, axis=0), method="meddel", budget=4)
+    >>> sorted((selection.indices // 3).tolist())
+    [0, 1, 2, 3]
     """
     if method not in METHODS:
         raise RecipeError(
             f"unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}"
         )
-    chosen = METHODS[method]
-    check_parameters(method, chosen.select, params)
+    entry = METHODS[method]
+    check_parameters(method, entry.select, params)
     check_vectors(vectors)
     count = count_for(budget, len(vectors))
-    if chosen.needs == "difficulty" and difficulty is None:
+    if entry.needs == "difficulty" and difficulty is None:
         raise InputError(
-            f"method {method!r} needs a difficulty per row; pass difficulty=…, for example the reconstruction error"
+            f"method {method!r} needs a difficulty per row; pass difficulty=…, "
+            "for example the reconstruction error"
         )
     scores = None if difficulty is None else check_scores(difficulty, len(vectors), "difficulty")
+    readable = accepted(entry.select)
 
-    def run(asked: int) -> Selection:
-        given = {"rng": np.random.default_rng(seed), "difficulty": scores}
-        reads = accepted(chosen.select)
-        return chosen.select(
-            vectors, asked, **{name: value for name, value in given.items() if name in reads}, **params
-        )
+    def run(size: int) -> Selection:
+        # A fresh generator each time: the group rules call a method more than once and rely on one ranking.
+        inputs = {"rng": np.random.default_rng(seed), "difficulty": scores}
+        supplied = {name: value for name, value in inputs.items() if name in readable}
+        return entry.select(vectors, size, **supplied, **params)
 
     if groups is None:
         return run(count)

@@ -33,11 +33,14 @@ def d4(vectors: Vectors, count: int, *, rng: np.random.Generator, dedup: float =
     if not 0 < dedup <= 1:
         raise RecipeError(f"dedup must be a share in (0, 1], got {dedup}; 0.75 is the paper's")
     n = len(vectors)
-    first = meddel(vectors, max(count, round(dedup * n)), rng=rng)
+    distinct = max(count, round(dedup * n))
+    first = meddel(vectors, distinct, rng=rng)
     rest = np.sort(first.indices)
     second = ssp(np.asarray(vectors[rest]), count, rng=rng)
-    chosen = rest[second.indices]
-    stays = np.isin(first.kept_twin, chosen)
+    picks = rest[second.indices]
+
     dropped = np.where(first.kept_twin >= 0, "within radius of twin", "more prototypical")
-    twins = (np.where(stays, first.kept_twin, -1), np.where(stays, first.similarity, np.nan))
-    return outcome(n, chosen, second.gains, dropped=dropped, twins=twins)
+    stays = np.isin(first.kept_twin, picks)
+    twin = np.where(stays, first.kept_twin, -1)
+    similarity = np.where(stays, first.similarity, np.nan)
+    return outcome(n, picks, second.gains, dropped=dropped, twins=(twin, similarity))

@@ -1,7 +1,7 @@
 """Density sampling: rows in crowded places are drawn less often."""
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float32, Float64
 
 from optidel.arrays import Vectors
 from optidel.errors import RecipeError
@@ -11,7 +11,13 @@ from optidel.methods.inputs import check_k
 from optidel.methods.outcome import outcome
 from optidel.records import Selection
 
+# Rows of a block of the kernel: 16 MB of float32.
 TILE = 2048
+# Default bandwidth over the median distance to the centroid: narrow enough that only near rows count. A round
+# number.
+BANDWIDTH_SHARE = 0.1
+# Cosines of float32 rows are right to about 1e-6; where all rows are copies the bandwidth is not 0.
+SMALLEST_BANDWIDTH = 1e-6
 
 
 def density(
@@ -24,9 +30,9 @@ def density(
 ) -> Selection:
     """Draw rows without replacement, each with a weight of 1 over its kernel density.
 
-    The density of a row is Σ exp(−(1 − cosine)/bandwidth) over the rows of its cluster, itself included: with
-    a bandwidth that small, rows of other clusters hardly count, and the sum costs n²/k instead of n². ``k=1``
-    gives the sum over all rows. A smaller count keeps a prefix.
+    The density of a row is Σ exp(−(1 − cosine)/bandwidth) over the rows of its cluster, itself included. At a
+    small bandwidth rows of other clusters hardly count, and the sum costs n²/k instead of n². ``k=1`` gives
+    the sum over all rows. A smaller count keeps a prefix.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -50,27 +56,44 @@ def density(
             f"bandwidth must be a positive cosine distance, got {bandwidth}; 0.05 is a good start"
         )
     clusters = cluster(vectors, k, rng=rng)
-    width = max(1e-6, 0.1 * float(np.median(1 - clusters.similarity))) if bandwidth is None else bandwidth
-    weight = 1 / kernel_density(vectors, clusters, width)
-    uniform = (content_keys(vectors, rng) >> np.uint64(11)).astype(np.float64) / 2**53
-    chosen = np.argsort(np.log1p(-uniform) / -weight, kind="stable")[:count]
-    return outcome(len(vectors), chosen, weight[chosen], dropped="not drawn")
+    if bandwidth is None:
+        typical_distance = float(np.median(1 - clusters.similarity))
+        bandwidth = max(SMALLEST_BANDWIDTH, BANDWIDTH_SHARE * typical_distance)
+    weight = 1 / kernel_density(vectors, clusters, bandwidth)
+
+    # The upper 53 of 64 bits are a float64 in [0, 1). The rows whose exponential clocks ring first are drawn.
+    keys = content_keys(vectors, rng) >> np.uint64(11)
+    uniform = keys.astype(np.float64) / 2**53
+    clock = np.log1p(-uniform) / -weight
+    order = np.argsort(clock, kind="stable")
+    picks = order[:count]
+    return outcome(len(vectors), picks, weight[picks], dropped="not drawn")
 
 
 def kernel_density(vectors: Vectors, clusters: Clusters, bandwidth: float) -> Float64[np.ndarray, "n"]:
-    """Sum of exp(−(1 − cosine)/bandwidth) over the rows of the same cluster; at least 1, since a row counts
-    itself.
+    """Sum of exp(−(1 − cosine)/bandwidth) over the rows of the same cluster, float64 (n,).
+
+    At least 1, since a row counts itself.
     """
     total = np.ones(len(vectors))
     for members in clusters.members():
-        rows = unit(np.asarray(vectors[members])) if len(members) else np.empty((0, 1), dtype=np.float32)
-        for span in spans(len(rows), 1, TILE):
-            mass = np.zeros(span.stop - span.start)
-            for other in spans(len(rows), 1, TILE):
-                kernel = rows[span] @ rows[other].T
-                kernel -= 1
-                np.minimum(kernel, 0, out=kernel)
-                kernel /= np.float32(bandwidth)
-                mass += np.exp(kernel, out=kernel).sum(axis=1, dtype=np.float64)
-            total[members[span]] = np.maximum(mass, 1)
+        if len(members):
+            rows = unit(np.asarray(vectors[members]))
+            for span in spans(len(rows), 1, TILE):
+                total[members[span]] = np.maximum(_mass(rows[span], rows, bandwidth), 1)
     return total
+
+
+def _mass(
+    rows: Float32[np.ndarray, "b d"], others: Float32[np.ndarray, "c d"], bandwidth: float
+) -> Float64[np.ndarray, "b"]:
+    """Sum of the kernel of each row over all others, in blocks."""
+    mass = np.zeros(len(rows))
+    for span in spans(len(others), 1, TILE):
+        kernel = rows @ others[span].T
+        kernel -= 1
+        # A cosine may exceed 1 by its last digit.
+        np.minimum(kernel, 0, out=kernel)
+        kernel /= np.float32(bandwidth)
+        mass += np.exp(kernel, out=kernel).sum(axis=1, dtype=np.float64)
+    return mass

@@ -9,7 +9,7 @@ from optidel.records import Selection
 
 
 def full(vectors: Vectors, count: int) -> Selection:
-    """Keep every row, in the given order.
+    """Keep every row, in their order.
 
     Args:
         vectors: float (n, d).
@@ -24,6 +24,7 @@ def full(vectors: Vectors, count: int) -> Selection:
     n = len(vectors)
     if count != n:
         raise BudgetError(
-            f"method 'full' keeps all {n} items, the budget asks for {count}; pass a budget of 1.0, or method 'random'"
+            f"method 'full' keeps all {n} items, the budget asks for {count}; "
+            "pass a budget of 1.0, or method 'random'"
         )
     return outcome(n, np.arange(n), np.zeros(n), dropped="")

@@ -1,15 +1,14 @@
 """The hardest rows, nothing else: what OptiDEL is without diversity."""
 
-import numpy as np
-
 from optidel.arrays import Scores, Vectors
-from optidel.methods.outcome import outcome
+from optidel.methods.outcome import greatest
 from optidel.records import Selection
 
 
 def hardest(vectors: Vectors, count: int, *, difficulty: Scores) -> Selection:
-    """Take the ``count`` rows of the greatest difficulty; ties go to the lower row. A smaller count keeps a
-    prefix.
+    """Take the ``count`` rows of the greatest difficulty; ties go to the lower row.
+
+    A smaller count keeps a prefix.
 
     Args:
         vectors: float (n, d); only their number is read.
@@ -19,5 +18,4 @@ def hardest(vectors: Vectors, count: int, *, difficulty: Scores) -> Selection:
     Returns:
         The selection, hardest first. Gain: the difficulty.
     """
-    chosen = np.argsort(-difficulty, kind="stable")[:count]
-    return outcome(len(vectors), chosen, difficulty[chosen], dropped="less hard")
+    return greatest(difficulty, count, dropped="less hard")

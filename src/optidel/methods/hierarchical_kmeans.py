@@ -14,8 +14,11 @@ from optidel.features.clusters import cluster, default_k
 from optidel.features.rows import random_order
 from optidel.methods.inputs import check_choice
 from optidel.methods.outcome import outcome
-from optidel.methods.quotas import water_fill
+from optidel.methods.quotas import rank_in_group, water_fill
 from optidel.records import Selection
+
+# Clusters of a level for each cluster above it: about the ratio of the paper's levels.
+SHRINK = 10
 
 
 def hierarchical_kmeans(
@@ -26,8 +29,8 @@ def hierarchical_kmeans(
     levels: Sequence[int] | None = None,
     draw: Literal["random", "closest"] = "random",
 ) -> Selection:
-    """Cluster rows, then the centroids, then theirs; share the count evenly at every branch from the top, and
-    draw in the leaves.
+    """Cluster rows, then the centroids, then theirs; share the count evenly at every branch, draw in the
+    leaves.
 
     The paper's optional re-sampling of each level is not done.
 
@@ -49,40 +52,39 @@ def hierarchical_kmeans(
     Source: Vo et al. 2024, sections 3.2 and 3.3 (arXiv 2405.15613).
     """
     check_choice("draw", draw, ("random", "closest"))
-    sizes_of_levels = list(levels) if levels is not None else default_levels(len(vectors))
-    whole = all(isinstance(k, Integral) for k in sizes_of_levels)
-    falls = whole and all(above < below for below, above in itertools.pairwise(sizes_of_levels))
-    if not sizes_of_levels or not falls or sizes_of_levels[-1] < 1 or sizes_of_levels[0] > len(vectors):
-        raise RecipeError(
-            f"levels must fall in whole numbers from at most {len(vectors)} to at least 1, got {sizes_of_levels}; (100, 10) for example"
-        )
-    leaves = cluster(vectors, sizes_of_levels[0], rng=rng)
-    tree, centroids = [leaves.labels], leaves.centroids
-    for k in sizes_of_levels[1:]:
+    level_sizes = list(levels) if levels is not None else default_levels(len(vectors))
+    _check_levels(level_sizes, len(vectors))
+
+    leaves = cluster(vectors, level_sizes[0], rng=rng)
+    parents, centroids = [], leaves.centroids
+    for k in level_sizes[1:]:
         level = cluster(centroids, k, rng=rng)
-        tree.append(level.labels)
+        parents.append(level.labels)
         centroids = level.centroids
-    quota = leaf_quotas(np.bincount(leaves.labels, minlength=sizes_of_levels[0]), tree[1:], count)
-    order = (
-        random_order(vectors, rng)
-        if draw == "random"
-        else np.argsort(-leaves.similarity.round(6), kind="stable")
-    )
+    sizes = np.bincount(leaves.labels, minlength=level_sizes[0])
+    quota = leaf_quotas(sizes, parents, count)
+
+    if draw == "random":
+        order = random_order(vectors, rng)
+    else:
+        # To six decimals, the precision of a float32 cosine, so that copies tie.
+        order = np.argsort(-leaves.similarity.round(6), kind="stable")
     turn = np.empty(len(vectors), dtype=np.int64)
-    by_leaf = order[np.argsort(leaves.labels[order], kind="stable")]
-    sizes = np.bincount(leaves.labels, minlength=sizes_of_levels[0])
-    turn[by_leaf] = np.arange(len(by_leaf)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    wanted = np.flatnonzero(turn < quota[leaves.labels])
-    chosen = wanted[np.lexsort((leaves.labels[wanted], turn[wanted]))]
-    gains = sizes[leaves.labels[chosen]] / quota[leaves.labels[chosen]]
-    return outcome(len(vectors), chosen, gains, dropped="quota of its leaf full")
+    turn[order] = rank_in_group(leaves.labels[order])
+    rows = np.flatnonzero(turn < quota[leaves.labels])
+    by_turn = np.lexsort((leaves.labels[rows], turn[rows]))
+    picks = rows[by_turn]
+
+    leaf = leaves.labels[picks]
+    gains = sizes[leaf] / quota[leaf]
+    return outcome(len(vectors), picks, gains, dropped="quota of its leaf full")
 
 
 def default_levels(n: int) -> list[int]:
     """√n leaves, then a tenth of the level below while that is at least 2."""
     levels = [default_k(n)]
-    while levels[-1] // 10 >= 2:
-        levels.append(levels[-1] // 10)
+    while levels[-1] // SHRINK >= 2:
+        levels.append(levels[-1] // SHRINK)
     return levels
 
 
@@ -99,13 +101,26 @@ def leaf_quotas(
     """
     rows = [sizes]
     for parent in parents:
-        rows.append(np.bincount(parent, weights=rows[-1], minlength=int(parent.max()) + 1).astype(np.int64))
+        nodes = int(parent.max()) + 1
+        rows.append(np.bincount(parent, weights=rows[-1], minlength=nodes).astype(np.int64))
+
     quota = water_fill(rows[-1], total)
     for parent, below in zip(reversed(parents), reversed(rows[:-1]), strict=True):
-        spread = np.zeros(len(below), dtype=np.int64)
+        child_quota = np.zeros(len(below), dtype=np.int64)
         for node, share in enumerate(quota):
             children = np.flatnonzero(parent == node)
             if len(children):
-                spread[children] = water_fill(below[children], int(share))
-        quota = spread
+                child_quota[children] = water_fill(below[children], int(share))
+        quota = child_quota
     return quota
+
+
+def _check_levels(levels: Sequence[int], n: int) -> None:
+    whole = bool(levels) and all(isinstance(k, Integral) for k in levels)
+    falls = whole and all(above < below for below, above in itertools.pairwise(levels))
+    in_range = falls and levels[-1] >= 1 and levels[0] <= n
+    if not in_range:
+        raise RecipeError(
+            f"levels must fall in whole numbers from at most {n} to at least 1, got {levels}; "
+            "(100, 10) for example"
+        )

@@ -12,10 +12,10 @@ from optidel.arrays import Vectors
 from optidel.errors import BudgetError, InputError, RecipeError, nearest
 from optidel.features.rows import spans
 
+# Keyword arguments that :func:`optidel.select` supplies. Every other one is a parameter of the method.
 GIVEN = ("rng", "difficulty")
-"""Keyword arguments of a method that :func:`optidel.select` supplies; every other one is a parameter of the
-method.
-"""
+
+FLOATS = (np.float16, np.float32, np.float64)
 
 
 def count_for(budget: float, n: int) -> int:
@@ -29,23 +29,28 @@ def count_for(budget: float, n: int) -> int:
     Raises:
         BudgetError: outside the range, rounding to nothing, or more than there is.
     """
+    # bool is a subclass of int: True would buy one item.
     if isinstance(budget, bool) or not isinstance(budget, Real):
         raise BudgetError(
             f"budget must be a fraction in (0, 1] or a count, got {budget!r}; pass 0.05 for 5 %"
         )
     if isinstance(budget, Integral):
-        if budget < 1:
-            raise BudgetError(f"budget as a count must be at least 1, got {budget}; pass 0.05 for 5 %")
-        if budget > n:
-            raise BudgetError(f"budget asks for {budget} items, there are {n}; pass at most {n}")
-        return int(budget)
+        return _checked_count(int(budget), n)
     if not 0 < budget <= 1:
         raise BudgetError(f"budget must be in (0, 1], got {budget}; pass 0.05 for 5 %")
     count = round(float(budget) * n)
     if count == 0:
-        raise BudgetError(
-            f"budget {budget} of {n} items rounds to none; pass at least {math.ceil(1e4 / n) / 1e4:g}"
-        )
+        # Rounded up to four decimals, so that the printed number itself buys an item.
+        smallest = math.ceil(1e4 / n) / 1e4
+        raise BudgetError(f"budget {budget} of {n} items rounds to none; pass at least {smallest:g}")
+    return count
+
+
+def _checked_count(count: int, n: int) -> int:
+    if count < 1:
+        raise BudgetError(f"budget as a count must be at least 1, got {count}; pass 0.05 for 5 %")
+    if count > n:
+        raise BudgetError(f"budget asks for {count} items, there are {n}; pass at most {n}")
     return count
 
 
@@ -59,24 +64,26 @@ def check_vectors(vectors: Vectors) -> Vectors:
         InputError: another shape or type, or a row with NaN, infinity or only zeros (the first such row is
             named).
     """
-    if not isinstance(vectors, np.ndarray) or vectors.dtype not in (np.float16, np.float32, np.float64):
+    if not isinstance(vectors, np.ndarray) or vectors.dtype not in FLOATS:
         kind = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
         raise InputError(
-            f"vectors must be a NumPy array of float16, float32 or float64, got {kind}; convert with numpy.asarray(…, 'float32')"
+            f"vectors must be a NumPy array of float16, float32 or float64, got {kind}; "
+            "convert with numpy.asarray(…, 'float32')"
         )
     if vectors.ndim != 2 or 0 in vectors.shape:
         raise InputError(f"vectors must have shape (n, d) with n and d at least 1, got {vectors.shape}")
     for span in spans(*vectors.shape):
         largest = np.abs(vectors[span]).max(axis=1)
-        for wrong, what in (
-            (~np.isfinite(largest), "holds NaN or infinity"),
-            (largest == 0, "is all zero and has no direction"),
-        ):
-            if wrong.any():
-                raise InputError(
-                    f"row {span.start + int(wrong.argmax())} of vectors {what}; drop or repair it before selecting"
-                )
+        _refuse_rows(~np.isfinite(largest), span.start, "holds NaN or infinity")
+        _refuse_rows(largest == 0, span.start, "is all zero and has no direction")
     return vectors
+
+
+def _refuse_rows(faulty: Shaped[np.ndarray, "b"], start: int, fault: str) -> None:
+    """Name the first faulty row of a block that begins at row ``start``."""
+    if faulty.any():
+        row = start + int(faulty.argmax())
+        raise InputError(f"row {row} of vectors {fault}; drop or repair it before selecting")
 
 
 def check_scores(scores: object, n: int, name: str) -> Float64[np.ndarray, "n"]:
@@ -91,8 +98,9 @@ def check_scores(scores: object, n: int, name: str) -> Float64[np.ndarray, "n"]:
         raise InputError(f"{name} must be numbers, one per row of vectors: {error}") from error
     if values.shape != (n,):
         raise InputError(f"{name} must have shape ({n},), one number per row of vectors, got {values.shape}")
-    if not np.isfinite(values).all():
-        row = int((~np.isfinite(values)).argmax())
+    finite = np.isfinite(values)
+    if not finite.all():
+        row = int(finite.argmin())
         raise InputError(f"{name} of row {row} is {values[row]}; it must be finite")
     return values
 
@@ -111,11 +119,8 @@ def check_labels(labels: object, n: int, name: str) -> Shaped[np.ndarray, "n"]:
 
 def accepted(function: Callable[..., object]) -> list[str]:
     """The keyword-only arguments of a method function, in order."""
-    return [
-        name
-        for name, argument in inspect.signature(function).parameters.items()
-        if argument.kind is argument.KEYWORD_ONLY
-    ]
+    arguments = inspect.signature(function).parameters.values()
+    return [argument.name for argument in arguments if argument.kind is argument.KEYWORD_ONLY]
 
 
 def check_parameters(method: str, function: Callable[..., object], params: Mapping[str, object]) -> None:
@@ -124,13 +129,12 @@ def check_parameters(method: str, function: Callable[..., object], params: Mappi
     Raises:
         RecipeError: names the nearest one and all there are.
     """
-    known = [name for name in accepted(function) if name not in GIVEN]
+    names = [name for name in accepted(function) if name not in GIVEN]
+    listing = f"it has {', '.join(names)}" if names else "it has none"
     for name in params:
-        if name not in known:
-            there_are = f"it has {', '.join(known)}" if known else "it has none"
-            raise RecipeError(
-                f"method {method!r} has no parameter {name!r}{nearest(name, known)} ({there_are})"
-            )
+        if name not in names:
+            hint = nearest(name, names)
+            raise RecipeError(f"method {method!r} has no parameter {name!r}{hint} ({listing})")
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
@@ -140,19 +144,22 @@ def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
         RecipeError: names them.
     """
     if value not in choices:
-        raise RecipeError(
-            f"{name} must be {' or '.join(map(repr, choices))}, got {value!r}{nearest(str(value), choices)}"
-        )
+        listing = " or ".join(map(repr, choices))
+        hint = nearest(str(value), choices)
+        raise RecipeError(f"{name} must be {listing}, got {value!r}{hint}")
 
 
 def check_k(k: object, largest: int) -> None:
-    """Refuse a number of clusters that is no whole number between 1 and ``largest``; None, for the default,
-    passes.
+    """Refuse a number of clusters unless it is a whole number between 1 and ``largest``.
+
+    None stands for the default and passes.
 
     Raises:
         RecipeError: names the range.
     """
-    if k is not None and not (isinstance(k, Integral) and 1 <= int(k) <= largest):
+    if k is None:
+        return
+    if not isinstance(k, Integral) or not 1 <= int(k) <= largest:
         raise RecipeError(
             f"k must be a whole number between 1 and {largest}, got {k!r}; leave it out for the default"
         )

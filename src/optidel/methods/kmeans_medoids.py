@@ -1,4 +1,4 @@
-"""As many clusters as rows are wanted, and of each the row nearest its centroid."""
+"""As many clusters as rows to keep, and of each the row nearest its centroid."""
 
 import numpy as np
 
@@ -27,19 +27,21 @@ def kmeans_medoids(vectors: Vectors, count: int, *, rng: np.random.Generator) ->
     Source: the k-means baseline of Sener & Savarese 2018 (arXiv 1708.00489) and of D4 (arXiv 2308.12284).
     """
     clusters = cluster(vectors, count, rng=rng)
-    members = [rows for rows in clusters.members() if len(rows)]
     # The two rows of a pair are always equally near: content decides, so that the order of the rows does not.
     turn = np.argsort(random_order(vectors, rng))
+    # To six decimals, the precision of a float32 cosine, so that copies tie.
     typical = clusters.similarity.round(6)
-    medoids = np.array(
-        [rows[np.lexsort((turn[rows], -typical[rows]))[0]] for rows in members], dtype=np.int64
-    )
-    sizes = np.array([len(rows) for rows in members])
+    by_typicality = np.lexsort((turn, -typical))
+    ordered_labels = clusters.labels[by_typicality]
+    _, first = np.unique(ordered_labels, return_index=True)
+    medoids = by_typicality[first]
+    sizes = np.bincount(clusters.labels)[clusters.labels[medoids]]
     order = np.lexsort((turn[medoids], -sizes))
+
     far = np.lexsort((turn, typical))
-    filler = far[~np.isin(far, medoids)][: count - len(medoids)]
-    chosen = np.concatenate([medoids[order], filler])
+    other = far[~np.isin(far, medoids)]
+    filler = other[: count - len(medoids)]
+    picks = np.concatenate([medoids[order], filler])
     gains = np.concatenate([sizes[order], np.zeros(len(filler))])
-    return outcome(
-        len(vectors), chosen, gains, dropped="not the medoid", twins=cluster_twins(vectors, clusters, chosen)
-    )
+    twins = cluster_twins(vectors, clusters, picks)
+    return outcome(len(vectors), picks, gains, dropped="not the medoid", twins=twins)

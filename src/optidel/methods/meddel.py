@@ -16,13 +16,13 @@ from optidel.methods.inputs import check_choice, check_k
 from optidel.methods.outcome import cluster_twins, outcome
 from optidel.records import Selection
 
+# Cosines of float32 rows are right to about 1e-6; rounding makes exact copies tie, so that row order decides
+# and not the noise.
 DECIMALS = 6
-"""Cosines of float32 rows are right to about 1e-6; rounding makes exact copies tie, so that row order decides
-and not the noise.
-"""
 
+# A row whose distances to two centroids differ by no more than this share lies at their border. A round
+# number: in the test of copies across borders it leaves less than a third of them.
 BORDER = 0.1
-"""A row whose distances to two centroids differ by no more than this share lies at their border."""
 
 Keep = Literal["farthest", "nearest"]
 
@@ -38,11 +38,11 @@ def meddel(
 ) -> Selection:
     """Drop near-duplicates with the radius at which exactly ``count`` rows stay.
 
-    Every row has one threshold: its similarity to the closest row that precedes it in its cluster, or in one
-    at whose border it lies: else a border would keep copies on either side, and each would take the place of
-    another row. At radius ε a row goes if its threshold exceeds 1 − ε, so sorting the thresholds finds the
-    radius exactly; ties stay in row order. The rows kept at a smaller count are a prefix, given the same
-    ``k``.
+    Every row has one threshold: its similarity to the closest row that precedes it in its cluster, or in a
+    cluster at whose border it lies. Without the border, copies on either side of it would both stay, and each
+    would cost another row. At radius ε a row goes if its threshold exceeds 1 − ε, so sorting the thresholds
+    finds the radius exactly; ties stay in row order. The rows kept at a smaller count are a prefix for the
+    same ``k``.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -68,26 +68,26 @@ def meddel(
     check_choice("keep", keep, ("farthest", "nearest"))
     if not 0 <= border < np.inf:
         raise RecipeError(f"border must be a share, 0 or more, got {border}; the default is {BORDER}")
-    if k is not None and k > count:
+    if k is None:
+        k = min(count, default_k(len(vectors)))
+    elif k > count:
         raise RecipeError(
             f"k must be at most the {count} items the budget keeps, since each cluster keeps one, got {k}"
         )
     check_k(k, len(vectors))
-    clusters = cluster(
-        vectors, min(count, default_k(len(vectors))) if k is None else k, rng=rng, border=border
-    )
+    clusters = cluster(vectors, k, rng=rng, border=border)
     novelty = novelties(vectors, clusters, keep)
-    chosen = np.argsort(-novelty, kind="stable")[:count]
-    twins = cluster_twins(vectors, clusters, chosen)
-    return outcome(len(vectors), chosen, novelty[chosen], dropped="within radius of twin", twins=twins)
+    picks = np.argsort(-novelty, kind="stable")[:count]
+    twins = cluster_twins(vectors, clusters, picks)
+    return outcome(len(vectors), picks, novelty[picks], dropped="within radius of twin", twins=twins)
 
 
 def novelties(vectors: Vectors, clusters: Clusters, keep: Keep) -> Float32[np.ndarray, "n"]:
-    """1 − cosine similarity of each row to the closest row that precedes it in its cluster or in one it is a
-    guest of.
+    """1 − cosine similarity of each row to the closest row that precedes it in its cluster or in one that it
+    is a guest of.
 
-    The most novel row of each cluster has 2, so that it always stays: the first, unless that has a row before
-    it across a border.
+    The most novel row of each cluster has 2, so that it always stays. It is the first row, unless a row
+    precedes that one across a border.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -97,14 +97,18 @@ def novelties(vectors: Vectors, clusters: Clusters, keep: Keep) -> Float32[np.nd
 
     Similarities are rounded to 6 decimals.
     """
-    typical = clusters.similarity.round(DECIMALS) * (1 if keep == "farthest" else -1)
+    direction = 1 if keep == "farthest" else -1
+    typical = clusters.similarity.round(DECIMALS) * direction
     novelty = np.full(len(vectors), 2.0, dtype=np.float32)
     for rows in clusters.neighbourhoods():
         ordered = rows[np.argsort(typical[rows], kind="stable")]
-        radius = 1 - earlier_similarity(unit(np.asarray(vectors[ordered])))
+        rows_in_order = unit(np.asarray(vectors[ordered]))
+        radius = 1 - earlier_similarity(rows_in_order)
         novelty[ordered] = np.minimum(novelty[ordered], radius.round(DECIMALS))
     # A row opposite to all before it ties with the first one, which must come before.
     by_cluster = np.lexsort((typical, -novelty, clusters.labels))
-    novelty = np.minimum(novelty, np.nextafter(np.float32(2), np.float32(0)))
-    novelty[by_cluster[np.unique(clusters.labels[by_cluster], return_index=True)[1]]] = 2.0
+    _, starts = np.unique(clusters.labels[by_cluster], return_index=True)
+    below_two = np.nextafter(np.float32(2), np.float32(0))
+    novelty = np.minimum(novelty, below_two)
+    novelty[by_cluster[starts]] = 2.0
     return novelty

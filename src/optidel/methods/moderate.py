@@ -10,12 +10,11 @@ from optidel.records import Selection
 
 
 def moderate(vectors: Vectors, count: int, *, rng: np.random.Generator, k: int | None = None) -> Selection:
-    """Take the same share of every cluster, those whose distance to the centroid is nearest the cluster's
-    median.
+    """Take the same share of every cluster: the rows whose distance to the centroid is nearest its median.
 
-    The paper's classes are k-means clusters here. A row at place p (from 0) of c in its cluster comes at (p +
-    ½)/c in the whole, which shares any count between clusters in proportion to their size, the nearest to a
-    median first; a smaller count keeps a prefix.
+    The paper's classes are k-means clusters here. The row of rank p (from 0) of c in its cluster has turn (p
+    + ½)/c in the whole. This shares any count between clusters in proportion to their size, the nearest to a
+    median first. A smaller count keeps a prefix.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -38,8 +37,9 @@ def moderate(vectors: Vectors, count: int, *, rng: np.random.Generator, k: int |
     for members in clusters.members():
         if len(members):
             distance = 1 - clusters.similarity[members].astype(np.float64)
+            # To six decimals, the precision of a float32 cosine, so that copies tie.
             gain[members] = -np.abs(distance - np.median(distance)).round(6)
             order = members[np.argsort(-gain[members], kind="stable")]
             turn[order] = (np.arange(len(members)) + 0.5) / len(members)
-    chosen = np.lexsort((-gain, turn))[:count]
-    return outcome(len(vectors), chosen, gain[chosen], dropped="far from the median")
+    picks = np.lexsort((-gain, turn))[:count]
+    return outcome(len(vectors), picks, gain[picks], dropped="far from the median")

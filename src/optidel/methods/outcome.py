@@ -1,4 +1,6 @@
-"""From chosen rows to a :class:`~optidel.records.Selection`, with the reason and the twin of everything else."""
+"""From the picked rows to a :class:`~optidel.records.Selection`, with the reason and the twin of every other
+row.
+"""
 
 import numpy as np
 from jaxtyping import Float, Int64, Shaped
@@ -12,7 +14,7 @@ from optidel.records import Selection
 
 def outcome(
     n: int,
-    chosen: Int64[np.ndarray, "m"],
+    picks: Int64[np.ndarray, "m"],
     gains: Float[np.ndarray, "m"],
     *,
     dropped: str | Shaped[np.ndarray, "n"],
@@ -21,19 +23,21 @@ def outcome(
     """Fill a selection.
 
     Args:
-        n: rows there were.
-        chosen: int64 (m,), best first.
+        n: number of rows.
+        picks: int64 (m,), the rows kept, best first.
         gains: float (m,), in the method's own unit.
-        dropped: why a row went, one text for all or one per row (kept rows are overwritten).
-        twins: kept row standing in for each dropped row (int64 (n,), −1 for none) and the cosine similarity;
-            none where not given.
+        dropped: why a row went, one text for all or one per row (that of a kept row is not read).
+        twins: the kept row that stands in for each dropped row (int64 (n,), −1 for none) and the cosine
+            similarity; without it no row has one.
     """
     kept = np.zeros(n, dtype=bool)
-    kept[chosen] = True
-    assert kept.sum() == len(chosen), "a method chose a row twice"
-    twin, similarity = twins or (np.full(n, -1, dtype=np.int64), np.full(n, np.nan))
+    kept[picks] = True
+    assert kept.sum() == len(picks), "a method picked a row twice"
+    if twins is None:
+        twins = np.full(n, -1, dtype=np.int64), np.full(n, np.nan)
+    twin, similarity = twins
     return Selection(
-        indices=np.asarray(chosen, dtype=np.int64),
+        indices=np.asarray(picks, dtype=np.int64),
         gains=np.asarray(gains, dtype=np.float64),
         kept_twin=twin,
         similarity=similarity,
@@ -41,31 +45,50 @@ def outcome(
     )
 
 
+def greatest(gain: Float[np.ndarray, "n"], count: int, *, dropped: str) -> Selection:
+    """Keep the ``count`` rows of the greatest gain; ties go to the lower row.
+
+    Args:
+        gain: float (n,).
+        count: rows to keep.
+        dropped: why the others went.
+    """
+    order = np.argsort(-gain, kind="stable")
+    picks = order[:count]
+    return outcome(len(gain), picks, gain[picks], dropped=dropped)
+
+
 def cluster_twins(
-    vectors: Vectors, clusters: Clusters, chosen: Int64[np.ndarray, "m"]
+    vectors: Vectors, clusters: Clusters, picks: Int64[np.ndarray, "m"]
 ) -> tuple[Int64[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-    """For every row that is not chosen, the most similar chosen row of its cluster and those it is a guest
-    of, the first chosen at a tie.
+    """For every row not picked, the most similar pick of its cluster and of the clusters that it is a guest
+    of.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
         clusters: the partition.
-        chosen: int64 (m,), best first.
+        picks: int64 (m,), best first; the first wins at a tie.
 
     Returns:
-        twin int64 (n,), −1 for chosen rows and where no such row is chosen; cosine similarity float64 (n,),
-        NaN there.
+        twin int64 (n,), −1 for picks and where the cluster has none; cosine similarity float64 (n,), NaN
+        there.
     """
     n = len(vectors)
-    place = np.full(n, n, dtype=np.int64)
-    place[chosen] = np.arange(len(chosen))
-    twin, similarity = np.full(n, -1, dtype=np.int64), np.full(n, np.nan)
+    rank = np.full(n, n, dtype=np.int64)
+    rank[picks] = np.arange(len(picks))
+    twin = np.full(n, -1, dtype=np.int64)
+    similarity = np.full(n, np.nan)
+
     for rows in clusters.neighbourhoods():
-        kept = rows[place[rows] < n]
-        gone = rows[place[rows] == n]
+        is_pick = rank[rows] < n
+        kept, gone = rows[is_pick], rows[~is_pick]
         if len(kept) and len(gone):
-            kept = kept[np.argsort(place[kept])]
-            best, cosine = nearest_rows(unit(np.asarray(vectors[gone])), unit(np.asarray(vectors[kept])))
+            kept = kept[np.argsort(rank[kept])]
+            gone_vectors = unit(np.asarray(vectors[gone]))
+            kept_vectors = unit(np.asarray(vectors[kept]))
+            best, cosine = nearest_rows(gone_vectors, kept_vectors)
+            # Written as a negation, so that it also holds against NaN, a row without a twin so far.
             closer = ~(cosine <= similarity[gone])
-            twin[gone[closer]], similarity[gone[closer]] = kept[best[closer]], cosine[closer]
+            twin[gone[closer]] = kept[best[closer]]
+            similarity[gone[closer]] = cosine[closer]
     return twin, similarity

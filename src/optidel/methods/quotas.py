@@ -5,8 +5,9 @@ from jaxtyping import Int64
 
 
 def water_fill(sizes: Int64[np.ndarray, "k"], total: int) -> Int64[np.ndarray, "k"]:
-    """Share ``total`` as evenly as the sizes allow: small clusters give all they have, the rest is shared
-    evenly by the others.
+    """Share ``total`` as evenly as the sizes allow.
+
+    Small clusters give all they have, and the others share the rest evenly.
 
     Args:
         sizes: int64 (k,), at least 0.
@@ -20,8 +21,23 @@ def water_fill(sizes: Int64[np.ndarray, "k"], total: int) -> Int64[np.ndarray, "
     """
     quota = np.zeros(len(sizes), dtype=np.int64)
     left = total
-    for place, label in enumerate(np.argsort(sizes, kind="stable")):
-        quota[label] = min(int(sizes[label]), left // (len(sizes) - place))
+    for step, label in enumerate(np.argsort(sizes, kind="stable")):
+        even_share = left // (len(sizes) - step)
+        quota[label] = min(int(sizes[label]), even_share)
         left -= quota[label]
-    assert left == 0, "more asked for than there is"
+    assert left == 0, "the total exceeds the sum of the sizes"
     return quota
+
+
+def rank_in_group(labels: Int64[np.ndarray, "m"]) -> Int64[np.ndarray, "m"]:
+    """How many rows of the same group come before each row.
+
+    Args:
+        labels: int64 (m,), the group of each row, in order.
+    """
+    by_group = np.argsort(labels, kind="stable")
+    sizes = np.bincount(labels)
+    starts = np.cumsum(sizes) - sizes
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[by_group] = np.arange(len(labels)) - np.repeat(starts, sizes)
+    return rank

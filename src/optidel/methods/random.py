@@ -21,5 +21,5 @@ def random(vectors: Vectors, count: int, *, rng: np.random.Generator) -> Selecti
     Returns:
         The selection in order of the draw; every gain is 0.
     """
-    chosen = random_order(vectors, rng)[:count]
-    return outcome(len(vectors), chosen, np.zeros(count), dropped="not drawn")
+    picks = random_order(vectors, rng)[:count]
+    return outcome(len(vectors), picks, np.zeros(count), dropped="not drawn")

@@ -1,5 +1,5 @@
-"""SemDeDup: drop rows closer than a radius to one that stays; the radius given, or searched to meet the
-budget.
+"""SemDeDup: drop rows closer than a radius to one that stays. Without a radius, the one that meets the budget
+is searched.
 """
 
 import numpy as np
@@ -23,10 +23,10 @@ def semdedup(
     k: int | None = None,
     keep: Keep = "farthest",
 ) -> Selection:
-    """De-duplicate; with a ``radius``, draw ``count`` of the rows that survive it, without, search the radius
-    as :func:`meddel` does.
+    """De-duplicate inside each cluster.
 
-    Rows are compared in their own cluster alone.
+    With a ``radius``, ``count`` of the rows that survive it are drawn; without, the radius is searched as
+    :func:`meddel` does.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
@@ -37,7 +37,7 @@ def semdedup(
         keep: which of two near-duplicates stays, ``farthest`` from the centroid or ``nearest``.
 
     Returns:
-        The selection; in order of the draw where a radius is given. Gain: the radius below which the row
+        The selection; in order of the draw with a radius. Gain: the radius below which the row
         stays, 2 for the first of a cluster.
 
     Raises:
@@ -52,15 +52,18 @@ def semdedup(
         raise RecipeError(f"radius must be a cosine distance in [0, 2), got {radius}; 0.05 is a good start")
     check_choice("keep", keep, ("farthest", "nearest"))
     check_k(k, len(vectors))
-    clusters = cluster(vectors, min(count, default_k(len(vectors))) if k is None else k, rng=rng)
+    if k is None:
+        k = min(count, default_k(len(vectors)))
+    clusters = cluster(vectors, k, rng=rng)
     novelty = novelties(vectors, clusters, keep)
     survives = novelty >= radius
     if survives.sum() < count:
         raise BudgetError(
-            f"{survives.sum()} rows survive radius {radius:g}, the budget asks for {count}; lower the radius or leave it out"
+            f"{survives.sum()} rows survive radius {radius:g}, the budget asks for {count}; "
+            "lower the radius or leave it out"
         )
     order = random_order(vectors, rng)
-    chosen = order[survives[order]][:count]
+    picks = order[survives[order]][:count]
     dropped = np.where(survives, "not drawn", "within radius of twin")
-    twins = cluster_twins(vectors, clusters, chosen)
-    return outcome(len(vectors), chosen, novelty[chosen], dropped=dropped, twins=twins)
+    twins = cluster_twins(vectors, clusters, picks)
+    return outcome(len(vectors), picks, novelty[picks], dropped=dropped, twins=twins)

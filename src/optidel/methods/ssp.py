@@ -7,7 +7,7 @@ import numpy as np
 from optidel.arrays import Vectors
 from optidel.features.clusters import cluster
 from optidel.methods.inputs import check_choice, check_k
-from optidel.methods.outcome import outcome
+from optidel.methods.outcome import greatest
 from optidel.records import Selection
 
 
@@ -40,12 +40,9 @@ def ssp(
     """
     check_choice("end", end, ("hard", "easy"))
     check_k(k, len(vectors))
-    distance = (1 - cluster(vectors, k, rng=rng).similarity).round(6)
-    gain = distance if end == "hard" else -distance
-    chosen = np.argsort(-gain, kind="stable")[:count]
-    return outcome(
-        len(vectors),
-        chosen,
-        gain[chosen],
-        dropped="more prototypical" if end == "hard" else "less prototypical",
-    )
+    clusters = cluster(vectors, k, rng=rng)
+    # To six decimals, the precision of a float32 cosine, so that copies tie.
+    distance = (1 - clusters.similarity).round(6)
+    if end == "hard":
+        return greatest(distance, count, dropped="more prototypical")
+    return greatest(-distance, count, dropped="less prototypical")

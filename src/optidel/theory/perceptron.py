@@ -1,16 +1,14 @@
-"""The analytic side of data pruning: how well a max-margin student generalises after pruning by an imperfect
-teacher.
+"""Data pruning, solved: how well a max-margin student generalises after pruning by an imperfect teacher.
 
-An example is known by its margin v along the teacher, label folded in so that v >= 0, its coordinate s along
-the direction by which the probe leaves the teacher, and a Gaussian rest g. The student has overlaps a, b and
-r with the three, a² + b² + r² = 1. Replica symmetry, which is exact here because the problem is convex,
-leaves a small problem in place of the saddle point:
+An example has a margin v along the teacher, label folded in so that v >= 0, a coordinate s along the
+direction by which the probe leaves the teacher, and a Gaussian rest g. The student has overlaps a, b and r
+with the three, a² + b² + r² = 1. Replica symmetry, which is exact here because the problem is convex, leaves
+a small problem in place of the saddle point:
 
     maximise κ over (a, b, r) subject to  α · E[(κ − a·v − b·s − r·g)₊²] <= r²
 
 Its stationary conditions are the saddle-point equations of the paper (there R = a, and the probe overlap ρ =
-a·cosθ − b·sinθ). The root of the left side is convex, so the optimum is the only one, and no start, however
-far, finds a wrong root.
+a·cosθ − b·sinθ). The root of the left side is convex, so there is one optimum, and every start leads to it.
 """
 
 from dataclasses import dataclass
@@ -24,15 +22,28 @@ from scipy.special import ndtr, ndtri
 from optidel.errors import RecipeError, nearest
 
 Rule = Literal["hardest", "easiest", "random"]
-_FAR = 9.0  # standard deviations: the mass beyond is below 1e-18
+
+# Standard deviations at which the quadrature ends: the mass beyond is below 1e-18.
+_FAR = 9.0
+# Gauss-Legendre nodes on a panel of v, and on a strip of s for one v. Both are converged: the tests compare
+# with the published closed form at keep = 1 and with simulations.
 _PANEL = np.polynomial.legendre.leggauss(10)
 _ACROSS = np.polynomial.legendre.leggauss(24)
+# Panels of v shrink geometrically towards 0, where the kept examples of hard pruning lie.
+_PANEL_EDGES = np.concatenate([[0.0], np.geomspace(_FAR / 1e5, _FAR, 21)])
+# Coordinates s at which the end of the strip becomes an edge of a panel. A round number.
+_EDGE_COORDINATES = np.linspace(-_FAR, _FAR, 13)
+# Share of the mass below which a node is dropped: far below the precision of float64.
+_NEGLIGIBLE = 1e-22
+# The rest of the student stays positive, since its scale divides.
+_SMALLEST_REST = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlap:
-    """The student in the limit of many dimensions: unit vector (teacher, tilt, rest) and its margin κ (inputs
-    have variance 1).
+    """The student in the limit of many dimensions: a unit vector (teacher, tilt, rest) and its margin κ.
+
+    Inputs have variance 1.
     """
 
     teacher: float
@@ -43,14 +54,13 @@ class Overlap:
     @property
     def error(self) -> float:
         """Probability that a fresh example is labelled wrongly, arccos(R) / π."""
-        return float(np.arctan2(np.hypot(self.tilt, self.rest), self.teacher) / np.pi)
+        across = np.hypot(self.tilt, self.rest)
+        return float(np.arctan2(across, self.teacher) / np.pi)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Law:
-    """Quadrature of the kept examples: margin along the teacher, coordinate along the tilt, weights that sum
-    to 1.
-    """
+    """Quadrature of the kept examples: margins along teacher and tilt, and weights of sum 1."""
 
     v: Float64[np.ndarray, "q"]
     s: Float64[np.ndarray, "q"]
@@ -63,6 +73,7 @@ def perceptron_error(
     angle: float | Float[np.ndarray, "..."] = 0.0,
     *,
     rule: Rule = "hardest",
+    skip: float | Float[np.ndarray, "..."] = 0.0,
 ) -> float | Float64[np.ndarray, "..."]:
     """Generalisation error of a max-margin student trained on what pruning leaves, in the limit of many
     dimensions.
@@ -73,113 +84,147 @@ def perceptron_error(
         angle: between the probe that judges the margins and the true teacher, degrees in [0, 90]; broadcasts.
         rule: keep the smallest ("hardest") or largest ("easiest") absolute margins along the probe, or any
             ("random").
+        skip: fraction that is skipped at the rule's end before ``keep`` is kept, at most 1 − keep; 0.1 with
+            "hardest" leaves out the hardest tenth. "random" does not read it. Broadcasts.
 
     Returns:
-        Share of fresh examples labelled wrongly, in [0, 0.5]; a float for three numbers, otherwise float64 of
-        the broadcast shape.
+        Share of fresh examples labelled wrongly, in [0, 0.5]; a float for numbers, otherwise float64 of the
+        broadcast shape.
 
     Raises:
         RecipeError: an argument out of range.
 
     Source: Sorscher et al., NeurIPS 2022 (arXiv 2206.14486), supplementary theory; keep = 1: Opper et al., J.
-        Phys. A 23 (1990) L581.
+        Phys. A 23 (1990) L581. The skipped share is this project's.
     """
-    shapes = np.broadcast(alpha_total, keep, angle)
-    errors = [student_overlap(float(a), float(f), float(t), rule=rule).error for a, f, t in shapes]
-    return np.array(errors).reshape(shapes.shape) if shapes.shape else errors[0]
+    cells = np.broadcast(alpha_total, keep, angle, skip)
+    errors = []
+    for alpha, fraction, degrees, skipped in cells:
+        overlap = student_overlap(
+            float(alpha), float(fraction), float(degrees), rule=rule, skip=float(skipped)
+        )
+        errors.append(overlap.error)
+    return np.array(errors).reshape(cells.shape) if cells.shape else errors[0]
 
 
 def student_overlap(
-    alpha_total: float, keep: float, angle: float = 0.0, *, rule: Rule = "hardest"
+    alpha_total: float, keep: float, angle: float = 0.0, *, rule: Rule = "hardest", skip: float = 0.0
 ) -> Overlap:
-    """Direction and margin of the max-margin student; arguments, errors and source as in `perceptron_error`."""
-    _check(alpha_total, keep, angle, rule)
+    """Direction and margin of the max-margin student; arguments and source as in `perceptron_error`."""
+    _check(alpha_total, keep, angle, rule, skip)
     if rule == "random":
-        alpha_total, keep = alpha_total * keep, 1.0
-    law = _law(keep, 0.0 if keep == 1 else np.radians(angle), easiest=rule == "easiest")
-    return _solve(law, alpha_total * keep)
+        alpha_total, keep, skip = alpha_total * keep, 1.0, 0.0
+    # Where everything is kept, the probe decides nothing.
+    radians = 0.0 if keep == 1 else float(np.radians(angle))
+    low, high = _cuts(keep, skip, easiest=rule == "easiest")
+    return _solve(_law(low, high, radians), alpha_total * keep)
 
 
-def _check(alpha_total: float, keep: float, angle: float, rule: str) -> None:
+def _check(alpha_total: float, keep: float, angle: float, rule: str, skip: float) -> None:
     if not (0 < alpha_total < np.inf):
         raise RecipeError(
-            f"alpha_total must be a positive number of examples per dimension, got {alpha_total}; 5 to 100 are published"
+            f"alpha_total must be a positive number of examples per dimension, got {alpha_total}; "
+            "5 to 100 are published"
         )
     if not 0 < keep <= 1:
         raise RecipeError(f"keep must be a fraction in (0, 1], got {keep}; 0.05 keeps 5 %")
+    # A sum such as 0.95 + 0.05 may exceed 1 by its last digit.
+    if not 0 <= skip <= 1 - keep + 1e-12:
+        raise RecipeError(
+            f"skip must be a fraction in [0, 1 − keep], at most {1 - keep:g}, got {skip}; 0 skips nothing"
+        )
     if not 0 <= angle <= 90:
         raise RecipeError(f"angle must be in degrees, 0 to 90, got {angle}; 10 is a good probe")
-    if rule not in get_args(Rule):
-        raise RecipeError(
-            f"rule must be one of {', '.join(get_args(Rule))}, got {rule!r}{nearest(rule, get_args(Rule))}"
-        )
+    rules = get_args(Rule)
+    if rule not in rules:
+        raise RecipeError(f"rule must be one of {', '.join(rules)}, got {rule!r}{nearest(rule, rules)}")
 
 
-def _law(keep: float, angle: float, *, easiest: bool) -> _Law:
-    """Nodes on the kept strip |v·cosθ − s·sinθ| < cut, or outside it; fine where v is small and where the
-    strip ends.
-    """
+def _cuts(keep: float, skip: float, *, easiest: bool) -> tuple[float, float]:
+    """The absolute margins along the probe between which an example is kept."""
+    if easiest:
+        low = -ndtri((skip + keep) / 2)
+        high = -ndtri(skip / 2)
+    else:
+        low = ndtri((1 + skip) / 2)
+        high = ndtri(min(1.0, (1 + skip + keep) / 2))
+    return float(low), float(high)
+
+
+def _law(low: float, high: float, angle: float) -> _Law:
+    """Nodes where low < |v·cosθ − s·sinθ| <= high; fine where v is small and where a strip ends."""
     cos, sin = np.cos(angle), np.sin(angle)
-    cut = -ndtri(keep / 2) if easiest else ndtri((1 + keep) / 2)
-    end_of_strip = (cut + sin * np.linspace(-_FAR, _FAR, 13)) / cos
-    edges = np.unique(
-        np.clip(np.concatenate([[0.0], np.geomspace(_FAR / 1e5, _FAR, 21), end_of_strip]), 0.0, _FAR)
-    )
+    ends = [(cut + sin * _EDGE_COORDINATES) / cos for cut in (low, high) if 0 < cut < np.inf]
+    edges = np.unique(np.clip(np.concatenate([_PANEL_EDGES, *ends]), 0.0, _FAR))
+    nodes, node_weights = _PANEL
     half = np.diff(edges)[:, None] / 2
-    v = (edges[:-1, None] + half * (1 + _PANEL[0])).ravel()
-    weight = (half * _PANEL[1]).ravel() * np.exp(-(v**2) / 2)
+    v = (edges[:-1, None] + half * (1 + nodes)).ravel()
+    weight = (half * node_weights).ravel() * np.exp(-(v**2) / 2)
     if sin == 0:
-        inside = (v > cut) == easiest
-        return _Law(v=v[inside], s=np.zeros(inside.sum()), weight=weight[inside] / weight[inside].sum())
-    low, high = (np.clip((v * cos + side * cut) / sin, -_FAR, _FAR) for side in (-1, 1))
-    far = np.full_like(v, _FAR)
-    strips = [(-far, low), (high, far)] if easiest else [(low, high)]
-    half_s = np.concatenate([(end - start) / 2 for start, end in strips])[:, None]
-    s = np.concatenate([start for start, _ in strips])[:, None] + half_s * (1 + _ACROSS[0])
-    density = np.tile(weight, len(strips))[:, None] * half_s * _ACROSS[1] * np.exp(-(s**2) / 2)
-    used = density > density.sum() * 1e-22
+        inside = (v > low) & (v <= high)
+        kept_weight = weight[inside]
+        return _Law(v=v[inside], s=np.zeros(inside.sum()), weight=kept_weight / kept_weight.sum())
+
+    strips = [(-high, -low), (low, high)] if low > 0 else [(-high, high)]
+    starts, stops = (
+        np.concatenate([_coordinate(v, cut, cos, sin) for cut in cuts]) for cuts in zip(*strips, strict=True)
+    )
+    nodes, node_weights = _ACROSS
+    half = (stops - starts)[:, None] / 2
+    s = starts[:, None] + half * (1 + nodes)
+    v_weight = np.tile(weight, len(strips))[:, None]
+    density = v_weight * half * node_weights * np.exp(-(s**2) / 2)
     v_all = np.broadcast_to(np.tile(v, len(strips))[:, None], s.shape)
-    return _Law(v=v_all[used], s=s[used], weight=density[used] / density[used].sum())
+    used = density > density.sum() * _NEGLIGIBLE
+    kept_density = density[used]
+    return _Law(v=v_all[used], s=s[used], weight=kept_density / kept_density.sum())
+
+
+def _coordinate(v: Float64[np.ndarray, "q"], cut: float, cos: float, sin: float) -> Float64[np.ndarray, "q"]:
+    """The coordinate s at which the margin along the probe is ``−cut``, as far as the quadrature goes."""
+    return np.clip((v * cos + cut) / sin, -_FAR, _FAR)
 
 
 def _shortfall(law: _Law, x: Float64[np.ndarray, "4"]) -> tuple[float, Float64[np.ndarray, "4"]]:
-    """E[(κ − a·v − b·s − r·g)₊²] at x = (κ, a, b, r), r > 0, and its gradient; the Gaussian g is integrated
-    in closed form.
+    """E[(κ − a·v − b·s − r·g)₊²] at x = (κ, a, b, r), r > 0, and its gradient; g is integrated in closed
+    form.
     """
     margin, a, b, rest = x
     gap = margin - a * law.v - b * law.s
-    below, density = ndtr(gap / rest), np.exp(-((gap / rest) ** 2) / 2) * rest / np.sqrt(2 * np.pi)
+    below = ndtr(gap / rest)
+    density = np.exp(-((gap / rest) ** 2) / 2) * rest / np.sqrt(2 * np.pi)
+    squares = (gap**2 + rest**2) * below + gap * density
+    value = law.weight @ squares
+
     slope = 2 * law.weight * (gap * below + density)
-    value = law.weight @ ((gap**2 + rest**2) * below + gap * density)
-    return float(value), np.array(
-        [slope.sum(), -slope @ law.v, -slope @ law.s, 2 * rest * (law.weight @ below)]
-    )
+    rest_slope = 2 * rest * (law.weight @ below)
+    gradient = np.array([slope.sum(), -slope @ law.v, -slope @ law.s, rest_slope])
+    return float(value), gradient
 
 
 def _solve(law: _Law, alpha: float) -> Overlap:
     """The widest margin over the student's three overlaps: a convex problem of four numbers."""
 
     def slack(x: Float64[np.ndarray, "4"]) -> Float64[np.ndarray, "2"]:
-        return np.array([x[3] - np.sqrt(alpha * _shortfall(law, x)[0]), 1 - x[1:] @ x[1:]])
+        value, _ = _shortfall(law, x)
+        return np.array([x[3] - np.sqrt(alpha * value), 1 - x[1:] @ x[1:]])
 
     def slack_gradient(x: Float64[np.ndarray, "4"]) -> Float64[np.ndarray, "2 4"]:
         value, gradient = _shortfall(law, x)
-        return np.stack(
-            [
-                np.array([0, 0, 0, 1.0]) - np.sqrt(alpha / value) / 2 * gradient,
-                np.concatenate([[0.0], -2 * x[1:]]),
-            ]
-        )
+        root_gradient = np.sqrt(alpha / value) / 2 * gradient
+        margin_row = np.array([0, 0, 0, 1.0]) - root_gradient
+        length_row = np.concatenate([[0.0], -2 * x[1:]])
+        return np.stack([margin_row, length_row])
 
-    start = np.array([0.0, 1.0, 0.0, 1.0]) / np.sqrt(2)
-    found = minimize(
+    solution = minimize(
         lambda x: -x[0],
-        start,
+        np.array([0.0, 1.0, 0.0, 1.0]) / np.sqrt(2),
         jac=lambda x: np.array([-1.0, 0, 0, 0]),
         constraints={"type": "ineq", "fun": slack, "jac": slack_gradient},
-        bounds=[(None, None), (0, 1), (-1, 1), (1e-9, 1)],
+        bounds=[(None, None), (0, 1), (-1, 1), (_SMALLEST_REST, 1)],
         method="SLSQP",
+        # To the last digit: the error is arccos of an overlap close to 1, which magnifies.
         options={"ftol": 1e-15, "maxiter": 500},
     )
-    margin, a, b, rest = found.x
+    margin, a, b, rest = solution.x
     return Overlap(teacher=float(a), tilt=float(b), rest=float(rest), margin=float(margin))

@@ -16,18 +16,26 @@ from optidel.theory.perceptron import perceptron_error
 
 Name = Literal["angle", "redundancy", "shift", "difficulty"]
 Pruning = Literal["hardest", "easiest", "random", "distinct"]
+# Fractions kept, from 1 % to everything, as in the published curves.
 KEEPS = tuple(float(keep) for keep in np.logspace(-2, 0, 12))
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
+# An example counts as violated, and a residual as zero, beyond the rounding of the solver.
+_MARGIN_TOLERANCE = 1e-9
+_RESIDUAL_TOLERANCE = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Experiment:
-    """What varies: each angle x rule is a panel, each alpha_total (examples per dimension before pruning) a
-    curve over ``keep``.
+    """What varies: each angle x rule is a panel, each alpha a curve over the fraction kept.
 
-    Angles lie between probe and teacher, in degrees. Every example stands ``copies`` times in the pool. A
-    downstream teacher T + shift·n judges the student; n is a random unit vector orthogonal to the teacher T
-    that labelled its examples.
+    Args:
+        alphas: examples per dimension before pruning.
+        angles: between probe and teacher, in degrees.
+        rules: of pruning.
+        copies: how often every example occurs in the pool.
+        shift: the student is judged by a downstream teacher T + shift·n, where n is a random unit vector
+            orthogonal to the teacher T that labelled its examples.
     """
 
     alphas: tuple[float, ...] = (5, 10, 20, 50, 100)
@@ -81,23 +89,26 @@ def max_margin(examples: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "d"]:
     weights = np.zeros(dimension)
     while True:
         margins = examples @ weights
-        violated = np.flatnonzero(~active & (margins < 1 - 1e-9))
+        violated = np.flatnonzero(~active & (margins < 1 - _MARGIN_TOLERANCE))
         if not len(violated) and active.any():
             return weights
-        # Only violated examples join, so the costly part sees a hundred columns of thousands; |w| grows each
+        # Only violated examples join, so the costly part sees a hundred columns of thousands. |w| grows each
         # time, so this ends.
-        active[violated[np.argsort(margins[violated], kind="stable")[: 2 * dimension]]] = True
+        worst_first = violated[np.argsort(margins[violated], kind="stable")]
+        active[worst_first[: 2 * dimension]] = True
         system = np.vstack([examples[active].T, np.ones(active.sum())])
-        residual = system @ nnls(system, target)[0] - target
-        if residual[-1] > -1e-12:
+        solution, _ = nnls(system, target)
+        residual = system @ solution - target
+        if residual[-1] > -_RESIDUAL_TOLERANCE:
             raise InputError(
-                f"no hyperplane through the origin separates the {len(examples)} examples; label them by one teacher"
+                f"no hyperplane through the origin separates the {len(examples)} examples; "
+                "label them by one teacher"
             )
         weights = -residual[:-1] / residual[-1]
 
 
 def run_experiment(name: str, *, size: int = 30, repeats: int = 50, seed: int = 0) -> pl.DataFrame:
-    """Simulate one of the published experiments and set the analytic curve beside it.
+    """Simulate one of the published experiments beside its analytic curve.
 
     Args:
         name: a key of `EXPERIMENTS`.
@@ -117,30 +128,26 @@ def run_experiment(name: str, *, size: int = 30, repeats: int = 50, seed: int = 
     Source: Sorscher et al., NeurIPS 2022 (arXiv 2206.14486), the perceptron model; size, copies and shift as
         in the benchmark's notebook.
     """
-    known = {str(key): value for key, value in EXPERIMENTS.items()}
-    if name not in known:
-        raise RecipeError(f"experiment must be one of {', '.join(known)}, got {name!r}{nearest(name, known)}")
+    experiments = {str(key): value for key, value in EXPERIMENTS.items()}
+    if name not in experiments:
+        raise RecipeError(
+            f"experiment must be one of {', '.join(experiments)}, got {name!r}{nearest(name, experiments)}"
+        )
     if size < 3:
         raise RecipeError(f"size must be at least 3 dimensions, got {size}; 30 is published")
     if repeats < 2:
         raise RecipeError(f"repeats must be at least 2 for a standard error, got {repeats}; 50 is published")
-    experiment = known[name]
-    runs = np.stack([_simulate(experiment, size, rng) for rng in np.random.default_rng(seed).spawn(repeats)])
-    mean, spread = runs.mean(axis=0), runs.std(axis=0, ddof=1) / np.sqrt(repeats)
-    rows = [
-        (
-            name,
-            alpha,
-            keep,
-            angle,
-            rule,
-            repeats,
-            mean[i],
-            spread[i],
-            _analytic(experiment, alpha, keep, angle, rule),
-        )
-        for i, (angle, rule, alpha, keep) in enumerate(_cells(experiment))
-    ]
+    experiment = experiments[name]
+    generators = np.random.default_rng(seed).spawn(repeats)
+    runs = np.stack([_simulate(experiment, size, rng) for rng in generators])
+    means = runs.mean(axis=0)
+    standard_errors = runs.std(axis=0, ddof=1) / np.sqrt(repeats)
+
+    rows = []
+    for cell, mean, standard_error in zip(_cells(experiment), means, standard_errors, strict=True):
+        angle, rule, alpha, keep = cell
+        analytic = _analytic(experiment, alpha, keep, angle, rule)
+        rows.append((name, alpha, keep, angle, rule, repeats, mean, standard_error, analytic))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row")
 
 
@@ -149,20 +156,26 @@ def _cells(experiment: Experiment) -> list[tuple[float, Pruning, float, float]]:
 
 
 def _simulate(experiment: Experiment, size: int, rng: np.random.Generator) -> Float64[np.ndarray, "cells"]:
-    """Error of the student in every cell, on one pool: the teacher is the first axis, the probe leaves it
-    towards the second.
+    """Error of the student in every cell, on one pool.
+
+    The teacher is the first axis; the probe leaves it towards the second.
     """
-    pool = rng.standard_normal((_distinct(experiment, max(experiment.alphas), size), size))
+    largest = _distinct(experiment, max(experiment.alphas), size)
+    pool = rng.standard_normal((largest, size))
     drift = np.concatenate([[0.0], rng.standard_normal(size - 1)])
-    judge = np.eye(size)[0] + experiment.shift * drift / np.linalg.norm(drift)
+    teacher = np.eye(size)[0]
+    judge = teacher + experiment.shift * drift / np.linalg.norm(drift)
     order_keys = rng.random(len(pool))
+
     errors = []
     for angle, rule, alpha, keep in _cells(experiment):
         inputs = pool[: _distinct(experiment, alpha, size)]
         radians = np.radians(angle)
         hardness = np.abs(inputs[:, 0] * np.cos(radians) + inputs[:, 1] * np.sin(radians))
-        kept = inputs[_kept(hardness, order_keys[: len(inputs)], keep, rule, experiment.copies)]
-        student = max_margin(kept * np.where(kept[:, :1] < 0, -1.0, 1.0))
+        rows = _kept(hardness, order_keys[: len(inputs)], keep, rule, experiment.copies)
+        kept = inputs[rows]
+        labels = np.where(kept[:, :1] < 0, -1.0, 1.0)
+        student = max_margin(kept * labels)
         cosine = student @ judge / np.linalg.norm(student) / np.linalg.norm(judge)
         errors.append(np.arccos(np.clip(cosine, -1, 1)) / np.pi)
     return np.array(errors)
@@ -179,29 +192,36 @@ def _kept(
     rule: Pruning,
     copies: int,
 ) -> Int64[np.ndarray, "m"]:
-    """Distinct rows kept: copies tie, so pruning by margin takes all ten of a row before the next; "distinct"
-    first removes the copies.
+    """Distinct rows kept.
+
+    Copies tie, so pruning by margin takes all copies of a row before the next; "distinct" first removes the
+    copies.
     """
     budget = max(1, round(keep * len(hardness) * copies))
     rows = min(len(hardness), budget) if rule == "distinct" else -(-budget // copies)
-    key = {"hardest": hardness, "distinct": hardness, "easiest": -hardness, "random": order_keys}[rule]
-    return np.argsort(key, kind="stable")[:rows]
+    keys = {"hardest": hardness, "distinct": hardness, "easiest": -hardness, "random": order_keys}
+    order = np.argsort(keys[rule], kind="stable")
+    return order[:rows]
 
 
 def _analytic(experiment: Experiment, alpha: float, keep: float, angle: float, rule: Pruning) -> float:
-    """The error at infinite N: copies teach a max-margin student nothing, and a shifted judge only scales its
-    overlap.
+    """The error at infinite N.
+
+    Copies teach a max-margin student nothing, and a shifted judge only scales its overlap.
     """
     alpha /= experiment.copies
     if rule == "distinct":
-        keep, rule = min(1.0, keep * experiment.copies), "hardest"
+        rule = "hardest"
+        keep = min(1.0, keep * experiment.copies)
     error = perceptron_error(alpha, keep, angle, rule=rule)
-    return float(np.arccos(np.cos(np.pi * error) / np.hypot(1, experiment.shift)) / np.pi)
+    overlap = np.cos(np.pi * error) / np.hypot(1, experiment.shift)
+    return float(np.arccos(overlap) / np.pi)
 
 
 def figure(table: pl.DataFrame) -> go.Figure:
-    """Draw one experiment: error against the fraction kept, simulation as points with standard errors, theory
-    as lines.
+    """Draw one experiment: error against the fraction kept.
+
+    Simulations are points with standard errors, theory is lines.
 
     Args:
         table: as `run_experiment` returns it.
@@ -219,7 +239,8 @@ def figure(table: pl.DataFrame) -> go.Figure:
         panel = table.filter((pl.col("angle") == angle) & (pl.col("rule") == rule))
         for i, (alpha, curve) in enumerate(panel.group_by("alpha_total", maintain_order=True)):
             label, colour = f"α = {alpha[0]:g}", _COLOURS[i % len(_COLOURS)]
-            keep, place = curve["keep"].to_list(), {"row": 1, "col": column}
+            keep = curve["keep"].to_list()
+            panel_position = {"row": 1, "col": column}
             bars = {"type": "data", "array": curve["standard_error"].to_list()}
             points = {"mode": "markers", "marker": {"color": colour}, "showlegend": column == 1}
             chart.add_scatter(
@@ -229,10 +250,11 @@ def figure(table: pl.DataFrame) -> go.Figure:
                 name=label,
                 legendgroup=label,
                 **points,
-                **place,
+                **panel_position,
             )
             line = {"mode": "lines", "line": {"color": colour}, "showlegend": False, "hoverinfo": "skip"}
-            chart.add_scatter(x=keep, y=curve["analytic"].to_list(), legendgroup=label, **line, **place)
+            theory = curve["analytic"].to_list()
+            chart.add_scatter(x=keep, y=theory, legendgroup=label, **line, **panel_position)
     chart.update_xaxes(type="log", title_text="fraction kept")
     chart.update_yaxes(type="log")
     chart.update_yaxes(title_text="error on fresh examples", col=1)
