@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from optidel.corpus.index import index
     from optidel.errors import OptidelError
     from optidel.evaluation.metrics import normdel
+    from optidel.evaluation.tasks import load_task
     from optidel.methods import METHODS, select
     from optidel.pipeline.run import Result, run
     from optidel.recipe import Recipe
@@ -29,6 +30,7 @@ _HOMES = {
     "Result": "optidel.pipeline.run",
     "Selection": "optidel.records",
     "index": "optidel.corpus.index",
+    "load_task": "optidel.evaluation.tasks",
     "normdel": "optidel.evaluation.metrics",
     "run": "optidel.pipeline.run",
     "select": "optidel.methods",
@@ -44,6 +46,7 @@ __all__ = [
     "Selection",
     "__version__",
     "index",
+    "load_task",
     "normdel",
     "run",
     "select",

@@ -146,12 +146,16 @@ class EvaluateSection(_Section):
 
     ``steps`` and ``batch`` of the optimizer are by default what suits each protocol. ``group``: which labelled images belong to one patient, video, … and must not stand on both sides: a
     pattern over their paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
+    ``masks``: how masks are read, by default found from all of them. ``ignore``: values or colours of a mask
+    that are void, such as ``255`` or ``"#e0e0c0"``.
     """
 
     protocols: tuple[Literal["fine-tune", "probe"], ...] = ("fine-tune", "probe")
     train: int = Field(200, ge=1)
     test: int = Field(300, ge=1)
     group: str | None = None
+    masks: Literal["auto", "half", "foreground", "values", "colours"] = "auto"
+    ignore: tuple[int | str, ...] = ()
     steps: int | None = Field(None, ge=1)
     batch: int | None = Field(None, ge=1)
 

@@ -146,8 +146,8 @@ def test_whatever_cannot_be_used_is_rejected_with_its_reason(tmp_path):
         "speck.png": "smaller than 8 px",
         "painted.png": "coloured picture",
         "twice.png": "has the same stem as images/twice.bmp",
-        "cut.png": "cannot be decoded",
-        "empty.png": "is no image",
+        "cut.png": "is damaged",
+        "empty.png": "has zero bytes",
         "halfmask.png": "cannot be decoded",
         "notes.txt": "'.txt'",
     }
@@ -243,7 +243,7 @@ def test_nothing_usable_says_what_to_do(tmp_path):
     with pytest.raises(InputError, match=r"no folder at .*which holds images/ and masks/"):
         load_task(tmp_path / "absent", 16)
     write(tmp_path, "case1", image=picture(1))
-    write(tmp_path, "case1_mask", mask=square(255))
+    write(tmp_path, "case1-outline", mask=square(255))
     with pytest.raises(
         InputError, match=r"same stem and size, in masks/; images/case1.png: has no mask of the same stem"
     ):

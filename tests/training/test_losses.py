@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from optidel.datasets.readings import VOID
 from optidel.training.losses import SMOOTH, dice_cross_entropy
 
 
@@ -52,3 +53,19 @@ def test_a_perfect_answer_costs_next_to_nothing() -> None:
     _, target = batch(3, 1)
     logits = 40 * torch.nn.functional.one_hot(target.long(), 3).movedim(-1, 1).float()
     assert dice_cross_entropy(logits, target).item() < 1e-4
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_void_pixels_count_nowhere(classes: int) -> None:
+    logits, target = batch(classes, 5)
+    void = torch.rand(target.shape, generator=torch.Generator().manual_seed(6)) < 0.3
+    inputs = logits.clone().requires_grad_()
+    value = dice_cross_entropy(inputs, target.masked_fill(void, VOID))
+    # The same pixels alone, as one picture of one row.
+    alone = logits.movedim(1, -1)[~void].T[None, :, None]
+    torch.testing.assert_close(value, dice_cross_entropy(alone, target[~void][None, None]))
+    value.backward()
+    assert inputs.grad is not None
+    assert (inputs.grad.movedim(1, -1)[void] == 0).all()
+    nothing = dice_cross_entropy(logits, torch.full_like(target, VOID))
+    assert nothing.item() == pytest.approx(0, abs=1e-6)

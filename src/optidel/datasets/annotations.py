@@ -16,6 +16,7 @@ from PIL import Image as PillowImage
 from optidel.arrays import BoolImage, ClassMask
 from optidel.datasets.check import read_list
 from optidel.datasets.dataset import Dataset, Registry
+from optidel.datasets.masks import brightness, foreground, read_mask
 from optidel.datasets.recognise import Found, PartFiles, recognise, unit_of
 from optidel.datasets.registry import DATASETS
 from optidel.datasets.templates import Match, compile_template
@@ -194,21 +195,8 @@ def _class_of(relative: str, dataset: Dataset) -> str:
 
 
 def read_grey(path: Path) -> ClassMask:
-    """The stored values of a mask (h, w); a mask saved in colour by its brightest channel."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # the image's size is the limit
-        opened = PillowImage.open(path)
-    with opened:
-        values = np.asarray(opened if opened.mode not in ("LA", "PA") else opened.getchannel(0))
-    return (values[..., :3].max(axis=2) if values.ndim == 3 else values).astype(np.int32)
-
-
-def foreground(values: ClassMask) -> BoolImage:
-    """Foreground of a binary mask: from half of 255, or of 65535; masks of 0 and 1 as they are."""
-    top = int(values.max(initial=0))
-    if top <= 1:
-        return values > 0
-    return values >= (128 if top <= 255 else 32768)
+    """The grey levels of a mask as it is shown (h, w); a colour counts by its brightest channel."""
+    return brightness(read_mask(path).codes)
 
 
 def _pages(path: Path) -> list[ClassMask]:

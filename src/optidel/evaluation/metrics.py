@@ -4,10 +4,11 @@ Legend: n images, s pixels along a side, k classes of which 0 is background.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 
 from optidel.errors import InputError
 
@@ -46,13 +47,20 @@ class Scores:
         return float(self.image_dice.mean())
 
 
-def score(predictions: UInt8[np.ndarray, "n s s"], masks: UInt8[np.ndarray, "n s s"], classes: int) -> Scores:
+def score(
+    predictions: UInt8[np.ndarray, "n s s"],
+    masks: UInt8[np.ndarray, "n s s"],
+    classes: int,
+    *,
+    void: int | None = None,
+) -> Scores:
     """Compare predicted with labelled classes, pixel by pixel.
 
     Args:
         predictions: predicted class of every pixel, 0 background.
         masks: labelled class of every pixel, 0 background.
         classes: k, the background included.
+        void: the label of pixels that do not count.
 
     Returns:
         IoU and Dice of every image and foreground class.
@@ -62,26 +70,53 @@ def score(predictions: UInt8[np.ndarray, "n s s"], masks: UInt8[np.ndarray, "n s
     """
     if predictions.shape != masks.shape or len(masks) == 0:
         raise InputError(
-            f"predictions {predictions.shape} and masks {masks.shape} must have one shape with at least one image"
+            f"predictions {predictions.shape} and masks {masks.shape} must have one shape with at least one "
+            "image"
         )
-    highest = int(max(predictions.max(), masks.max()))
+    return score_each(zip(predictions, masks, strict=True), classes, void=void)
+
+
+def score_each(
+    pairs: Iterable[tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]],
+    classes: int,
+    *,
+    void: int | None = None,
+) -> Scores:
+    """As :func:`score`, for images of any sizes, one pair of prediction and mask at a time.
+
+    Raises:
+        InputError: unequal shapes, no image, or a class outside 0..k-1.
+    """
+    rows = [_counts(prediction, mask, classes, void) for prediction, mask in pairs]
+    if not rows:
+        raise InputError("there is no image to score; pass at least one")
+    both, predicted, labelled = (np.stack(column) for column in zip(*rows, strict=True))
+    total = (predicted + labelled)[:, 1:]
+    shared = both[:, 1:]
+    # (n, 1): what an absent class counts as in this image
+    absent = np.where(total.sum(axis=1, keepdims=True) == 0, 1.0, np.nan)
+    iou = np.where(total > 0, shared / np.maximum(total - shared, 1), absent)
+    dice = np.where(total > 0, 2 * shared / np.maximum(total, 1), absent)
+    return Scores(iou=iou, dice=dice)
+
+
+def _counts(
+    prediction: UInt8[np.ndarray, "h w"], mask: UInt8[np.ndarray, "h w"], classes: int, void: int | None
+) -> tuple[Int64[np.ndarray, "k"], Int64[np.ndarray, "k"], Int64[np.ndarray, "k"]]:
+    """Pixels of each class that prediction and mask share, that are predicted, and that are labelled."""
+    if prediction.shape != mask.shape:
+        raise InputError(f"prediction {prediction.shape} and mask {mask.shape} must have one shape")
+    if void is not None:
+        counted = mask != void
+        prediction, mask = prediction[counted], mask[counted]
+    highest = int(max(prediction.max(initial=0), mask.max(initial=0)))
     if not 2 <= classes <= 256 or highest >= classes:
         raise InputError(
             f"class {highest} found, but classes is {classes}; pass classes = highest class + 1, at least 2"
         )
-    both, predicted, labelled = (np.zeros((len(masks), classes), dtype=np.int64) for _ in range(3))
-    for row, (guess, truth) in enumerate(zip(predictions, masks, strict=True)):
-        predicted[row] = np.bincount(guess.ravel(), minlength=classes)
-        labelled[row] = np.bincount(truth.ravel(), minlength=classes)
-        both[row] = np.bincount(truth[guess == truth], minlength=classes)
-    total = (predicted + labelled)[:, 1:]
-    shared = both[:, 1:]
-    absent = np.where(
-        total.sum(axis=1, keepdims=True) == 0, 1.0, np.nan
-    )  # (n, 1): what an absent class counts as in this image
-    iou = np.where(total > 0, shared / np.maximum(total - shared, 1), absent)
-    dice = np.where(total > 0, 2 * shared / np.maximum(total, 1), absent)
-    return Scores(iou=iou, dice=dice)
+    regions = (mask[prediction == mask], prediction.ravel(), mask.ravel())
+    both, predicted, labelled = (np.bincount(region, minlength=classes) for region in regions)
+    return both, predicted, labelled
 
 
 def normdel(miou: float, kept: float, alpha: float = 1.0) -> float:

@@ -3,38 +3,46 @@
 import hashlib
 import math
 import os
-import warnings
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Int, Int64, Shaped, UInt8
-from PIL import Image as PillowImage
 
-from optidel.arrays import ClassMask, Image, Images
-from optidel.corpus.groups import KINDS, compile_pattern, match
-from optidel.corpus.manifest import load_manifest
-from optidel.datasets import DATASETS, LabelledSet, Registry, labelled_set, recognise
+from optidel.arrays import Image, Images
+from optidel.corpus.groups import group_key
+from optidel.corpus.options import IndexOptions
+from optidel.corpus.sandbox.workers import Scanned, scan_files
+from optidel.datasets import DATASETS, LabelledSet, Registry
+from optidel.datasets.masks import ShownMask, count_codes, header_size, read_mask, single_frame
+from optidel.datasets.readings import (
+    EVIDENCE_FILES,
+    VOID,
+    Census,
+    MaskRule,
+    Reading,
+    add_census,
+    find_reading,
+    take_census,
+)
 from optidel.errors import InputError
+from optidel.evaluation.pairs import Pair, check_sizes, known_set, pairs_by_side, with_groups
 from optidel.progress import say, track
-from optidel.readers.decode import RASTER, fit, read_frame, to_image
+from optidel.readers.decode import fit
 from optidel.records import Rejected
 
 Part = Literal["train", "test"]
+
 TRAIN, TEST = 200, 300
+"""Defaults: the few labels that a hospital has, and enough images for an interval of some 4 points."""
+
 MIN_TEST = 0.2
-MASKS = (*RASTER, ".gif")
-MAX_CLASSES = 64
-PLAIN_VALUES = 8
-GREY_MARGIN = 32
-GREY_SHARE = 0.95
-"""Masks with more than PLAIN_VALUES values are two classes in grey levels where this share of pixels is
-within GREY_MARGIN of 0 or 255.
-"""
+"""With fewer pairs than asked for, the test part keeps this share: a usual split of small sets."""
+
+ONE_CLASS = Reading(rule="table", codes=(0, 1), numbers=(0, 1), classes=2, text="", plain=True)
+"""The masks of a known set that has one class, as its annotation reads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +51,8 @@ class Task:
 
     ``ids`` str (n,); ``sources`` the images' paths relative to the folder; ``groups`` the patient, video, …
     of each, None where not known; ``images`` u8 (n, s, s, 3); ``masks`` u8 (n, s, s), class of every pixel, 0
-    background; ``split`` str (n,), ``train`` or ``test``; ``classes`` counts the background; ``rejected`` are
+    background, 255 void; ``split`` str (n,), ``train`` or ``test``; ``classes`` counts the background;
+    ``sizes`` int64 (n, 2), height and width of each image in px; ``reading`` of all masks; ``rejected`` are
     the files looked at and not used, relative to the folder.
     """
 
@@ -55,39 +64,40 @@ class Task:
     masks: UInt8[np.ndarray, "n s s"]
     split: Shaped[np.ndarray, "n"]
     classes: int
+    sizes: Int64[np.ndarray, "n 2"]
+    reading: Reading
+    pairs: list[Pair]
     rejected: list[Rejected]
 
     def rows(self, part: Part) -> Int64[np.ndarray, "m"]:
         """Rows of one part."""
         return np.flatnonzero(self.split == part)
 
+    def native_mask(self, row: int) -> UInt8[np.ndarray, "h w"]:
+        """The class of every pixel at the image's own size, read again from its file.
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Pair:
-    """``id`` of an image, its path relative to the labelled folder, what reads its mask, given the image's
-    height and width, and its group where known."""
-
-    id: str
-    image: str
-    read_mask: Callable[[tuple[int, int]], ClassMask]
-    group: str | None = None
-
-    @property
-    def together(self) -> str:
-        """What the pair must not be parted from: its group, or itself."""
-        return f"\0{self.id}" if self.group is None else self.group
+        Raises:
+            InputError: the file is gone or is no longer what was read.
+        """
+        height, width = self.sizes[row].tolist()
+        try:
+            codes = self.pairs[row].read_codes((height, width))
+        except OSError as error:
+            raise InputError(f"the mask of {self.sources[row]} is gone: {error.strerror}") from error
+        return self.reading.apply(codes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Example:
-    """One pair as read: ``mask`` holds the stored values, ``counts`` the pixels of each at full size;
-    ``sha256`` of the full-size image.
+    """One pair as read: ``codes`` of the mask at the model's size, ``present`` those at full size; ``shape``
+    and ``sha256`` of the full-size image.
     """
 
-    pair: _Pair
+    pair: Pair
     image: Image
-    mask: Int[np.ndarray, "s s"]
-    counts: Counter[int]
+    codes: Int[np.ndarray, "s s"]
+    present: Int[np.ndarray, "k"]
+    shape: tuple[int, int]
     sha256: str
 
 
@@ -100,24 +110,30 @@ def load_task(
     seed: int = 0,
     group: str | None = None,
     registry: Registry = DATASETS,
+    masks: MaskRule = "auto",
+    ignore: Sequence[str | int] = (),
 ) -> Task:
     """Read a labelled set.
 
-    Three layouts: ``images/`` and ``masks/`` of the same stem, split by a permutation of the sorted ids that
-    ``seed`` alone decides, the test part first, so that another number of training images leaves the test
-    part as it is; ``train/`` and ``test/``, each with both folders, whose split is kept; or a set of the
-    registry as it is published, read by its own annotation, with its official split where there is one, else
-    with its split units as groups. Files are read in that order and only until both parts are full, one pair
-    at a time at full size. A training image whose pixels equal a test image's is rejected.
+    Three layouts: ``images/`` and ``masks/`` of the same stem (a mask's may end in ``_mask``,
+    ``_segmentation`` and the like), split by a permutation of the sorted ids that ``seed`` alone decides, the
+    test part first, so that another number of training images leaves the test part as it is; ``train/`` and
+    ``test/``, each with both folders, whose split is kept; or a set of the registry as it is published, read
+    by its own annotation, with its official split where there is one, else with its split units as groups. A
+    training image whose pixels equal a test image's is rejected.
 
     With ``group``, no patient, video, … stands on both sides: whole groups are tested on, in the order in
     which the permutation first meets them (the last one cut where the test part is full, its rest unused),
     and others trained on; where the split is given, training images of a group that is tested on are
     rejected.
 
-    Masks: 0 and 255, or 0 and 1, are background and foreground. Other integer values are classes, the lowest
-    the background, numbered in rising order. Grey-level masks (JPEG) are cut at half, 128. Whatever is not
-    plain 0..k-1 or 0 and 255 is said aloud.
+    All masks of the folder have one reading, see :mod:`optidel.datasets.readings`: a mask means what a viewer
+    shows, and the number of a class does not depend on which images are drawn. Whatever is not plain 0..k-1
+    or 0 and 255 is said. Every file is decoded first in a process of its own, with the limits of the index.
+
+    >>> task = load_task("SET", 64, train=4, test=2)
+    >>> task.images.shape, task.classes
+    ((6, 64, 64, 3), 2)
 
     Args:
         folder: the labelled set; its name becomes the task's.
@@ -130,6 +146,8 @@ def load_task(
             to the folder, with named groups as in the recipe's ``corpus.pattern``; or a manifest, a path that
             ends in ``.csv`` or ``.parquet``. It wins over what is published of a known set.
         registry: known sets.
+        masks: how to read the masks of a plain folder, where the user says so.
+        ignore: values or colours of a mask that are void, such as ``255`` or ``"#e0e0c0"``.
 
     Raises:
         InputError: no such layout, counts below 1, nothing usable left, masks that are no class masks, or
@@ -139,271 +157,221 @@ def load_task(
     root = Path(folder)
     if min(train, test) < 1:
         raise InputError(
-            f"train and test must be at least 1 image, got {train} and {test}; the defaults are {TRAIN} and {TEST}"
+            f"train and test must be at least 1 image, got {train} and {test}; "
+            f"the defaults are {TRAIN} and {TEST}"
         )
-    rng = np.random.default_rng(seed)
     rejected: list[Rejected] = []
-    sides = {
-        side: with_groups(pairs, root, group)
-        for side, pairs in _sides(root, known_set(root, registry), rejected).items()
-    }
+    published = known_set(root, registry)
+    pairs = pairs_by_side(root, published, rejected, stored=masks == "values")
+    sides = {side: with_groups(members, root, group) for side, members in pairs.items()}
+    sides, reading = _read_masks(root, published, sides, masks, ignore, rejected)
+
+    parts = _draw(root, sides, size, (train, test), np.random.default_rng(seed), rejected)
+    return _assemble(root, parts["train"], parts["test"], reading, size, rejected)
+
+
+def _draw(
+    root: Path,
+    sides: dict[str, list[Pair]],
+    size: int,
+    counts: tuple[int, int],
+    rng: np.random.Generator,
+    rejected: list[Rejected],
+) -> dict[str, list[_Example]]:
+    """The examples of both parts; ``counts`` of training and test images."""
+    train, test = counts
     if "" in sides:
         shuffled = [sides[""][i] for i in rng.permutation(len(sides[""]))]
         if any(pair.group for pair in shuffled):
-            parts = _grouped(root, shuffled, size, train, test, rejected)
-        else:
-            parts = _split(root, _read(root, shuffled, size, train + test, rejected), train, test)
-    else:
-        tested = {pair.together for pair in sides["test"]}
-        sides["train"] = _apart(sides["train"], tested, rejected)
-        parts = {}
-        for side, count in (("test", test), ("train", train)):
-            pairs = sides[side]
-            chosen = pairs if len(pairs) <= count else [pairs[i] for i in rng.permutation(len(pairs))]
-            parts[side] = _read(root, chosen, size, count, rejected)
-    return _assemble(root, parts["train"], parts["test"], rejected)
+            return _grouped(root, shuffled, size, train, test, rejected)
+        return _split(root, _read(root, shuffled, size, train + test, rejected), train, test)
+
+    tested = {pair.together for pair in sides["test"]}
+    sides["train"] = _apart(sides["train"], tested, rejected)
+    parts = {}
+    for side, count in (("test", test), ("train", train)):
+        pairs = sides[side]
+        if len(pairs) > count:
+            pairs = [pairs[i] for i in rng.permutation(len(pairs))]
+        parts[side] = _read(root, pairs, size, count, rejected)
+    return parts
 
 
-def known_set(folder: Path | str, registry: Registry = DATASETS) -> LabelledSet | None:
-    """The set of the registry that a folder holds and that says how to read or split it; None where plain
-    folders say as much.
+def _read_masks(
+    root: Path,
+    published: LabelledSet | None,
+    sides: dict[str, list[Pair]],
+    rule: MaskRule,
+    ignore: Sequence[str | int],
+    rejected: list[Rejected],
+) -> tuple[dict[str, list[Pair]], Reading]:
+    """Look at every mask once: the pairs whose masks can be read, and the one reading of all."""
+    pairs = [pair for members in sides.values() for pair in members]
+    reasons = _unequal(root, published, pairs)
+    masks = [mask for pair in pairs if pair.id not in reasons for mask in pair.masks]
+    refused = {
+        scanned.source: scanned.rejected[0].reason
+        for scanned in track(_scan(root, masks), "masks", len(masks))
+        if scanned.rejected
+    }
+    for pair in pairs:
+        reason = next((refused[mask] for mask in pair.masks if mask in refused), None)
+        if reason is not None:
+            reasons.setdefault(pair.id, f"its mask {reason}")
 
-    Raises:
-        InputError: the folder has no plain layout, and holds no known set, or one without masks.
-    """
-    root = Path(folder)
-    plain = _layout(root) is not None
-    if not root.is_dir():
-        raise InputError(
-            f"no folder at {root}; pass the folder of the labelled set, which holds images/ and masks/"
-        )
-    try:
-        found = recognise(root, registry=registry)
-    except InputError as error:
-        if plain:
-            return None
-        hint = "images/ and masks/, or train/ and test/ with both in each, or a published set as `optidel datasets check` knows it"
-        raise InputError(f"{root} is no labelled set; it must hold {hint}") from error
-    if plain and found.dataset.annotation in ("none", "concepts"):
-        return None
-    known = labelled_set(found)
-    rules = bool(known.dataset.unit) or any(image.side for image in known.images)
-    return known if rules or not plain else None
+    files: list[Census] = []
+    one_class = published is not None and len(published.dataset.classes) == 1
+    for pair in [] if one_class else pairs:
+        if pair.id not in reasons:
+            try:
+                mask = _whole_mask(root, pair, published, stored=rule == "values")
+                add_census(files, take_census(mask, look=published is None and len(files) < EVIDENCE_FILES))
+            except Exception as error:  # as in _read
+                reasons[pair.id] = _reason(error, root)
 
-
-def _layout(root: Path) -> tuple[str, ...] | None:
-    """Where the plain layouts have their ``images/`` and ``masks/``: in the folder, or in ``test/`` and
-    ``train/``; None without one.
-    """
-    for layout in (("",), ("test", "train")):
-        if all((root / side / kind).is_dir() for side in layout for kind in ("images", "masks")):
-            return layout
-    return None
-
-
-def _sides(root: Path, known: LabelledSet | None, rejected: list[Rejected]) -> dict[str, list[_Pair]]:
-    """The pairs on each side of a given split, ``train`` and ``test``, or all of them under the empty name."""
-    if known is None:
-        layout = _layout(root)
-        assert layout is not None
-        return {side: _pairs(root, f"{side}/" if side else "", rejected) for side in layout}
-    inner = known.root.relative_to(root)
-    rejected.extend(replace(item, source=(inner / item.source).as_posix()) for item in known.rejected)
-    pairs: dict[str, list[_Pair]] = {}
-    for image in known.images:
-        path, unit = (inner / image.image).as_posix(), None if image.unit == image.id else image.unit
-        pairs.setdefault(image.side, []).append(
-            _Pair(id=image.id, image=path, read_mask=partial(known.mask, image), group=unit)
-        )
-    given = {"train", "test"} <= pairs.keys()
-    say(
-        f"{root.name}: read as {known.dataset.title}, split {'as published' if given else known.dataset.split}"
+    rejected.extend(
+        Rejected(source=pair.image, reason=reasons[pair.id]) for pair in pairs if pair.id in reasons
     )
-    return (
-        {side: pairs[side] for side in ("test", "train")}
-        if given
-        else {"": [pair for side in pairs.values() for pair in side]}
+    sound = {side: [pair for pair in members if pair.id not in reasons] for side, members in sides.items()}
+    if one_class or not files:
+        return sound, ONE_CLASS
+    if published is not None:
+        rule = "colours"  # the annotation has numbered the classes; what remains is which of them occur
+    return sound, find_reading(files, str(root), rule, ignore)
+
+
+def _whole_mask(root: Path, pair: Pair, published: LabelledSet | None, *, stored: bool) -> ShownMask:
+    """The mask of a pair at its own size, without its image."""
+    if published is None:
+        return read_mask(root / pair.masks[0], stored=stored)
+    size = header_size(root / pair.image)
+    if size is None:
+        raise InputError("is no picture")
+    return ShownMask(codes=pair.read_codes(size[::-1]).astype(np.int32))
+
+
+def _unequal(root: Path, published: LabelledSet | None, pairs: Sequence[Pair]) -> dict[str, str]:
+    """Id to reason of pairs whose mask declares another size than the image; nothing is decoded for it."""
+    reasons: dict[str, str] = {}
+    for pair in pairs:
+        size = header_size(root / pair.image)
+        if size is None:
+            continue  # its reader will tell
+        try:
+            for mask in pair.masks:
+                label = (
+                    "the mask"
+                    if published is None
+                    else f"the mask {(root / mask).relative_to(published.root).as_posix()}"
+                )
+                check_sizes(root / mask, size[::-1], label)
+        except InputError as error:
+            reasons[pair.id] = str(error)
+    return reasons
+
+
+def _scan(root: Path, sources: Sequence[str]) -> Iterator[Scanned]:
+    """Decode files in processes of their own, with the limits of an index; what is refused is refused here
+    for the same reasons.
+    """
+    return scan_files(root, sources, IndexOptions().scan(group_key(None)))
+
+
+def _read(
+    root: Path, pairs: Sequence[Pair], size: int, count: int, rejected: list[Rejected]
+) -> list[_Example]:
+    """The first ``count`` pairs whose images can be read."""
+    examples: list[_Example] = []
+    waiting = list(pairs)
+    while waiting and len(examples) < count:
+        missing = count - len(examples)
+        batch, waiting = waiting[:missing], waiting[missing:]
+        scans = _scan(root, [pair.image for pair in batch])
+        for pair, scanned in zip(batch, track(scans, "labelled set", len(batch)), strict=True):
+            try:
+                if scanned.rejected:
+                    raise InputError(scanned.rejected[0].reason)
+                examples.append(_example(root, pair, size))
+            except Exception as error:  # decoders raise anything, and one bad file never stops a run
+                rejected.append(Rejected(source=pair.image, reason=_reason(error, root)))
+    return examples
+
+
+def _example(root: Path, pair: Pair, size: int) -> _Example:
+    pixels = single_frame(root / pair.image).image
+    image = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    height, width = image.shape[:2]
+    codes = pair.read_codes((height, width))
+    # Nearest pixel: the one under the centre of each pixel of the model's input.
+    rows, columns = (((np.arange(size) + 0.5) * side / size).astype(int) for side in (height, width))
+    return _Example(
+        pair=pair,
+        image=fit(image, size),
+        codes=codes[np.ix_(rows, columns)],
+        present=np.array(sorted(count_codes(codes))),
+        shape=(height, width),
+        sha256=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
     )
 
 
-def with_groups(pairs: Sequence[_Pair], root: Path, group: str | None) -> list[_Pair]:
-    """Pairs with their groups; as they are without a rule.
-
-    Raises:
-        InputError: the rule knows no pair.
-    """
-    if not group or not pairs:
-        return list(pairs)
-    if group.lower().endswith((".csv", ".parquet")):
-        rows = load_manifest(Path(group), root.resolve()).rows
-        said = [rows.get(pair.image, {}) for pair in pairs]
-    else:
-        pattern = compile_pattern(group)
-        assert pattern is not None
-        said = [match(pattern, pair.image) for pair in pairs]
-    found = [
-        row.get("group") or next((f"{kind}:{row[kind]}" for kind in KINDS if kind in row), None)
-        for row in said
-    ]
-    unknown = found.count(None)
-    if unknown == len(found):
-        raise InputError(
-            f"evaluate.group, {group!r}, says nothing of the {len(pairs)} images of {root}, such as {pairs[0].image}"
-        )
-    if unknown:
-        say(
-            f"{root.name}: {unknown} of {len(pairs)} labelled images have no known group; each is taken to be alone"
-        )
-    return [replace(pair, group=name) for pair, name in zip(pairs, found, strict=True)]
+def _reason(error: Exception, root: Path) -> str:
+    """Why a file is not used, without the folder's own path."""
+    if isinstance(error, InputError):
+        return str(error)
+    text = f"image or mask cannot be decoded ({type(error).__name__}: {error})"
+    return text.replace(str(root) + os.sep, "")[:300]
 
 
-def _apart(pairs: Sequence[_Pair], tested: set[str], rejected: list[Rejected]) -> list[_Pair]:
+def _apart(pairs: Sequence[Pair], tested: set[str], rejected: list[Rejected]) -> list[Pair]:
     """Training pairs of groups that are not tested on."""
-    both = [pair for pair in pairs if pair.together in tested]
     rejected.extend(
         Rejected(source=pair.image, reason=f"is of the group {pair.group}, which is tested on")
-        for pair in both
+        for pair in pairs
+        if pair.together in tested
     )
     return [pair for pair in pairs if pair.together not in tested]
 
 
 def _grouped(
-    root: Path, shuffled: Sequence[_Pair], size: int, train: int, test: int, rejected: list[Rejected]
+    root: Path, shuffled: Sequence[Pair], size: int, train: int, test: int, rejected: list[Rejected]
 ) -> dict[str, list[_Example]]:
     """Test and training part, read as far as needed, of whole groups."""
     first: dict[str, int] = {}
     for pair in shuffled:
         first.setdefault(pair.together, len(first))
     ordered = sorted(shuffled, key=lambda pair: first[pair.together])
-    held = _read(root, ordered, size, test, rejected)
-    tested = {example.pair.together for example in held}
-    seen = {item.source for item in rejected}
-    others = [pair for pair in ordered if pair.together not in tested and pair.image not in seen]
-    learnt = _read(root, others, size, train, rejected)
-    if len(learnt) < train:
-        examples = [*held, *learnt]
+
+    testing = _read(root, ordered, size, test, rejected)
+    tested = {example.pair.together for example in testing}
+    refused = {item.source for item in rejected}
+    others = [pair for pair in ordered if pair.together not in tested and pair.image not in refused]
+    training = _read(root, others, size, train, rejected)
+
+    if len(training) < train:
+        examples = [*testing, *training]
         count = len(examples)
-        cut = _boundary(
-            [example.pair.together for example in examples],
-            min(test, max(math.ceil(MIN_TEST * count), count - train)),
-        )
-        held, learnt = examples[:cut], examples[cut : cut + train]
-        if examples and not (held and learnt):
+        groups = [example.pair.together for example in examples]
+        cut = _boundary(groups, min(test, max(math.ceil(MIN_TEST * count), count - train)))
+        testing, training = examples[:cut], examples[cut : cut + train]
+        if examples and not (testing and training):
             raise InputError(
-                f"all usable pairs of {root} are of one group, {examples[0].pair.group}; at least two are needed"
+                f"all usable pairs of {root} are of one group, {examples[0].pair.group}; "
+                "at least two are needed"
             )
-    sides = [len({example.pair.together for example in part}) for part in (learnt, held)]
+    learnt, held = (len({example.pair.together for example in part}) for part in (training, testing))
     say(
-        f"{root.name}: {sides[0]} groups ({len(learnt)} images) for training, {sides[1]} ({len(held)}) for testing, none in both"
+        f"{root.name}: {learnt} groups ({len(training)} images) for training, {held} ({len(testing)}) for "
+        "testing, none in both"
     )
-    return {"test": held, "train": learnt}
+    return {"test": testing, "train": training}
 
 
-def _boundary(together: Sequence[str], wanted: int) -> int:
-    """The first boundary between groups at or behind ``wanted``, or the last one there is; 0 where there is
+def _boundary(together: Sequence[str], least: int) -> int:
+    """The first boundary between groups at or behind ``least``, or the last one there is; 0 where there is
     only one group.
     """
-    edges = [place for place in range(1, len(together)) if together[place] != together[place - 1]]
-    return next((edge for edge in edges if edge >= wanted), edges[-1] if edges else 0)
-
-
-def _pairs(root: Path, prefix: str, rejected: list[Rejected]) -> list[_Pair]:
-    """Images with a mask of the same path and stem, sorted by id; whatever has no counterpart is rejected."""
-    images = _stems(root, f"{prefix}images", RASTER, rejected)
-    masks = _stems(root, f"{prefix}masks", MASKS, rejected)
-    rejected.extend(
-        Rejected(source=images[stem], reason="has no mask of the same stem")
-        for stem in sorted(images.keys() - masks.keys())
-    )
-    rejected.extend(
-        Rejected(source=masks[stem], reason="has no image of the same stem")
-        for stem in sorted(masks.keys() - images.keys())
-    )
-    return [
-        _Pair(id=prefix + stem, image=images[stem], read_mask=partial(_stored_mask, root / masks[stem]))
-        for stem in sorted(images.keys() & masks.keys())
-    ]
-
-
-def _stems(root: Path, kind: str, endings: Sequence[str], rejected: list[Rejected]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for path in sorted((root / kind).rglob("*")):
-        relative = path.relative_to(root / kind)
-        if path.is_dir() or any(part.startswith(".") for part in relative.parts):
-            continue
-        stem, source = relative.with_suffix("").as_posix(), path.relative_to(root).as_posix()
-        if path.suffix.lower() not in endings:
-            rejected.append(
-                Rejected(source=source, reason=f"has the ending {path.suffix!r}, which no reader knows")
-            )
-        elif stem in found:
-            rejected.append(Rejected(source=source, reason=f"has the same stem as {found[stem]}"))
-        else:
-            found[stem] = source
-    return found
-
-
-def _read(
-    root: Path, pairs: Sequence[_Pair], size: int, count: int, rejected: list[Rejected]
-) -> list[_Example]:
-    """The first ``count`` pairs that can be read."""
-    examples: list[_Example] = []
-    for pair in track(pairs, "labelled set", len(pairs)):
-        try:
-            examples.append(_example(root, pair, size))
-        except InputError as error:
-            rejected.append(Rejected(source=pair.image, reason=str(error)))
-        except (
-            Exception
-        ) as error:  # decoders raise anything on a broken file, and one bad file never stops a run
-            reason = f"image or mask cannot be decoded ({type(error).__name__}: {error})".replace(
-                str(root) + os.sep, ""
-            )
-            rejected.append(Rejected(source=pair.image, reason=reason[:300]))
-        if len(examples) == count:
-            break
-    return examples
-
-
-def _example(root: Path, pair: _Pair, size: int) -> _Example:
-    image = to_image(read_frame(root / pair.image, ""))
-    stored = pair.read_mask((image.shape[0], image.shape[1]))
-    rows, columns = (
-        ((np.arange(size) + 0.5) * side / size).astype(int) for side in stored.shape
-    )  # pixel under each centre
-    values, counts = np.unique(stored, return_counts=True)
-    return _Example(
-        pair=pair,
-        image=fit(image, size),
-        mask=stored[np.ix_(rows, columns)],
-        counts=Counter(dict(zip(values.tolist(), counts.tolist(), strict=True))),
-        sha256=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
-    )
-
-
-def _stored_mask(path: Path, shape: tuple[int, ...]) -> ClassMask:
-    """The values as stored (h, w): grey levels, palette indices or integers; refused, before decoding, where
-    not of ``shape``.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # the image's size is the limit
-        opened = PillowImage.open(path)
-    with opened:
-        if opened.size != shape[::-1]:
-            raise InputError(
-                f"the mask is {opened.width} x {opened.height} px, the image {shape[1]} x {shape[0]} px"
-            )
-        values = np.asarray(opened if opened.mode != "LA" else opened.getchannel("L"))
-    if values.ndim == 3:  # a grey mask saved in colour; JPEG moves its channels apart a little
-        colours = values[..., :3].astype(np.int16)
-        if int(np.ptp(colours, axis=2).max()) > GREY_MARGIN:
-            raise InputError(
-                "the mask is a coloured picture; masks have one channel that holds the class of every pixel"
-            )
-        values = values[..., 0]
-    if not np.issubdtype(values.dtype, np.integer) and values.dtype != np.bool_:
-        raise InputError(f"the mask holds {values.dtype} values; masks hold whole numbers")
-    return values.astype(np.int32)
+    edges = [i for i in range(1, len(together)) if together[i] != together[i - 1]]
+    return next((edge for edge in edges if edge >= least), edges[-1] if edges else 0)
 
 
 def _split(root: Path, examples: list[_Example], train: int, test: int) -> dict[str, list[_Example]]:
@@ -411,12 +379,21 @@ def _split(root: Path, examples: list[_Example], train: int, test: int) -> dict[
     held_out = min(test, max(math.ceil(MIN_TEST * count), count - train))
     if count < train + test:
         say(
-            f"{root.name}: {count} usable pairs, not {train} + {test}; {count - held_out} for training and {held_out} for testing"
+            f"{root.name}: {count} usable pairs, not {train} + {test}; {count - held_out} for training and "
+            f"{held_out} for testing"
         )
     return {"test": examples[:held_out], "train": examples[held_out : held_out + train]}
 
 
-def _assemble(root: Path, train: list[_Example], test: list[_Example], rejected: list[Rejected]) -> Task:
+def _assemble(
+    root: Path,
+    train: list[_Example],
+    test: list[_Example],
+    reading: Reading,
+    size: int,
+    rejected: list[Rejected],
+) -> Task:
+    """The task of two parts, without training images that are tested on."""
     tested = {example.sha256: example.pair.image for example in test}
     leaks = [example for example in train if example.sha256 in tested]
     rejected.extend(
@@ -424,55 +401,65 @@ def _assemble(root: Path, train: list[_Example], test: list[_Example], rejected:
         for leak in leaks
     )
     train = [example for example in train if example.sha256 not in tested]
-    if rejected:
-        say(
-            f"{root.name}: {len(rejected)} files not used; the first, {rejected[0].source}: {rejected[0].reason}"
-        )
-    if not train or not test:
-        first = f"; {rejected[0].source}: {rejected[0].reason}" if rejected else ""
-        raise InputError(
-            f"{root} has {len(train)} usable training and {len(test)} test pairs, at least 1 of each is needed; put every image in images/ "
-            f"and its mask, of the same stem and size, in masks/{first}"
-        )
+    _tell_rejected(root, train, test, rejected)
+    if not reading.plain:
+        say(f"{root.name}: {reading.text}")
+
     examples = [*train, *test]
-    cuts = _cuts(sum((example.counts for example in examples), Counter()), root)
+    masks = np.stack([reading.apply(example.codes) for example in examples])
+    _tell_vanished(root, examples, masks, reading, size)
     return Task(
         name=root.resolve().name,
         ids=np.array([example.pair.id for example in examples]),
         sources=[example.pair.image for example in examples],
         groups=[example.pair.group for example in examples],
         images=np.stack([example.image for example in examples]),
-        masks=np.stack([np.searchsorted(cuts, example.mask, side="right") for example in examples]).astype(
-            np.uint8
-        ),
+        masks=masks,
         split=np.array(["train"] * len(train) + ["test"] * len(test)),
-        classes=len(cuts) + 1,
+        classes=reading.classes,
+        sizes=np.array([example.shape for example in examples]),
+        reading=reading,
+        pairs=[example.pair for example in examples],
         rejected=rejected,
     )
 
 
-def _cuts(counts: Counter[int], root: Path) -> list[int]:
-    """Rising values; the class of a stored value is how many of them it reaches."""
-    values = sorted(counts)
-    extreme = sum(
-        number
-        for value, number in counts.items()
-        if value <= GREY_MARGIN or 255 - GREY_MARGIN <= value <= 255
+def _tell_rejected(
+    root: Path, train: Sequence[_Example], test: Sequence[_Example], rejected: Sequence[Rejected]
+) -> None:
+    """Say what is not used.
+
+    Raises:
+        InputError: one part is empty.
+    """
+    first = f"{rejected[0].source}: {rejected[0].reason}" if rejected else ""
+    if rejected:
+        say(f"{root.name}: {len(rejected)} files not used; the first, {first}")
+    if not train or not test:
+        raise InputError(
+            f"{root} has {len(train)} usable training and {len(test)} test pairs, at least 1 of each is "
+            "needed; put every image in images/ and its mask, of the same stem and size, in masks/"
+            + (f"; {first}" if first else "")
+        )
+
+
+def _tell_vanished(
+    root: Path, examples: Sequence[_Example], masks: UInt8[np.ndarray, "n s s"], reading: Reading, size: int
+) -> None:
+    """Say in how many masks nothing is left at the model's size."""
+    vanished = sum(
+        _has_foreground(reading.apply(example.present[None])) and not _has_foreground(mask)
+        for example, mask in zip(examples, masks, strict=True)
     )
-    if len(values) > PLAIN_VALUES and 128 <= values[-1] <= 255 and extreme >= GREY_SHARE * counts.total():
-        say(f"{root.name}: the masks hold {len(values)} grey levels; 128 and above is foreground")
-        return [128]
-    if len(values) > MAX_CLASSES:
-        raise InputError(
-            f"the masks of {root} hold {len(values)} values from {values[0]} to {values[-1]}, at most {MAX_CLASSES} classes are read; "
-            "save masks as PNG with 0 and 255, or with the classes 0..k-1"
-        )
-    if len(values) == 1:
-        raise InputError(
-            f"the masks of {root} hold the value {values[0]} only, so there is nothing to segment; check masks/"
-        )
-    if values not in ([0, 255], list(range(len(values)))):
+    if vanished:
         say(
-            f"{root.name}: the mask values {', '.join(map(str, values))} are read as classes 0 to {len(values) - 1}, in this order"
+            f"{root.name}: small regions vanish at {size} px: {vanished} of {len(examples)} masks are empty "
+            "there; scores are taken at each image's own size, but training does not see those regions"
         )
-    return values[1:]
+
+
+def _has_foreground(classes: UInt8[np.ndarray, "h w"]) -> bool:
+    return bool(((classes > 0) & (classes != VOID)).any())
+
+
+__all__ = ["MIN_TEST", "TEST", "TRAIN", "VOID", "Task", "known_set", "load_task"]

@@ -110,21 +110,30 @@ class PatchesSummary(Summary):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSummary(Summary):
-    """The step ``task``: a labelled set's name and its number of classes, background included."""
+    """The step ``task``: a labelled set's name and its number of classes, background included.
+
+    ``masks`` says how its masks are read, None in runs of the first version.
+    """
 
     name: str
     classes: int
+    masks: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateSummary(Summary):
-    """The step ``evaluate``: mean IoU and Dice over test images, in [0, 1]; numbers of images and classes."""
+    """The step ``evaluate``: mean IoU and Dice over test images, in [0, 1]; numbers of images and classes.
+
+    ``scored_at`` is ``native``, each image's own size; None in runs of the first version, which scored at the
+    model's.
+    """
 
     miou: float
     dice: float
     n_train: int
     n_test: int
     classes: int
+    scored_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

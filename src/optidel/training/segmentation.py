@@ -4,14 +4,16 @@ Legend: N images, T turns, S pixels along a side, D token dimensions, G tokens a
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
 from optidel.arrays import Images
+from optidel.datasets.readings import VOID
 from optidel.errors import InputError
 from optidel.models.encoders import Encoder
 from optidel.models.segmenter import Protocol, Segmenter
@@ -66,7 +68,7 @@ def train_segmenter(
     Args:
         encoder: any encoder of size s; its device is used.
         images: u8 RGB, training images only.
-        masks: class of every pixel, 0 background.
+        masks: class of every pixel, 0 background, 255 void.
         classes: k, the background included.
         protocol: ``fine-tune`` or ``probe``.
         generator: a CPU generator; the head's weights, the order and the augmentation all follow from it.
@@ -111,18 +113,22 @@ def train_segmenter(
     return segmenter.eval()
 
 
-@torch.inference_mode()
 def predict(segmenter: Segmenter, images: Images) -> UInt8[np.ndarray, "n s s"]:
     """Most likely class of every pixel; ``images`` u8 (n, s, s, 3) of the encoder's size, may be
     memory-mapped.
     """
+    classes = [logits.argmax(axis=0).astype(np.uint8) for logits in predict_logits(segmenter, images)]
+    return np.stack(classes)
+
+
+@torch.inference_mode()
+def predict_logits(segmenter: Segmenter, images: Images) -> Iterator[Float32[np.ndarray, "k s s"]]:
+    """Logits of every image, float32 (k, s, s), one image after the other; ``images`` as in :func:`predict`."""
     where = segmenter.centre.device
-    found = []
     for start in range(0, len(images), CHUNK):
         with autocast(where):
             logits = segmenter(segmenter.encoder.normalise(images[start : start + CHUNK]))
-        found.append(logits.argmax(1).to(torch.uint8).cpu())
-    return np.asarray(torch.cat(found).numpy())
+        yield from logits.float().cpu().numpy()
 
 
 def turned(x: Tensor, turns: Int64[Tensor, "n"]) -> Tensor:
@@ -189,7 +195,8 @@ def _check(encoder: Encoder, images: Images, masks: UInt8[np.ndarray, "n s s"], 
             f"images {images.shape} and masks {masks.shape} must be (n, {side}, {side}, 3) and (n, {side}, {side}) with n >= 1; "
             f"read the labelled set at the encoder's {side} px"
         )
-    if classes < 2 or int(masks.max()) >= classes:
+    highest = int(np.where(masks == VOID, 0, masks).max())
+    if classes < 2 or highest >= classes:
         raise InputError(
-            f"the masks hold class {int(masks.max())}, but classes is {classes}; pass highest class + 1, at least 2"
+            f"the masks hold class {highest}, but classes is {classes}; pass highest class + 1, at least 2"
         )

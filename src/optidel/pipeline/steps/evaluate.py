@@ -6,15 +6,18 @@ import numpy as np
 import polars as pl
 import torch
 
-from optidel.evaluation.metrics import score
+from optidel.evaluation.stored import open_task, score_native
 from optidel.models.encoders import Encoder, build_encoder, load_encoder
 from optidel.models.presets import PRESETS
 from optidel.models.segmenter import Protocol
 from optidel.recipe import EvaluateSection
-from optidel.runs.summaries import EvaluateSummary, TaskSummary, read_summary, write_summary
+from optidel.runs.summaries import EvaluateSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 from optidel.training.precision import device
-from optidel.training.segmentation import SCHEDULES, Schedule, predict, train_segmenter
+from optidel.training.segmentation import SCHEDULES, Schedule, predict, predict_logits, train_segmenter
+
+VERSION = 2
+"""Of the step: 2 scores each test image at its own size."""
 
 PREDICTIONS = 12
 """Test images whose prediction is kept for the report; a round number that fits its page."""
@@ -42,11 +45,10 @@ def evaluate_step(
     """
 
     def make(work: Workspace) -> None:
-        classes = read_summary(task, TaskSummary).classes
-        items = task.table("items.parquet")
-        split = items["split"].to_numpy()
-        train, test = np.flatnonzero(split == "train"), np.flatnonzero(split == "test")
-        images, masks = task.array("images.npy"), task.array("masks.npy")
+        labelled = open_task(task)
+        classes = labelled.classes
+        train, test = labelled.rows("train"), labelled.rows("test")
+        images, masks = labelled.images, labelled.masks
 
         generator = torch.Generator().manual_seed(seed)
         start = _start(encoder, preset, generator)
@@ -59,13 +61,12 @@ def evaluate_step(
             generator=generator,
             schedule=_schedule(protocol, options),
         )
-        predictions = predict(segmenter, images[test])
-        scores = score(predictions, masks[test], classes)
+        scores = score_native(labelled, predict_logits(segmenter, images[test]))
 
-        work.write_array("predictions.npy", predictions[:PREDICTIONS])
+        work.write_array("predictions.npy", predict(segmenter, images[test[:PREDICTIONS]]))
         foreground = np.arange(1, classes)
         columns = {
-            "id": np.repeat(items["id"].to_numpy()[test], len(foreground)).tolist(),
+            "id": np.repeat(labelled.items["id"].to_numpy()[test], len(foreground)).tolist(),
             "class": np.tile(foreground, len(test)),
             "iou": scores.iou.ravel(),
             "dice": scores.dice.ravel(),
@@ -77,6 +78,7 @@ def evaluate_step(
             n_train=len(train),
             n_test=len(test),
             classes=classes,
+            scored_at="native",
         )
         write_summary(work, summary)
 
@@ -89,7 +91,7 @@ def evaluate_step(
     inputs = {"task": task}
     if encoder:
         inputs["encoder"] = encoder
-    return store.build("evaluate", make, version=1, config=config, inputs=inputs)
+    return store.build("evaluate", make, version=VERSION, config=config, inputs=inputs)
 
 
 def _start(encoder: Artifact | None, preset: str, generator: torch.Generator) -> Encoder:

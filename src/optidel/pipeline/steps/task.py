@@ -3,17 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from optidel.datasets import Registry
+from optidel.evaluation.stored import write_task
 from optidel.evaluation.tasks import known_set, load_task
+from optidel.progress import say
 from optidel.recipe import EvaluateSection
-from optidel.records import Rejected, to_table
-from optidel.runs.summaries import TaskSummary, write_summary
 from optidel.store import Artifact, Store, Workspace, digest
 
-ITEMS = {"id": pl.String, "split": pl.String, "source": pl.String, "group": pl.String}
-"""Columns of ``items.parquet``, one row a labelled image."""
+VERSION = 3
+"""Of the step: 3 reads masks as a viewer shows them and keeps those of the test images at their own size."""
 
 
 def task_step(
@@ -39,22 +37,15 @@ def task_step(
             seed=0,  # one split for all seeds, so that their scores can be paired by image
             group=options.group,
             registry=registry,
+            masks=options.masks,
+            ignore=options.ignore,
         )
-        work.write_array("images.npy", task.images)
-        work.write_array("masks.npy", task.masks)
-
-        items = {
-            "id": task.ids.tolist(),
-            "split": task.split.tolist(),
-            "source": task.sources,
-            "group": task.groups,
-        }
-        work.write_table("items.parquet", pl.DataFrame(items, schema=ITEMS))
-        work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
-        write_summary(work, TaskSummary(name=task.name, classes=task.classes))
+        if task.reading.plain and task.reading.text:
+            say(f"{task.name}: {task.reading.text}")  # what is not plain was said when it was found
+        write_task(work, task)
 
     config = _config(folder, size, options, listing, registry)
-    return store.build("task", make, version=2, config=config)
+    return store.build("task", make, version=VERSION, config=config)
 
 
 def _config(
@@ -73,4 +64,8 @@ def _config(
     layout = known_set(folder, registry)
     if layout:
         config["set"] = digest(repr(layout.dataset).encode())
+    if options.masks != "auto":
+        config["masks"] = options.masks
+    if options.ignore:
+        config["ignore"] = list(options.ignore)
     return config

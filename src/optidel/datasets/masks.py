@@ -1,0 +1,295 @@
+"""One mask file as a viewer shows it: a code for every pixel, equal for equal colours.
+
+A code is the grey level itself, or ``COLOUR`` plus the packed red, green and blue of a pixel that is not
+grey. So a one-bit file, a grey file and a palette file that look alike have equal codes.
+"""
+
+import warnings
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int32, Shaped, UInt8
+from PIL import Image as PillowImage
+
+from optidel.arrays import BoolImage, ClassMask
+from optidel.errors import InputError
+from optidel.readers import Decoded, DecodeOptions, reader_for
+from optidel.readers.decoded import turned
+from optidel.readers.source import Source
+
+COLOUR = 1 << 24
+"""Codes of colours start here; grey levels and class numbers stay below. 24 bits hold red, green and blue."""
+
+NEAR_GREY = 8
+"""Channels this close are one grey level: what re-encoding a grey picture moves them apart at most."""
+
+LOSSY_GREY = 32
+"""The same for JPEG, whose colour channels are stored at half resolution; measured on the masks of PolypGen."""
+
+MAX_COLOURS = 64
+"""A mask with more colours is a photograph: no labelled set of ours has more than 20 classes."""
+
+SAME_COLOUR = 48
+"""JPEG moves a flat colour by less than this in any channel, except at edges."""
+
+FLAT_SHARE = 0.8
+"""Share of a JPEG mask's pixels that must lie near one of its main colours; at its edges none does."""
+
+RARE = 0.002
+"""A main colour covers at least this share: 16 x 16 px in 384 x 384."""
+
+LOSSY_ENDINGS = (".jpg", ".jpeg", ".webp")
+ORIENTATION = 0x0112
+OPAQUE = 128
+"""From half of the alpha range on, a viewer shows the pixel rather than what lies behind it."""
+
+NO_PALETTE: Mapping[int, int] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShownMask:
+    """The codes of one mask.
+
+    ``codes`` int32 (h, w). ``palette`` maps a code to its index, where the file has a palette. ``lossy``: the
+    file format changes values a little.
+    """
+
+    codes: Int32[np.ndarray, "h w"]
+    palette: Mapping[int, int] = field(default_factory=lambda: NO_PALETTE)
+    lossy: bool = False
+
+    def counts(self) -> Counter[int]:
+        """Pixels of each code."""
+        return count_codes(self.codes)
+
+
+def single_frame(path: Path) -> Decoded:
+    """The only frame of a file, by the reader of its format.
+
+    Raises:
+        InputError: no reader knows the file, or it holds no frame or several.
+    """
+    source = Source(name=path.name, path=path)
+    reader = reader_for(source)
+    if reader is None:
+        raise InputError(f"has the ending {path.suffix!r}, which no reader knows")
+    frames = iter(reader(source, DecodeOptions(), None))
+    decoded = next(frames, None)
+    if decoded is None:
+        raise InputError("holds no frame")
+    if next(frames, None) is not None:
+        raise InputError("holds several frames; a labelled image is one frame, so save each as a file")
+    return decoded
+
+
+def header_size(path: Path) -> tuple[int, int] | None:
+    """Width and height that a picture declares, in px; None where only its reader can tell."""
+    try:
+        with warnings.catch_warnings():
+            # Nothing is decoded here, and the limits of the reader follow.
+            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+            with PillowImage.open(path) as opened:
+                return opened.size
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
+        return None
+
+
+def read_mask(path: Path, *, stored: bool = False) -> ShownMask:
+    """Read a mask as it is shown, turned by its EXIF orientation; transparent pixels are black.
+
+    Args:
+        path: a file that a reader knows and that holds one frame.
+        stored: take the indices of a palette for values, whatever their colours.
+
+    Raises:
+        InputError: several frames, values that are not whole numbers, or a photograph.
+    """
+    lossy = path.suffix.lower() in LOSSY_ENDINGS
+    picture = _palette_mask(path, stored)
+    if picture is not None:
+        return picture
+    decoded = single_frame(path)
+    values = _whole_numbers(decoded)
+    alpha = _transparent(path)
+    if alpha is not None and alpha.shape == values.shape[:2]:
+        values = np.where(alpha[..., None], 0, values)
+    if values.shape[2] == 1:
+        return ShownMask(codes=values[..., 0].astype(np.int32), lossy=lossy)
+    return ShownMask(codes=_codes_of_colours(values.astype(np.int32), lossy=lossy), lossy=lossy)
+
+
+def foreground(values: ClassMask) -> BoolImage:
+    """Foreground of a binary mask: from half of 255, or of 65535; masks of 0 and 1 as they are."""
+    top = int(values.max(initial=0))
+    if top <= 1:
+        return values > 0
+    half = 128 if top <= 255 else 32768
+    return values >= half
+
+
+def brightness(codes: ClassMask) -> ClassMask:
+    """Grey levels of codes; a colour counts by its brightest channel."""
+    channels = [codes >> shift & 255 for shift in (16, 8, 0)]
+    brightest = np.maximum.reduce(channels)
+    return np.where(codes >= COLOUR, brightest, codes).astype(np.int32)
+
+
+def count_codes(codes: ClassMask) -> Counter[int]:
+    """Pixels of each code."""
+    low, high = int(codes.min()), int(codes.max())
+    if high - low < 1 << 16:  # counting is ten times as fast as sorting
+        counts = np.bincount((codes - low).ravel())
+        values = np.flatnonzero(counts)
+        return Counter(dict(zip((values + low).tolist(), counts[values].tolist(), strict=True)))
+    values, counts = np.unique(codes, return_counts=True)
+    return Counter(dict(zip(values.tolist(), counts.tolist(), strict=True)))
+
+
+def pack(colours: Shaped[np.ndarray, "... 3"]) -> Int32[np.ndarray, "..."]:
+    """Codes of colours: the level itself where red, green and blue are equal."""
+    red, green, blue = (colours[..., channel].astype(np.int32) for channel in range(3))
+    packed = COLOUR | red << 16 | green << 8 | blue
+    return np.where((red == green) & (green == blue), red, packed).astype(np.int32)
+
+
+def unpack(codes: Int32[np.ndarray, "..."]) -> Int32[np.ndarray, "... 3"]:
+    """Red, green and blue of codes; a grey level has three equal ones."""
+    channels = [np.where(codes >= COLOUR, codes >> shift & 255, codes) for shift in (16, 8, 0)]
+    return np.stack(channels, axis=-1).astype(np.int32)
+
+
+def code_name(code: int) -> str:
+    """A code for people: ``255`` or ``#ff0000``."""
+    return f"#{code - COLOUR:06x}" if code >= COLOUR else str(code)
+
+
+def parse_code(text: str | int) -> int:
+    """The inverse of :func:`code_name`.
+
+    Raises:
+        InputError: neither a whole number nor a colour.
+    """
+    name = str(text).strip()
+    try:
+        if name.startswith("#") and len(name) == 7:
+            packed = int(name[1:], 16)
+            return int(pack(np.array([packed >> 16, packed >> 8 & 255, packed & 255])))
+        return int(name)
+    except ValueError:
+        raise InputError(
+            f"{text!r} is no value of a mask; write a number such as 255, or '#e0e0c0'"
+        ) from None
+
+
+def _palette_mask(path: Path, stored: bool) -> ShownMask | None:
+    """The mask of a file with a palette; None for every other file."""
+    try:
+        with PillowImage.open(path) as opened:
+            if opened.mode != "P" or getattr(opened, "n_frames", 1) > 1:
+                return None
+            indices = turned(np.asarray(opened), opened.getexif().get(ORIENTATION, 1)).astype(np.int32)
+            flat = opened.getpalette("RGB") or []
+            alpha = _palette_alpha(opened)
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
+        return None
+    colours = np.zeros((256, 3), dtype=np.int32)
+    colours[: len(flat) // 3] = np.array(flat, dtype=np.int32).reshape(-1, 3)
+    colours[alpha < OPAQUE] = 0
+    codes = pack(colours)
+    used = np.unique(indices)
+    # A palette that shows two of its values alike was never meant to be looked at.
+    if stored or len(np.unique(codes[used])) < len(used):
+        return ShownMask(codes=indices)
+    palette = {int(codes[index]): int(index) for index in used}
+    return ShownMask(codes=codes[indices], palette=palette)
+
+
+def _palette_alpha(opened: PillowImage.Image) -> UInt8[np.ndarray, "colours"]:
+    """Alpha of each of 256 palette entries."""
+    alpha = np.full(256, 255, dtype=np.uint8)
+    transparency = opened.info.get("transparency")
+    if isinstance(transparency, int):
+        alpha[transparency] = 0
+    elif isinstance(transparency, bytes):
+        alpha[: len(transparency)] = np.frombuffer(transparency, dtype=np.uint8)
+    return alpha
+
+
+def _transparent(path: Path) -> BoolImage | None:
+    """Where a picture with an alpha channel is see-through; None without one."""
+    try:
+        with PillowImage.open(path) as opened:
+            if "A" not in opened.getbands() and "transparency" not in opened.info:
+                return None
+            alpha = np.asarray(opened.convert("RGBA").getchannel("A"))
+            return turned(alpha, opened.getexif().get(ORIENTATION, 1)) < OPAQUE
+    except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
+        return None
+
+
+def _whole_numbers(decoded: Decoded) -> Shaped[np.ndarray, "h w c"]:
+    """The values of a frame as a viewer orders them, dark before bright."""
+    values: np.ndarray[Any, Any] = decoded.values
+    white = decoded.low
+    if values.dtype == np.bool_:
+        values, white = values.astype(np.uint8) * np.uint8(255), 255.0  # one bit: black and white
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all() or (values != np.round(values)).any():
+            raise InputError(f"the mask holds {values.dtype} values; masks hold whole numbers")
+        values = values.astype(np.int64)
+    if decoded.low > decoded.high:  # white is zero
+        top = 1 if int(values.max()) <= 1 else int(white)
+        values = top - values.astype(np.int64)
+    highest = int(values.max())
+    if highest >= COLOUR:
+        raise InputError(f"the mask holds values up to {highest}; classes are numbered from 0")
+    # 65535 is the white of 16 bits: such a mask holds grey levels, and the upper eight bits say them.
+    return values >> 8 if values.dtype == np.uint16 and highest == 65535 else values
+
+
+def _codes_of_colours(values: Int32[np.ndarray, "h w 3"], *, lossy: bool) -> Int32[np.ndarray, "h w"]:
+    """Codes of an RGB picture; one that is grey but for its encoding becomes grey."""
+    apart = int(np.ptp(values, axis=2).max())
+    if apart <= NEAR_GREY:
+        return _brightest(values)
+    codes = pack(values)
+    if not lossy and len(count_codes(codes)) <= MAX_COLOURS:
+        return codes
+    if apart <= LOSSY_GREY:
+        return _brightest(values)
+    flat = _main_colours(values) if lossy else None
+    if flat is None:
+        raise InputError(
+            "the mask is a coloured picture; masks have one channel that holds the class of every pixel, "
+            "or one colour a class"
+        )
+    return flat
+
+
+def _brightest(values: Int32[np.ndarray, "h w 3"]) -> Int32[np.ndarray, "h w"]:
+    return np.asarray(values.max(axis=2))
+
+
+def _main_colours(values: Int32[np.ndarray, "h w 3"]) -> Int32[np.ndarray, "h w"] | None:
+    """Codes in which every pixel takes the nearest of the picture's main colours; None where it has none."""
+    counts = count_codes(pack(values))
+    least = RARE * sum(counts.values())
+    main: list[np.ndarray[Any, Any]] = []
+    for code, _ in counts.most_common(4 * MAX_COLOURS):
+        colour = unpack(np.array(code, dtype=np.int32))
+        if all(np.abs(colour - other).max() > SAME_COLOUR for other in main):
+            near = np.abs(values - colour).max(axis=2) <= SAME_COLOUR
+            if near.sum() >= least:
+                main.append(colour)
+        if len(main) > MAX_COLOURS // 4:
+            return None
+    distance = np.stack([np.abs(values - colour).max(axis=2) for colour in main])
+    if (distance.min(axis=0) <= SAME_COLOUR).mean() < FLAT_SHARE:
+        return None
+    codes = pack(np.stack(main))
+    return np.asarray(codes[distance.argmin(axis=0)])

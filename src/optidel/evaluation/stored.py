@@ -1,0 +1,99 @@
+"""A labelled set in a run folder: written once by the step ``task``, read by every evaluation.
+
+The test images' masks are kept at their own size too, one PNG each, so that scores need neither the folder
+again nor all masks in memory.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import imagecodecs
+import numpy as np
+import polars as pl
+from jaxtyping import Float32, Int64, UInt8
+
+from optidel.arrays import Images
+from optidel.datasets.readings import VOID
+from optidel.evaluation.metrics import Scores, score_each
+from optidel.evaluation.native import classes_at
+from optidel.evaluation.tasks import Part, Task
+from optidel.records import Rejected, to_table
+from optidel.runs.summaries import TaskSummary, read_summary, write_summary
+from optidel.store import Artifact, Workspace
+
+COMPRESSION = 6
+"""Of the PNGs: zlib's own default; nothing depends on it."""
+
+SCHEMA = {"id": pl.String, "split": pl.String, "source": pl.String, "group": pl.String}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTask:
+    """The artifact of a labelled set: ``items`` one row an image, ``classes`` counts the background."""
+
+    artifact: Artifact
+    items: pl.DataFrame
+    classes: int
+
+    @property
+    def images(self) -> Images:
+        """U8 (n, s, s, 3), memory-mapped."""
+        return self.artifact.array("images.npy")
+
+    @property
+    def masks(self) -> UInt8[np.ndarray, "n s s"]:
+        """Class of every pixel at the model's size, 255 void, memory-mapped."""
+        return self.artifact.array("masks.npy")
+
+    def rows(self, part: Part) -> Int64[np.ndarray, "m"]:
+        """Rows of one part."""
+        return np.flatnonzero(self.items["split"].to_numpy() == part)
+
+    def native_mask(self, row: int) -> UInt8[np.ndarray, "h w"]:
+        """Class of every pixel of a test image at its own size, 255 void."""
+        data = self.artifact.file(native_name(row)).read_bytes()
+        mask: UInt8[np.ndarray, "h w"] = imagecodecs.png_decode(data)
+        return mask
+
+
+def native_name(row: int) -> str:
+    """Where in the artifact the mask of a test image lies at its own size."""
+    return f"native/{row:06d}.png"
+
+
+def write_task(work: Workspace, task: Task) -> None:
+    """Write a labelled set, the test masks at their own size one after the other."""
+    work.write_array("images.npy", task.images)
+    work.write_array("masks.npy", task.masks)
+    columns = (task.ids.tolist(), task.split.tolist(), task.sources, task.groups)
+    table = pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), SCHEMA)
+    height, width = task.sizes.T
+    work.write_table("items.parquet", table.with_columns(height=height, width=width))
+    work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
+
+    for row in task.rows("test").tolist():
+        with work.writing(native_name(row)) as path:
+            path.write_bytes(imagecodecs.png_encode(task.native_mask(row), level=COMPRESSION))
+    write_summary(work, TaskSummary(name=task.name, classes=task.classes, masks=task.reading.text))
+
+
+def open_task(artifact: Artifact) -> StoredTask:
+    """The labelled set of a finished step."""
+    classes = read_summary(artifact, TaskSummary).classes
+    return StoredTask(artifact=artifact, items=artifact.table("items.parquet"), classes=classes)
+
+
+def score_native(task: StoredTask, logits: Iterable[Float32[np.ndarray, "k s s"]]) -> Scores:
+    """Scores of the test images at each image's own size.
+
+    Args:
+        task: the labelled set.
+        logits: of the test images, in the order of their rows, float32 (k, s, s) each.
+    """
+
+    def pairs() -> Iterable[tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]]:
+        for row, image in zip(task.rows("test").tolist(), logits, strict=True):
+            mask = task.native_mask(row)
+            yield classes_at(image, *mask.shape), mask
+
+    return score_each(pairs(), task.classes, void=VOID)
