@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from optidel.cli.app import app
-from optidel.cli.options import Config, Images, Json, Out, print_json, recipe_of, without_none
+from optidel.cli.options import (
+    Config,
+    Images,
+    Json,
+    Names,
+    NameStyle,
+    Out,
+    print_json,
+    recipe_of,
+    without_none,
+)
 
 
 @app.command(epilog="Example: `optidel index scans/ --pattern '(?P<patient>P[0-9]+)/' --out run --json`")
@@ -83,14 +93,17 @@ def export(
         Path | None,
         typer.Option("--out", help="New or empty folder.  [default: RUN/exports/…]", show_default=False),
     ] = None,
+    names: Names = NameStyle.plain,
     as_json: Json = False,
 ) -> None:
     """Write the chosen training set for another trainer: pixels as PNG without metadata, and a manifest that
     says why.
     """
-    from optidel.pipeline.export import export as write_export
+    from optidel.export import export as write_export
 
-    written = write_export(run_folder, format, method=method, budget=budget, seed=seed, out=out)
+    written = write_export(
+        run_folder, format, method=method, budget=budget, seed=seed, out=out, names=names.value
+    )
     if as_json:
         print_json(
             {

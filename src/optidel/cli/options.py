@@ -19,6 +19,19 @@ class PresetName(StrEnum):
     base = "base"
 
 
+class NameStyle(StrEnum):
+    """How pages and exports call images."""
+
+    plain = "plain"
+    hashed = "hashed"
+
+
+Names = Annotated[
+    NameStyle,
+    typer.Option(
+        "--names", help="hashed shows keyed hashes in place of file names, for what leaves this machine."
+    ),
+]
 Images = Annotated[
     Path, typer.Argument(help="Folder of unlabelled images, searched through.", show_default=False)
 ]

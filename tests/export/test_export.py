@@ -24,8 +24,9 @@ import optidel
 from optidel import cli
 from optidel.corpus.frames import Corpus
 from optidel.errors import InputError, OptidelError, RecipeError, StoreError
+from optidel.export import FORMATS, export, find_selection
+from optidel.export.manifest import manifest
 from optidel.models.presets import PRESETS
-from optidel.pipeline.export import FORMATS, export, find_choice, manifest
 from optidel.pipeline.pipeline import Pipeline
 from optidel.readers import RASTER
 from optidel.recipe import make_recipe
@@ -95,7 +96,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def expected(run: Path, method: str = "full") -> dict[str, np.ndarray]:
     """Every chosen image by key, decoded again one by one from the originals."""
-    choice = find_choice(Store(run), method, None, None)
+    choice = find_selection(Store(run), method, None, None)
     corpus = Corpus.load(choice.index)
     rows = manifest(choice, corpus).select("key", "item").iter_rows()
     return {key: corpus.image(item) for key, item in rows}
@@ -170,7 +171,7 @@ def test_read_back_by_our_own_index(format: str, run: Path, tmp_path: Path) -> N
 def test_manifest_says_what_was_chosen_and_why(run: Path, tmp_path: Path) -> None:
     made = export(run, "folder", method="random", out=tmp_path / "out")
     table = pl.read_csv(made.path / "manifest.csv", schema_overrides={"key": pl.String})
-    choice = find_choice(Store(run), "random", None, None)
+    choice = find_selection(Store(run), "random", None, None)
     kept = choice.select.table("selection.parquet").filter("kept").sort("rank")
     assert table["id"].to_list() == kept["id"].to_list()
     assert table["rank"].to_list() == list(range(1, 6))
@@ -267,7 +268,7 @@ def _environment(home: Path) -> dict[str, str]:
 def test_killed_it_continues_and_repeated_it_does_nothing(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from optidel.pipeline import export as module
+    from optidel.export import job as module
 
     monkeypatch.setattr(module, "SHARD", 4)
     whole = export(run, "webdataset", method="full", out=tmp_path / "whole").path
@@ -386,3 +387,41 @@ def test_command(
         "csv",
     )
     assert Path(told["path"]) == tmp_path / "out"
+
+
+def test_hashed_names_tell_nothing_and_agree_with_one_another(run: Path, tmp_path: Path) -> None:
+    plain = export(run, "folder", method="full", out=tmp_path / "plain").path
+    hidden = export(run, "folder", method="full", out=tmp_path / "hidden", names="hashed").path
+    tables = [pl.read_csv(path / "manifest.csv").sort("key") for path in (plain, hidden)]
+    assert tables[0]["sha256"].to_list() == tables[1]["sha256"].to_list()
+    text = (hidden / "manifest.csv").read_text() + (hidden / "export.json").read_text()
+    assert not [name for name in ("colour", "camera", "grey", "stack", "ct.dcm") if name in text]
+    slices = tables[1].filter(tables[0]["source"] == "stack.npy")
+    assert slices["source"].n_unique() == 1
+    assert slices["id"].n_unique() == 3
+
+
+def test_hashed_names_of_composites_hide_their_frames(composed: Path, tmp_path: Path) -> None:
+    made = export(composed, "folder", out=tmp_path / "hidden", names="hashed")
+    table = pl.read_csv(made.path / "manifest.csv")
+    names = [name for sources in table["sources"] for name in json.loads(sources)]
+    assert len(names) == 12
+    assert all(len(name) == 16 and int(name, 16) >= 0 for name in names)
+    assert table["id"].str.starts_with("composite").all()
+
+
+@pytest.mark.parametrize("format", ["symlinks", "csv"])
+def test_what_leads_to_the_originals_cannot_hide_their_names(format: str, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="cannot hide their names; pass --format folder"):
+        export(run, format, method="full", out=tmp_path / "out", names="hashed")
+
+
+def test_no_cell_of_the_manifest_is_a_formula(make_corpus: Callable[..., Path], tmp_path: Path) -> None:
+    folder = make_corpus(4)
+    names = ["=HYPERLINK(1).png", "+1.png", "-1.png", "@SUM.png"]
+    for path, name in zip(sorted(folder.iterdir()), names, strict=True):
+        path.rename(folder / name)
+    Pipeline(make_recipe(recipe(folder, folder, tmp_path / "run", methods=["full"]))).until("select")
+    table = pl.read_csv(export(tmp_path / "run", "folder").path / "manifest.csv")
+    assert sorted(table["id"]) == sorted(f"'{name}" for name in names)
+    assert sorted(table["source"]) == sorted(f"'{name}" for name in names)

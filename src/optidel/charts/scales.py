@@ -1,0 +1,77 @@
+"""From values to places on a chart: axes, linear or logarithmic, and the round numbers along them."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MARGIN = 0.06
+"""Share of the range that stays empty at either end: a marker on the edge would be cut."""
+
+TICKS = 6
+"""Round numbers along an axis, at most: more would touch one another at the width of a phone."""
+
+DECADES = 3
+"""Decades from which only powers of ten are labelled."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """An axis from ``low`` to ``high``, exponents of ten where ``log``, drawn from ``start`` to ``end`` px."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def __call__(self, value: float) -> float:
+        """The place of a value, px."""
+        scaled = math.log10(value) if self.log else value
+        share = (scaled - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+    def ticks(self) -> list[float]:
+        """Round values inside, rising."""
+        return log_ticks(self.low, self.high) if self.log else round_ticks(self.low, self.high)
+
+
+def axis_of(values: Sequence[float], start: float, end: float, *, log: bool = False) -> Axis:
+    """The axis that holds all values, with a margin at either end.
+
+    >>> axis_of([0.0, 1.0], 0, 112)(1.0)
+    106.0
+    """
+    scaled = [math.log10(value) if log else value for value in values] or [0.0, 1.0]
+    low, high = min(scaled), max(scaled)
+    margin = MARGIN * (high - low) or abs(high) * 0.1 or 1.0  # equal values: some room on either side
+    return Axis(low=low - margin, high=high + margin, start=start, end=end, log=log)
+
+
+def round_ticks(low: float, high: float) -> list[float]:
+    """Some five multiples of 1, 2 or 5 times a power of ten.
+
+    >>> round_ticks(0.0, 1.0)
+    [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
+    """
+    power = 10 ** math.floor(math.log10((high - low) / 4))
+    steps = (power * factor for factor in (1, 2, 5, 10))
+    step = next(step for step in steps if (high - low) / step <= TICKS)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [round(step * number, 10) for number in range(first, last + 1)]
+
+
+def log_ticks(low: float, high: float) -> list[float]:
+    """1, 2 and 5 times the powers of ten from 10^low to 10^high; over three decades the powers alone."""
+    factors = (1, 2, 5) if high - low < DECADES else (1,)
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    candidates = [factor * 10.0**power for power in powers for factor in factors]
+    return [value for value in candidates if low <= math.log10(value) <= high]
+
+
+def number_text(value: float) -> str:
+    """A value beside an axis: ``1,000``, ``0.25``.
+
+    >>> number_text(12000.0), number_text(0.25)
+    ('12,000', '0.25')
+    """
+    return f"{value:,.10g}"

@@ -1,0 +1,22 @@
+"""The formats of an export by name."""
+
+from collections.abc import Callable
+
+from optidel.export.folder import write_folder
+from optidel.export.job import Job
+from optidel.export.links import write_links, write_list
+from optidel.export.tables import write_hf_dataset, write_parquet
+from optidel.export.webdataset import write_webdataset
+
+FORMATS: dict[str, Callable[[Job], list[str]]] = {
+    "folder": write_folder,
+    "symlinks": write_links,
+    "webdataset": write_webdataset,
+    "parquet": write_parquet,
+    "hf-datasets": write_hf_dataset,
+    "csv": write_list,
+}
+"""Each writes into the workspace and returns, for every row of the manifest, the path where its image is."""
+
+LEADING = ("symlinks", "csv")
+"""Formats that lead to the originals, and so cannot hide their names."""

@@ -1,0 +1,128 @@
+"""``manifest.csv``: which image of an export is which of the originals, and why it was kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from optidel.corpus.frames import Corpus
+from optidel.corpus.names import Names
+from optidel.export.selection import ExportedSelection
+from optidel.records import Composite, from_table
+
+FILE = "manifest.csv"
+
+COLUMNS = {
+    "item": pl.Int64,
+    "rank": pl.Int64,
+    "reason": pl.String,
+    "gain": pl.Float64,
+    "id": pl.String,
+    "source": pl.String,
+    "locator": pl.String,
+    "height": pl.Int64,
+    "width": pl.Int64,
+    "group": pl.String,
+    "label": pl.String,
+    "sha256": pl.String,
+    "sources": pl.String,
+    "boxes": pl.String,
+}
+
+NAMES = ("id", "source", "locator", "group")
+"""Columns that hold names of files or of people; ``sources`` holds names too, as a JSON list."""
+
+KEY_DIGITS = 6
+"""Digits of a key: a million images sort by name as they sort by rank."""
+
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+"""First characters that make a spreadsheet read a cell as a formula (OWASP, CSV injection)."""
+
+
+def manifest(selection: ExportedSelection, corpus: Corpus) -> pl.DataFrame:
+    """A row an image, keyed by rank: 000001 is the best.
+
+    Rows are in the order of the corpus, so that one pass over its files serves, or of the composites.
+
+    Columns: item, key, rank, reason, gain, id, source, locator, height, width, group, label, sha256, sources,
+    boxes; the last two, JSON, say for a composite which frames and boxes (x0, y0, x1, y1 px, ends exclusive)
+    it is made of.
+    """
+    rows = _composite_rows(selection) if selection.compose else _frame_rows(selection, corpus)
+    table = pl.DataFrame(rows, schema=COLUMNS)
+
+    digits = max(KEY_DIGITS, len(str(len(rows))))
+    keys = [f"{rank + 1:0{digits}d}" for rank in table["rank"]]
+    return table.with_columns(key=pl.Series(keys))
+
+
+def _frame_rows(selection: ExportedSelection, corpus: Corpus) -> list[dict[str, Any]]:
+    kept = selection.select.table("selection.parquet").filter("kept").sort("item")
+    rows = []
+    for row in kept.select("item", "rank", "reason", "gain").iter_rows(named=True):
+        frame = corpus.frames[row["item"]]
+        for name in ("id", "source", "locator", "height", "width", "group", "label", "sha256"):
+            row[name] = getattr(frame, name)
+        rows.append(row)
+    return rows
+
+
+def _composite_rows(selection: ExportedSelection) -> list[dict[str, Any]]:
+    assert selection.compose is not None
+    kept = selection.select.table("selection.parquet").filter("kept")
+    reason_of = dict(kept.select("id", "reason").iter_rows())
+    rows = []
+    for rank, composite in enumerate(from_table(Composite, selection.compose.table("composites.parquet"))):
+        patches = [
+            f"{frame}@{','.join(map(str, box))}"
+            for frame, box in zip(composite.sources, composite.boxes, strict=True)
+        ]
+        reasons = [reason_of[patch] for patch in patches if patch in reason_of]
+        row = {
+            "item": rank,
+            "rank": rank,
+            "reason": "; ".join(dict.fromkeys(reasons)),
+            "id": composite.id,
+            "height": composite.side,
+            "width": composite.side,
+            "sources": json.dumps(composite.sources, ensure_ascii=False),
+            "boxes": json.dumps(composite.boxes),
+        }
+        rows.append(row)
+    return rows
+
+
+def write_manifest(table: pl.DataFrame, paths: list[str], names: Names, target: Path) -> None:
+    """Write the manifest by rank, from 1, with the path of every image.
+
+    Args:
+        table: of :func:`manifest`.
+        paths: of each row, where its image lies.
+        names: how the originals are called.
+        target: the CSV file. A text that a spreadsheet would run as a formula has an apostrophe before it.
+    """
+    table = table.with_columns(path=pl.Series(paths), rank=pl.col("rank") + 1)
+    if not names.plain:
+        table = _renamed(table, names)
+    columns = [name for name in table.columns if name not in ("item", "key", "path")]
+    table = table.select("key", "path", *columns).sort("rank")
+    table.with_columns(pl.col(pl.String).map_elements(inert, pl.String)).write_csv(target)
+
+
+def _renamed(table: pl.DataFrame, names: Names) -> pl.DataFrame:
+    """The table with every name of an original in another form; composites have names of our own."""
+
+    def rename_list(text: str) -> str:
+        return json.dumps([names(frame) for frame in json.loads(text)])
+
+    renamed = [pl.col("sources").map_elements(rename_list, pl.String)]
+    composites = table["sources"].null_count() == 0
+    if not composites:
+        renamed.append(pl.col(NAMES).map_elements(names, pl.String))
+    return table.with_columns(renamed)
+
+
+def inert(text: str) -> str:
+    """A text that no spreadsheet reads as a formula: with an apostrophe before ``=``, ``+``, ``-`` and ``@``."""
+    return f"'{text}" if text.startswith(FORMULA_STARTS) else text

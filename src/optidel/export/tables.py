@@ -1,0 +1,65 @@
+"""Parquet shards, alone or with the card that makes a Hugging Face data set of them."""
+
+from typing import Any
+
+import polars as pl
+
+from optidel.export.job import Job
+
+CARD = """---
+dataset_info:
+  features:
+  - name: image
+    dtype: image
+  - name: key
+    dtype: string
+  - name: rank
+    dtype: int64
+  - name: reason
+    dtype: string
+configs:
+- config_name: default
+  data_files:
+  - split: train
+    path: data/train-*.parquet
+---
+
+A training set chosen by OptiDEL.
+"""
+"""What makes ``datasets.load_dataset`` decode the column of pictures."""
+
+SCHEMA: dict[str, Any] = {
+    "image": pl.Struct({"bytes": pl.Binary, "path": pl.String}),
+    "key": pl.String,
+    "rank": pl.Int64,
+    "reason": pl.String,
+}
+
+
+def write_parquet(job: Job) -> list[str]:
+    """Write ``images-NUMBER.parquet``: image (bytes, path), key, rank from 1, reason."""
+    return _write_shards(job, [f"images-{shard:05d}.parquet" for shard in job.shards])
+
+
+def write_hf_dataset(job: Job) -> list[str]:
+    """Write ``data/train-NUMBER-of-COUNT.parquet`` and the card in ``README.md``."""
+    with job.work.writing("README.md") as path:
+        path.write_text(CARD)
+    count = max(job.shards, default=-1) + 1
+    return _write_shards(job, [f"data/train-{shard:05d}-of-{count:05d}.parquet" for shard in job.shards])
+
+
+def _write_shards(job: Job, names: list[str]) -> list[str]:
+    for start, stop in job.blocks():
+        rows = [_row(row, content) for row, content in job.images(start, stop)]
+        job.work.write_table(names[start], pl.DataFrame(rows, schema=SCHEMA))
+    return names
+
+
+def _row(row: dict[str, Any], content: bytes) -> dict[str, Any]:
+    return {
+        "image": {"bytes": content, "path": f"{row['key']}.png"},
+        "key": row["key"],
+        "rank": row["rank"] + 1,
+        "reason": row["reason"],
+    }
