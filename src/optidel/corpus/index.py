@@ -1,7 +1,7 @@
 """The index: every frame of a folder, its size, hash, groups and quality; every unreadable file, and why."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from optidel.corpus.earlier import Earlier, earlier_index
 from optidel.corpus.frames import Corpus
 from optidel.corpus.groups import group_key
 from optidel.corpus.manifest import Manifest, listed, load_manifest
+from optidel.corpus.masks import masks_among
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import Scanned, scan_files
 from optidel.corpus.walk import Listing, printable, walk
@@ -224,11 +225,26 @@ def listing(path: Path) -> str:
 
 def _listing(path: Path, options: IndexOptions) -> tuple[Listing, Manifest | None]:
     """The files of the corpus, and the manifest that says which they are."""
-    files = walk(path)
+    everything = walk(path)
     if options.manifest is None:
-        return files, None
-    manifest = load_manifest(Path(options.manifest), files.root)
-    return listed(files, manifest), manifest
+        return _without_masks(everything), None
+    manifest = load_manifest(Path(options.manifest), everything.root)
+    return listed(everything, manifest), manifest
+
+
+def _without_masks(listing: Listing) -> Listing:
+    """Refuse the masks of a labelled set, aloud: nobody means to train on them as images."""
+    masks = masks_among(file.source for file in listing.files)
+    if not masks:
+        return listing
+    first = next(iter(masks))
+    say(
+        f"index: {len(masks)} files look like masks of others and stay out, such as {printable(first)}; "
+        "to take them in, list them in a manifest or pass their folder itself"
+    )
+    refused = [Rejected(source=printable(source), reason=reason) for source, reason in masks.items()]
+    files = [file for file in listing.files if file.source not in masks]
+    return replace(listing, files=files, refused=sorted([*listing.refused, *refused], key=_by_source))
 
 
 def _scan_part(start: int) -> str:

@@ -1,14 +1,18 @@
-"""The files under a folder, without following anything that could loop, block or lead elsewhere."""
+"""The files under a folder, without following anything that could loop, block or lead elsewhere, and without
+those that this project wrote itself.
+"""
 
+import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from optidel.errors import InputError
+from optidel.progress import say
 from optidel.records import Rejected
-from optidel.store import canonical, digest
+from optidel.store import COST, LOCKS, MANIFEST, MARKER, canonical, digest
 
 SKIPPED = {
     "dicomdir": "skipped: a DICOMDIR is a table of contents; the files it lists are read by themselves",
@@ -17,6 +21,20 @@ SKIPPED = {
     "state.json": "skipped: describes a Hugging Face dataset and holds no image",
 }
 """Files that accompany images, by name in lower case, and what the quarantine says of them."""
+
+EXPORT_NOTE = "export.json"
+
+OWN_FIELDS: dict[str, dict[str, str | None]] = {
+    MARKER: {"optidel": "run"},
+    EXPORT_NOTE: {"optidel": "export"},
+    MANIFEST: {"step": None, "fingerprint": None, "content": None},
+}
+"""What the JSON file says by which a folder of ours is recognised; None for any value. A bench is a run."""
+
+OWN_KINDS = {MARKER: "run", EXPORT_NOTE: "export", MANIFEST: "artifact"}
+
+LONGEST_NOTE = 1 << 26
+"""Bytes up to which such a file is read: the manifest of a million files is half as long."""
 
 KINDS = (
     (stat.S_ISFIFO, "FIFO"),
@@ -54,24 +72,29 @@ class Listing:
 
 def walk(path: Path) -> Listing:
     """List a folder, or the folder of one file with that file alone. Hidden files and folders are passed
-    over.
+    over, and so are, aloud, the runs, exports and artifacts that lie in it.
 
     Links to files are read as the files they lead to; links to folders are never followed, so no loop can
     arise.
 
     Raises:
-        InputError: there is nothing at ``path``, or the folder is empty.
+        InputError: there is nothing at ``path``, the folder is empty, or it is a run itself.
     """
     if not path.exists():
         raise InputError(f"no folder or file at {path}; pass the folder that holds the images")
     root = path.resolve() if path.is_dir() else path.resolve().parent
+    own: list[str] = []
+    entries = _entries(root, own) if path.is_dir() else iter([_look(path.name, path.resolve())])
     files: list[File] = []
     refused: list[Rejected] = []
-    for source, outcome in [_look(path.name, path.resolve())] if path.is_file() else _entries(root, ""):
+    for source, outcome in entries:
         if isinstance(outcome, str):
             refused.append(Rejected(source=printable(source), reason=outcome))
         else:
             files.append(File(source=source, size=outcome.st_size, mtime_ns=outcome.st_mtime_ns))
+
+    if own:
+        say(f"passed over, for OptiDEL wrote it: {', '.join(map(printable, sorted(own)))}")
     if not files and not refused:
         raise InputError(f"the folder {path} is empty; pass the folder that holds the images")
     files.sort(key=lambda file: file.source)
@@ -79,23 +102,68 @@ def walk(path: Path) -> Listing:
     return Listing(root=root, files=files, refused=refused)
 
 
-def _entries(folder: Path, prefix: str) -> Iterator[tuple[str, os.stat_result | str]]:
+def _entries(root: Path, own: list[str]) -> Iterator[tuple[str, os.stat_result | str]]:
     """Path and either its status or why it is refused; folders are kept on a list of our own, so depth costs
-    no stack.
+    no stack. Folders that this project wrote are added to ``own``.
+
+    Raises:
+        InputError: the root itself is a run or an artifact.
     """
-    waiting = [(folder, prefix)]
+    waiting = [(root, "")]
     while waiting:
         folder, prefix = waiting.pop()
         try:
-            entries = [entry for entry in os.scandir(folder) if not entry.name.startswith(".")]
+            everything = list(os.scandir(folder))
         except OSError as error:
             yield prefix.rstrip("/") or ".", f"cannot be listed: {error.strerror}"
             continue
-        for entry in entries:
+        kind = own_kind(folder, {entry.name for entry in everything})
+        if kind and prefix:
+            own.append(f"{prefix} ({kind})")
+            continue
+        if kind and kind != "export":  # an exported training set may be a corpus, if it is asked for
+            article = "an" if kind == "artifact" else "a"
+            raise InputError(
+                f"{folder} is {article} {kind} of OptiDEL; pass the folder that holds the images"
+            )
+        for entry in everything:
+            if entry.name.startswith("."):
+                continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((Path(entry.path), f"{prefix}{entry.name}/"))
             else:
                 yield _look(prefix + entry.name, Path(entry.path))
+
+
+def own_kind(folder: Path, names: Collection[str]) -> str | None:
+    """Whether this project wrote a folder: ``run`` (a bench is one too), ``export``, ``artifact`` or None.
+
+    Args:
+        folder: the folder.
+        names: of everything in it.
+    """
+    for name, fields in OWN_FIELDS.items():
+        if name in names and _says(folder / name, fields):
+            return OWN_KINDS[name]
+    if MARKER in names and LOCKS in names:
+        return "run"  # its marker is damaged
+    if folder.suffix == ".partial" and COST in names:
+        return "artifact"  # of a run that was moved in pieces, unfinished
+    return None
+
+
+def _says(path: Path, fields: dict[str, str | None]) -> bool:
+    """Whether a JSON file holds these fields."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LONGEST_NOTE:
+            return False
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(content, dict):
+        return False
+    return all(name in content and value in (None, content[name]) for name, value in fields.items())
 
 
 def _look(source: str, path: Path) -> tuple[str, os.stat_result | str]:
