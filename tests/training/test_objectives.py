@@ -32,7 +32,7 @@ MOMENTUM = 0.9
 class Teacher(nn.Module):
     """A student that predicts a teacher's vector of another view; the teacher averages the student."""
 
-    def __init__(self, preset: Preset, generator: torch.Generator) -> None:
+    def __init__(self, preset: Preset, options: PretrainOptions, generator: torch.Generator) -> None:
         super().__init__()
         self.student = build_encoder(preset, generator)
         self.predict = nn.Linear(preset.width, preset.width)
@@ -66,7 +66,9 @@ def third(monkeypatch: pytest.MonkeyPatch) -> Objective:
         loss=teacher_loss,
         after_step=average,
         kept=lambda model: model.student.backbone,
-        information=lambda folder, images, seed: simclr_information(load_encoder(folder), images, seed=seed),
+        information=lambda folder, images, seed, shared_variance=False: simclr_information(
+            load_encoder(folder), images, seed=seed
+        ),
         passes=2.0,
     )
     monkeypatch.setitem(OBJECTIVES, "teacher", entry)
@@ -98,9 +100,9 @@ def test_the_teacher_follows_the_student(third: Objective, nano: Preset, tmp_pat
     images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
     built: list[Any] = []
     build = third.build
-    object.__setattr__(third, "build", lambda *both: built.append(build(*both)) or built[-1])
-    before = Teacher(nano, torch.Generator().manual_seed(0))
+    object.__setattr__(third, "build", lambda *all_of: built.append(build(*all_of)) or built[-1])
     options = PretrainOptions(objective="teacher", steps=1, batch=4, lr=1e-2)
+    before = Teacher(nano, options, torch.Generator().manual_seed(0))
     pretrain(images, None, PRESETS["tiny"], options, seed=0, checkpoint=tmp_path / "c.pt")
     [module] = built
     for name, start in before.teacher.named_parameters():

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 MASK_RATIO = 0.75
 """Share of the patches that is hidden (arXiv 2111.06377, section 4.1: best for fine-tuning and probing)."""
 
+VARIANCE_FLOOR = 1e-6
+"""Keeps a patch of one colour finite when it is scaled; the authors' value."""
+
 TOKEN_DEVIATION = 0.02
 """Of class and mask tokens at the start, in the authors' code."""
 
@@ -64,8 +67,16 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
             parameter.requires_grad_(False)
 
 
-def build_mae(preset: Preset, generator: torch.Generator) -> "ViTMAEForPreTraining":
-    """An untrained masked autoencoder whose weights depend on ``generator`` alone."""
+def build_mae(
+    preset: Preset, generator: torch.Generator, *, normalised: bool = False
+) -> "ViTMAEForPreTraining":
+    """An untrained masked autoencoder whose weights depend on ``generator`` alone.
+
+    Args:
+        preset: its sizes.
+        generator: a CPU generator.
+        normalised: predict each patch scaled to mean 0 and deviation 1: see :func:`target_patches`.
+    """
     from transformers import ViTMAEConfig, ViTMAEForPreTraining
 
     config = ViTMAEConfig(
@@ -80,7 +91,7 @@ def build_mae(preset: Preset, generator: torch.Generator) -> "ViTMAEForPreTraini
         decoder_num_attention_heads=preset.decoder_heads,
         decoder_intermediate_size=4 * preset.decoder_width,
         mask_ratio=MASK_RATIO,
-        norm_pix_loss=False,
+        norm_pix_loss=normalised,
     )
     # The constructor draws from the global generator, which is not ours to move.
     with torch.random.fork_rng(devices=[]):
@@ -89,18 +100,22 @@ def build_mae(preset: Preset, generator: torch.Generator) -> "ViTMAEForPreTraini
     return model
 
 
-def scaled_patches(pixels_NLP: Tensor) -> Tensor:
-    """Each patch scaled to mean 0 and deviation 1 over its pixel values.
+def target_patches(model: Any, x: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n l p"]:
+    """What a masked autoencoder predicts: the pixels of each patch, normalised plainly or, where its
+    configuration says ``norm_pix_loss``, scaled to mean 0 and deviation 1 within the patch.
 
-    Source: arXiv 2111.06377, section 4.1; the constant under the root is that of the authors' code.
+    Source: arXiv 2111.06377, section 4.1.
     """
+    pixels_NLP: Tensor = model.patchify(x)
+    if not model.config.norm_pix_loss:
+        return pixels_NLP
     mean = pixels_NLP.mean(dim=-1, keepdim=True)
     variance = pixels_NLP.var(dim=-1, keepdim=True)
-    return (pixels_NLP - mean) / (variance + 1e-6).sqrt()
+    return (pixels_NLP - mean) / (variance + VARIANCE_FLOOR).sqrt()
 
 
 def patch_errors(
-    model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"], normalised: bool = False
+    model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"]
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One masked pass.
 
@@ -108,32 +123,26 @@ def patch_errors(
         model: a ViTMAEForPreTraining.
         x: normalised images.
         noise: in every row the lowest quarter of values marks the visible patches.
-        normalised: compare with each patch scaled to mean 0 and deviation 1.
 
     Returns:
-        error (N, L) mean squared error per patch in normalised plain pixels; mask (N, L), 0 visible, 1
+        error (N, L) mean squared error per patch, in the unit of :func:`target_patches`; mask (N, L), 0 visible, 1
         masked; tokens (N, 1 + L/4, D).
     """
     encoded = model.vit(pixel_values=x, noise=noise)
     predicted_NLP = model.decoder(encoded.last_hidden_state, encoded.ids_restore).logits
-    target_NLP = model.patchify(x)
-    if normalised:
-        target_NLP = scaled_patches(target_NLP)
+    target_NLP = target_patches(model, x)
     return (predicted_NLP.float() - target_NLP).square().mean(-1), encoded.mask, encoded.last_hidden_state
 
 
-def masked_loss(
-    model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"], normalised: bool = False
-) -> Tensor:
+def masked_loss(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"]) -> Tensor:
     """Mean squared error over masked patches (arXiv 2111.06377, section 3).
 
     Args:
         model: a ViTMAEForPreTraining.
         x: normalised images.
         noise: in every row the lowest quarter of values marks the visible patches.
-        normalised: predict each patch scaled to mean 0 and deviation 1 instead of its pixels (section 4.1).
     """
-    error_NL, mask_NL, _ = patch_errors(model, x, noise, normalised)
+    error_NL, mask_NL, _ = patch_errors(model, x, noise)
     return (error_NL * mask_NL).sum() / mask_NL.sum()
 
 

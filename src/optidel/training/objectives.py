@@ -8,7 +8,7 @@ how V-information is measured under it, and what a step costs. The loop, the rec
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,20 @@ if TYPE_CHECKING:
 Batch = Float[Tensor, "n 3 s s"]
 
 
+class Measure(Protocol):
+    """V-information of images under a saved encoder."""
+
+    def __call__(
+        self, folder: Path, images: Images, seed: int, *, shared_variance: bool = False
+    ) -> Information:
+        """Measure images u8 (n, s, s, 3), under masks or views that follow from ``seed``.
+
+        ``shared_variance``: let nothing but the errors differ from encoder to encoder: a likelihood's variance is
+        the null model's, which depends on the images alone.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
     """A pre-training objective.
@@ -39,13 +53,12 @@ class Objective:
     Args:
         summary: one line for a person.
         paper: arXiv number, or an empty string.
-        build: preset and CPU generator in, the untrained module out; its weights depend on the generator
-            alone. A parameter with ``requires_grad=False`` is not trained, but is checkpointed.
+        build: preset, options and CPU generator in, the module before its first step out; its weights depend
+            on these alone. A parameter with ``requires_grad=False`` is not trained, but is checkpointed.
         loss: module, normalised batch f32 (n, 3, s, s), options and CPU generator in, a scalar out. Every draw
             comes from the generator: that is what a resumed run replays.
         kept: the part of the module that is saved, a Hugging Face model that ``load_encoder`` can read.
-        information: V-information of images u8 (n, s, s, 3) under a saved encoder's folder, masks or views
-            drawn from the seed.
+        information: V-information of images under a saved encoder.
         passes: what a step costs, in forward passes of the whole encoder over the batch; the bench's forecast
             uses it until it has measured a step.
         after_step: module, number of the finished step and number of all steps in; for what moves without a
@@ -54,12 +67,17 @@ class Objective:
 
     summary: str
     paper: str
-    build: Callable[[Preset, torch.Generator], nn.Module]
+    build: Callable[[Preset, PretrainOptions, torch.Generator], nn.Module]
     loss: Callable[[Any, Batch, PretrainOptions, torch.Generator], Tensor]
     kept: Callable[[Any], "PreTrainedModel"]
-    information: Callable[[Path, Images, int], Information]
+    information: Measure
     passes: float
     after_step: Callable[[Any, int, int], None] | None = None
+
+
+def _build_mae(preset: Preset, options: PretrainOptions, generator: torch.Generator) -> nn.Module:
+    model: nn.Module = build_mae(preset, generator, normalised=options.target == "normalised")
+    return model
 
 
 def _mae_loss(model: Any, x: Batch, options: PretrainOptions, generator: torch.Generator) -> Tensor:
@@ -68,14 +86,17 @@ def _mae_loss(model: Any, x: Batch, options: PretrainOptions, generator: torch.G
     views = options.views
     view = crop_and_flip(x, generator, views.crop, views.flip)
     view = colour_jitter(view, generator, views.jitter or 0.0)
-    return masked_loss(model, view, noise, normalised=options.target == "normalised")
+    return masked_loss(model, view, noise)
 
 
-def _mae_information(folder: Path, images: Images, seed: int) -> Information:
-    return mae_information(load_mae(folder).to(device()), images, seed=seed)
+def _mae_information(
+    folder: Path, images: Images, seed: int, *, shared_variance: bool = False
+) -> Information:
+    model = load_mae(folder).to(device())
+    return mae_information(model, images, seed=seed, shared_variance=shared_variance)
 
 
-def _build_simclr(preset: Preset, generator: torch.Generator) -> SimCLR:
+def _build_simclr(preset: Preset, options: PretrainOptions, generator: torch.Generator) -> SimCLR:
     backbone = build_mae(preset, generator).vit
     return SimCLR(Encoder(backbone, preset.size), generator)
 
@@ -92,7 +113,10 @@ def _simclr_loss(model: SimCLR, x: Batch, options: PretrainOptions, generator: t
     return loss
 
 
-def _simclr_information(folder: Path, images: Images, seed: int) -> Information:
+def _simclr_information(
+    folder: Path, images: Images, seed: int, *, shared_variance: bool = False
+) -> Information:
+    # A choice between candidates has no variance, so there is nothing to share.
     return simclr_information(load_encoder(folder).to(device()), images, seed=seed)
 
 
@@ -100,7 +124,7 @@ OBJECTIVES: dict[str, Objective] = {
     "mae": Objective(
         summary="predict the hidden three quarters of an image from the visible quarter",
         paper="2111.06377",
-        build=build_mae,
+        build=_build_mae,
         loss=_mae_loss,
         kept=lambda model: model,
         information=_mae_information,

@@ -139,7 +139,7 @@ def _training_set(count: int, rows: Indices | None, options: PretrainOptions, se
 def _fresh(preset: Preset, options: PretrainOptions, seed: int) -> _State:
     """Untrained weights and an optimizer that has taken no step."""
     generator = torch.Generator().manual_seed(seed)
-    module = objective_named(options.objective).build(preset, generator).to(device())
+    module = objective_named(options.objective).build(preset, options, generator).to(device())
 
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     matrices = [parameter for parameter in trained if parameter.ndim > 1]

@@ -9,12 +9,15 @@ in data-effective pre-training: OptiDEL (arXiv 2408.07107). What needs a model i
 from optidel.vinformation.contrastive import contrastive_information, nt_xent_surprisal
 from optidel.vinformation.diversity import log_determinant, vendi
 from optidel.vinformation.gaussian import Information, Scorer, difficulty, information, null_errors, surprisal
+from optidel.vinformation.heldout import HeldOut, held_out_entropy
 
 __all__ = [
+    "HeldOut",
     "Information",
     "Scorer",
     "contrastive_information",
     "difficulty",
+    "held_out_entropy",
     "information",
     "log_determinant",
     "nt_xent_surprisal",

@@ -4,12 +4,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from optidel.arrays import Images
 from optidel.features.embedding import mean_image
 from optidel.features.embedding import null_errors as errors_of
 from optidel.models.encoders import STD, normalise
-from optidel.models.mae import MASK_RATIO, complementary_noise, score
+from optidel.models.mae import MASK_RATIO, complementary_noise, score, target_patches
 from optidel.models.simclr import TEMPERATURE
 from optidel.models.views import colour_jitter, crop_and_flip
 from optidel.vinformation.contrastive import contrastive_information
@@ -23,6 +24,8 @@ ROUNDING = sum((1 / 255 / std) ** 2 for std in STD) / len(STD) / 12
 that.
 """
 
+Errors = Float64[np.ndarray, "n"]
+
 
 def masked_values(shape: tuple[int, ...]) -> int:
     """Numbers predicted of one image of ``shape`` (side, side, 3): the colour values of its hidden three
@@ -31,7 +34,7 @@ def masked_values(shape: tuple[int, ...]) -> int:
     return round(MASK_RATIO * float(np.prod(shape)))
 
 
-def own_null_errors(images: Images) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def own_null_errors(images: Images) -> Errors:
     """Mean squared error (n,), in normalised plain pixels, of the null model of this set: the position-wise
     mean of its other images.
 
@@ -45,30 +48,70 @@ def own_null_errors(images: Images) -> np.ndarray[tuple[int], np.dtype[np.float6
     return np.asarray(np.concatenate(blocks).astype(np.float64) * left_out(len(images)))
 
 
-def mae_information(model: Any, images: Images, *, seed: int = 0) -> Information:
+def mae_information(
+    model: Any, images: Images, *, seed: int = 0, shared_variance: bool = False
+) -> Information:
     """V-information between the visible and the hidden patches of a set of images, under one masked
     autoencoder.
 
     Every image is scored under the same four masks, which together hide each patch three times; the null
-    model is the position-wise mean of the other images of the set. Both variances are estimated out of
-    sample, image by image. Nats per image and mask.
+    model is the position-wise mean of the other images of the set. Nats per image and mask.
 
     Args:
         model: a ViTMAEForPreTraining, on any device; trained on other images than these if H_V(Y|X) is to be
             honest.
         images: u8 (n, s, s, 3) at the model's size, at least two.
         seed: of the masks.
+        shared_variance: take for both models the variance that the null model has on these images. It depends
+            on the images alone, so the H_V(Y|X) of several encoders differ by their errors only. By default
+            each model has its own, estimated out of sample, image by image.
+    """
+    error, null_error = masked_errors(model, images, seed), _null_errors(model, images)
+    variance = max(float(null_error.mean()), ROUNDING) if shared_variance else None
+    return information(
+        error,
+        null_error,
+        masked_values(images.shape[1:]),
+        variance=variance,
+        null_variance=variance,
+        floor=ROUNDING,
+    )
+
+
+def masked_errors(model: Any, images: Images, seed: int) -> Errors:
+    """Mean squared error (n,) of each image's hidden patches, over the four masks of a seed.
+
+    Args:
+        model: a ViTMAEForPreTraining, on any device.
+        images: u8 (n, s, s, 3) at the model's size.
+        seed: of the masks, the same for every image.
     """
     where = next(model.parameters()).device
     side = images.shape[1] // int(model.config.patch_size)
     noise = complementary_noise(side**2, torch.Generator().manual_seed(seed))
+
     model.eval()
     errors = []
     for start in range(0, len(images), BLOCK):
-        maps = score(model, normalise(np.asarray(images[start : start + BLOCK]), where), noise).error_map
+        x = normalise(np.asarray(images[start : start + BLOCK]), where)
+        maps = score(model, x, noise).error_map
         errors.append(maps.mean(dim=(1, 2)).double().cpu().numpy())
-    values = masked_values(images.shape[1:])
-    return information(np.concatenate(errors), own_null_errors(images), values, floor=ROUNDING)
+    return np.concatenate(errors)
+
+
+def _null_errors(model: Any, images: Images) -> Errors:
+    """Errors (n,) of the null model on what ``model`` predicts: pixels, or patches that are scaled one by one."""
+    if not model.config.norm_pix_loss:
+        return own_null_errors(images)
+
+    def targets(start: int) -> torch.Tensor:
+        x = normalise(np.asarray(images[start : start + BLOCK]), torch.device("cpu"))
+        return target_patches(model, x).double()
+
+    starts = range(0, len(images), BLOCK)
+    mean = torch.stack([targets(start).sum(dim=0) for start in starts]).sum(dim=0) / len(images)
+    errors = [(targets(start) - mean).square().mean(dim=(1, 2)) for start in starts]
+    return np.asarray(torch.cat(errors).numpy() * left_out(len(images)))
 
 
 @torch.no_grad()
@@ -85,10 +128,11 @@ def simclr_information(model: Any, images: Images, *, seed: int = 0, batch: int 
     """
     generator = torch.Generator().manual_seed(seed)
     model.eval()
-    views: tuple[list[Any], list[Any]] = ([], [])
+    vectors: tuple[list[Any], list[Any]] = ([], [])
     for start in range(0, len(images), BLOCK):
         x = model.normalise(np.asarray(images[start : start + BLOCK]))
-        for kept in views:
-            kept.append(model(colour_jitter(crop_and_flip(x, generator), generator)).double().cpu().numpy())
-    first, second = (np.concatenate(kept) for kept in views)
+        for blocks in vectors:
+            view = colour_jitter(crop_and_flip(x, generator), generator)
+            blocks.append(model(view).double().cpu().numpy())
+    first, second = (np.concatenate(blocks) for blocks in vectors)
     return contrastive_information(first, second, temperature=TEMPERATURE, batch=batch)
