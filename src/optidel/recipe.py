@@ -12,7 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from optidel.errors import RecipeError, nearest
 
 OBJECTIVE_NAMES = ("mae", "simclr")
-"""Keys of ``optidel.OBJECTIVES``, written out because a recipe is read without torch; a test compares them."""
+"""Keys of ``optidel.OBJECTIVES``, written out as a recipe is read without torch; a test compares them."""
 
 WORD = re.compile(r"[A-Za-z_./~][\w./~:+-]*")
 """A value that needs no quotes on the command line: a name or a path."""
@@ -23,12 +23,16 @@ INFINITY = {"inf": math.inf, "-inf": -math.inf}
 
 def _from_json(value: Any) -> Any:
     """A parameter as Python has it."""
-    return INFINITY.get(value, value) if isinstance(value, str) else value
+    if isinstance(value, str):
+        return INFINITY.get(value, value)
+    return value
 
 
 def _to_json(value: Any) -> Any:
     """A parameter as JSON has it."""
-    return str(value) if isinstance(value, float) and math.isinf(value) else value
+    if isinstance(value, float) and math.isinf(value):
+        return str(value)
+    return value
 
 
 Parameter = Annotated[Any, BeforeValidator(_from_json), PlainSerializer(_to_json, when_used="json")]
@@ -37,6 +41,7 @@ Parameters = dict[str, Parameter]
 
 
 class _Section(BaseModel):
+    # A key that nobody reads would be believed to do something.
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -54,10 +59,11 @@ class CorpusSection(_Section):
     """What becomes a frame and what belongs together.
 
     ``axes``: slices of volumes. ``every``: seconds between the frames of a video; with ``scenes`` one frame a
-    scene instead. ``pattern``: regular expression over the relative path whose named groups are patient, study,
-    series, video, centre, label or split. ``group``: which of them must stay together, by default the first
-    that the pattern or manifest has. ``manifest``: CSV or Parquet that lists the files. ``crop``: ``content`` for
-    the lit area of an endoscope's frame alone. ``workers``: decoding processes, by default one a core.
+    scene instead. ``pattern``: regular expression over the relative path whose named groups are patient,
+    study, series, video, centre, label or split. ``group``: which of them must stay together, by default the
+    first that the pattern or manifest has. ``manifest``: CSV or Parquet that lists the files. ``crop``:
+    ``content`` for the lit area of an endoscope's frame alone. ``workers``: decoding processes, by default
+    one a core.
     """
 
     axes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
@@ -80,7 +86,9 @@ class EncoderSection(_Section):
     """
 
     weights: str | None = None
+    # 800 steps of 64 images take minutes on two cores; the model need not be good, only tell frames apart.
     steps: int = Field(800, ge=1)
+    # A round number: 800 steps of 64 images see each of them two or three times.
     sample: int = Field(20_000, ge=1)
     seed: int = 0
     reuse: bool = True
@@ -90,13 +98,14 @@ class PatchesSection(_Section):
     """Key patches.
 
     ``candidates``: fraction of the corpus, after dropping near-duplicates, on which masks are proposed.
-    ``filter``: move patches off border, overlay and glare, or refuse them. Backend ``random`` draws squares and
-    is the control of the others.
+    ``filter``: move patches off border, overlay and glare, or refuse them. Backend ``random`` draws squares
+    and is the control of the others.
     """
 
     backend: Literal["auto", "onnx", "sam", "regions", "random"] = "auto"
     weights: str | None = None
     prompting: Literal["error", "grid"] = "error"
+    # Error-guided points are few because each costs a pass of the mask decoder.
     points: int = Field(8, ge=1)
     candidates: float = Field(0.5, gt=0, le=1)
     filter: bool = True
@@ -105,13 +114,13 @@ class PatchesSection(_Section):
 class OptidelSection(_Section):
     """How a method of key patches chooses, and what becomes of the patches.
 
-    ``scorer`` of difficulty; ``grid``: patches in a composite; ``diversity``: whether it constrains the choice.
-    Without ``composition`` the patches become no new images: the whole frames that hold them are trained on.
-    With ``originals`` that share of the images is whole frames.
+    ``scorer`` of difficulty; ``grid``: patches in a composite; ``diversity``: whether it constrains the
+    choice. Without ``composition`` the patches become no new images: the whole frames that hold them are
+    trained on. With ``originals`` that share of the images is whole frames.
     """
 
     scorer: Literal["error", "pvi"] = "error"
-    grid: Literal[1, 4, 9, 16] = 4
+    grid: Literal[1, 4, 9, 16] = 4  # as in the paper's figure 2
     diversity: bool = True
     composition: bool = True
     originals: float = Field(0.0, ge=0, lt=1)
@@ -138,19 +147,21 @@ class PretrainSection(_Section):
     compute: Literal["steps", "epochs"] = "steps"
     steps: int = Field(800, ge=1)
     batch: int = Field(64, ge=2)
-    lr: float = Field(1e-3, gt=0)
+    lr: float = Field(1e-3, gt=0)  # for AdamW on a ViT of some million weights
 
 
 class EvaluateSection(_Section):
     """Evaluation: labelled images to train on and to test on.
 
-    ``steps`` and ``batch`` of the optimizer are by default what suits each protocol. ``group``: which labelled images belong to one patient, video, … and must not stand on both sides: a
-    pattern over their paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
+    ``steps`` and ``batch`` of the optimizer are by default what suits each protocol. ``group``: which
+    labelled images belong to one patient, video, … and must not stand on both sides: a pattern over their
+    paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
     ``masks``: how masks are read, by default found from all of them. ``ignore``: values or colours of a mask
     that are void, such as ``255`` or ``"#e0e0c0"``.
     """
 
     protocols: tuple[Literal["fine-tune", "probe"], ...] = ("fine-tune", "probe")
+    # Few labels are what pre-training is for. Both are round numbers.
     train: int = Field(200, ge=1)
     test: int = Field(300, ge=1)
     group: str | None = None
@@ -164,9 +175,9 @@ class Recipe(_Section):
     """Everything that determines a run, and where it goes.
 
     ``leaks``: what to do about test images that are in the corpus: say so, leave their frames out of every
-    training set, or do not look. ``registry``: TOML file that describes sets of your own, as ``optidel datasets``
-    lists those of DataDEL. ``method``: parameters of methods, one table a method; checked against the method's
-    own function, which this file does not know.
+    training set, or do not look. ``registry``: TOML file that describes sets of your own, as ``optidel
+    datasets`` lists those of DataDEL. ``method``: parameters of methods, one table a method; checked against
+    the method's own function, which this file does not know.
     """
 
     images: str
@@ -219,7 +230,8 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     """
     _check_names(values, Recipe)
     merged = dict(values)
-    for section, defaults in PRESET_DEFAULTS.get(str(values.get("preset", "tiny")), {}).items():
+    preset = str(values.get("preset", "tiny"))
+    for section, defaults in PRESET_DEFAULTS.get(preset, {}).items():
         merged[section] = {**defaults, **values.get(section, {})}
 
     try:
@@ -227,13 +239,14 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     except ValidationError as error:
         raise RecipeError(_sentence(error)) from error
 
+    # Not left to the section's own checks: these sentences say what to pass instead.
     if not 0 < recipe.budget <= 1:
         raise RecipeError(f"budget must be in (0, 1], got {recipe.budget:g}; pass 0.05 for 5 %")
     objective = recipe.pretrain.objective
     if objective not in OBJECTIVE_NAMES:
+        hint, names = nearest(objective, OBJECTIVE_NAMES), ", ".join(OBJECTIVE_NAMES)
         raise RecipeError(
-            f"recipe: pretrain.objective: unknown objective {objective!r}{nearest(objective, OBJECTIVE_NAMES)}; "
-            f"there are {', '.join(OBJECTIVE_NAMES)}"
+            f"recipe: pretrain.objective: unknown objective {objective!r}{hint}; there are {names}"
         )
     for name, items in (("methods", recipe.methods), ("seeds", recipe.seeds)):
         if not items:
@@ -245,6 +258,7 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
 
 def _sentence(error: ValidationError) -> str:
     """What is wrong with a recipe, where, and with which value."""
+    # One thing to mend at a time: the others often follow from the first.
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "missing":
@@ -260,7 +274,9 @@ def load_recipe(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     Raises:
         RecipeError: not found, no TOML, or not valid.
     """
-    return make_recipe({**read_values(path), **(overrides or {})})
+    values = read_values(path)
+    values.update(overrides or {})
+    return make_recipe(values)
 
 
 def read_values(path: str | Path) -> dict[str, Any]:
@@ -302,6 +318,7 @@ def set_value(values: dict[str, Any], assignment: str) -> None:
         )
 
     value = _toml_value(text.strip(), assignment)
+    # As the tables that a file would hold, so that one check serves both.
     nested: Any = value
     for name in reversed(names):
         nested = {name: nested}
@@ -320,6 +337,7 @@ def _toml_value(text: str, assignment: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError as error:
+        # A shell takes quotes away, so a word comes without those that TOML wants.
         if WORD.fullmatch(text):
             return text
         raise RecipeError(
@@ -328,17 +346,22 @@ def _toml_value(text: str, assignment: str) -> Any:
 
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON values; :data:`LATER` keys at their default are left out, so older results stay valid."""
+    """The recipe as JSON values, without those of :data:`LATER` that stand at their default."""
     values = recipe.model_dump(mode="json")
-    defaults = {name: Recipe.model_fields[name].default for name in LATER}
-    return {name: value for name, value in values.items() if name not in LATER or value != defaults[name]}
+    for name in LATER:
+        if values[name] == Recipe.model_fields[name].default:
+            del values[name]
+    return values
 
 
 def _check_names(values: Mapping[str, Any], model: type[BaseModel], where: str = "") -> None:
     """Refuse a key that a section does not have."""
+    fields = model.model_fields
     for name, value in values.items():
-        if name not in model.model_fields:
-            raise RecipeError(f"recipe: unknown key {where + name!r}{nearest(name, model.model_fields)}")
-        kind = model.model_fields[name].annotation
-        if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, BaseModel):
-            _check_names(value, kind, f"{where}{name}.")
+        if name not in fields:
+            raise RecipeError(f"recipe: unknown key {where + name!r}{nearest(name, fields)}")
+
+        # A table that is no section, such as a method's parameters, may hold any key.
+        section = fields[name].annotation
+        if isinstance(section, type) and issubclass(section, BaseModel) and isinstance(value, dict):
+            _check_names(value, section, f"{where}{name}.")

@@ -20,7 +20,7 @@ from optidel.pipeline.selections import cut
 from optidel.pipeline.steps.select import VERSION
 from optidel.recipe import as_json, make_recipe
 from optidel.records import Selection
-from optidel.store import MANIFEST, Artifact
+from optidel.store import MANIFEST, Artifact, Workspace
 
 Make = Callable[..., Path]
 
@@ -162,12 +162,14 @@ def test_a_choice_of_an_earlier_version_is_made_anew_and_says_so(
     folder = make_corpus()
     first = pipeline(folder, labelled, tmp_path / "run").select("random", 0)
     assert "earlier version" not in capfd.readouterr().err
-    old = first.path.with_name("select-0000000000000000")
-    first.path.rename(old)
-    manifest = json.loads((old / MANIFEST).read_text())
-    assert manifest["version"] == VERSION
-    (old / MANIFEST).write_text(json.dumps(manifest | {"version": 2}))
-    again = pipeline(folder, labelled, tmp_path / "run").select("random", 0)
+
+    def write_as_before(work: Workspace) -> None:
+        work.write_table("selection.parquet", first.table("selection.parquet"))
+        work.write_json("summary.json", first.json("summary.json"))
+
+    run = pipeline(folder, labelled, tmp_path / "other")
+    old = run.store.build("select", write_as_before, version=VERSION - 2, config={}).path
+    again = run.select("random", 0)
     assert (
         f"select random: {old.name} was made by an earlier version and is made anew" in capfd.readouterr().err
     )

@@ -9,12 +9,16 @@ from optidel.store import Artifact, canonical, digest
 
 def group_labels(frames: Sequence[Frame]) -> list[str]:
     """The group of each frame; a frame of no known group is a group by itself."""
-    # No group's name holds the zero character, so an id behind it meets no group.
-    return [frame.group if frame.group is not None else f"\0{frame.id}" for frame in frames]
+    labels = []
+    for frame in frames:
+        # No group's name holds the zero character, so the id behind it is no group's name.
+        alone = f"\0{frame.id}"
+        labels.append(alone if frame.group is None else frame.group)
+    return labels
 
 
 def group_config(indexed: Artifact, groups: str) -> dict[str, str]:
-    """What a step's config says of groups: the rule and a hash of who belongs to whom; nothing without a rule.
+    """What a step's config says of groups: the rule, and a hash of who belongs to whom; else nothing.
 
     Raises:
         RecipeError: a rule, but no frame of a known group.
@@ -28,4 +32,5 @@ def group_config(indexed: Artifact, groups: str) -> dict[str, str]:
             f"selection.groups is {groups!r}, but no frame has a known group; say which with corpus.pattern "
             'or corpus.manifest, or set selection.groups = "none"'
         )
-    return {"groups": groups, "grouping": digest(canonical(group_labels(frames)))}
+    grouping = digest(canonical(group_labels(frames)))
+    return {"groups": groups, "grouping": grouping}

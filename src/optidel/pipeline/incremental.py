@@ -1,7 +1,7 @@
-"""What a run folder holds of an earlier state of the corpus: rows to copy, a warm-up to keep, choices to compare.
+"""What a run folder holds of an earlier state of the corpus: rows to copy, a warm-up to keep, choices.
 
-A step that can reuse such a state asks :func:`earlier_states` for the artifacts of its kind and, for each, where
-it holds the frames of today.
+A step that can reuse such a state asks :func:`earlier_states` for the artifacts of its kind and, for each,
+where it holds the frames of today.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,13 +39,14 @@ class EarlierState:
     @property
     def count(self) -> int:
         """Frames of today that it holds."""
-        return int((self.rows >= 0).sum())
+        in_both = self.rows >= 0
+        return int(in_both.sum())
 
 
 def earlier_states(
     store: Store, step: str, pixels: Artifact, *, config: Mapping[str, Any], version: int
 ) -> list[EarlierState]:
-    """The artifacts of a step that the same code and options made from this or an earlier state of the corpus.
+    """Artifacts of a step that the same code and options made, from this or an earlier state of the corpus.
 
     Those whose corpus is no longer in the run folder, or was read at another size, are left out.
 
@@ -67,6 +68,7 @@ def earlier_states(
         if manifest["config"] != dict(config) or manifest["version"] != version:
             continue
 
+        # The artifact does not say which frames it holds: its pixels lead to their index, which does.
         source = newest(artifacts, artifact.inputs["pixels"])
         if source is None or not _alike(source, pixels):
             continue
@@ -80,10 +82,10 @@ def earlier_states(
 def earlier_warmup(
     store: Store, pixels: Artifact, config: Mapping[str, Any], version: int
 ) -> Artifact | None:
-    """The warm-up to use for a corpus: its own, else the oldest that knew at least :data:`SHARE` of its frames.
+    """The warm-up to use for a corpus: its own, else the oldest that knew :data:`SHARE` of its frames.
 
-    The oldest stays the answer when later ones are added, so the embedding of a frame that stays is never made
-    twice.
+    The oldest stays the answer when later ones are added, so the embedding of a frame that stays is never
+    made twice.
 
     Args:
         store: the run.
@@ -96,14 +98,15 @@ def earlier_warmup(
         if state.artifact.inputs["pixels"] == pixels.content:
             return state.artifact
 
-    usable = [state.artifact for state in states if state.count >= SHARE * len(state.rows)]
-    if not usable:
-        return None
-    say(
-        f"warmup: {usable[0].path.name}, trained on an earlier state of this corpus, is kept; "
-        "encoder.reuse = false trains a new one"
-    )
-    return usable[0]
+    for state in states:
+        if state.count >= SHARE * len(state.rows):
+            name = state.artifact.path.name
+            say(
+                f"warmup: {name}, trained on an earlier state of this corpus, is kept; "
+                "encoder.reuse = false trains a new one"
+            )
+            return state.artifact
+    return None
 
 
 def earlier_scores(
@@ -118,15 +121,13 @@ def earlier_scores(
         config: of the embedding to be made.
         version: of the embedding's code.
     """
-    models = {name: artifact.content for name, artifact in inputs.items() if name != "pixels"}
-    best: EarlierState | None = None
-    for state in earlier_states(store, "embed", pixels, config=config, version=version):
-        origin = state.artifact.inputs
-        same_models = {name: origin[name] for name in origin if name != "pixels"} == models
-        if same_models and state.count > (best.count if best else 0):
-            best = state
-    if best is None:
+    mae = inputs["mae"].content if "mae" in inputs else None
+    states = earlier_states(store, "embed", pixels, config=config, version=version)
+    usable = [state for state in states if state.count and state.artifact.inputs.get("mae") == mae]
+    if not usable:
         return None
+    # The first of those that hold most, which is the oldest.
+    best = max(usable, key=lambda state: state.count)
 
     name, total = best.artifact.path.name, len(best.rows)
     say(
@@ -140,18 +141,22 @@ def earlier_scores(
 def _hashes(artifacts: Sequence[Artifact], pixels: Artifact) -> list[str] | None:
     """Pixel hashes of the frames that an artifact was decoded from; None where their index is gone."""
     index = newest(artifacts, pixels.inputs["index"])
-    return None if index is None else index.table("frames.parquet")["sha256"].to_list()
+    if index is None:
+        return None
+    frames = index.table("frames.parquet")
+    return frames["sha256"].to_list()
 
 
 def _alike(first: Artifact, second: Artifact) -> bool:
     """Whether two artifacts differ in nothing but their inputs."""
-    manifests = first.json(MANIFEST), second.json(MANIFEST)
-    return all(manifests[0][name] == manifests[1][name] for name in ("step", "version", "config"))
+    first_manifest, second_manifest = first.json(MANIFEST), second.json(MANIFEST)
+    making = ("step", "version", "config")
+    return all(first_manifest[name] == second_manifest[name] for name in making)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """Frames by id against an earlier state of the corpus; ``changed`` ones hold other pixels under one id."""
+    """Frames by id against an earlier state of the corpus; ``changed`` ones hold other pixels."""
 
     added: int
     removed: int
@@ -162,10 +167,15 @@ class Changes:
 def changes(before: pl.DataFrame, now: pl.DataFrame) -> Changes:
     """What happened between two tables of frames (columns ``id`` and ``sha256``)."""
     columns = ["id", "sha256"]
-    joined = now.select(columns).join(before.select(columns), on="id", how="left", suffix="_before")
-    same = int((joined["sha256"] == joined["sha256_before"]).fill_null(False).sum())
+    earlier = before.select(columns)
+    joined = now.select(columns).join(earlier, on="id", how="left", suffix="_before")
+
+    # A frame that was not there has no hash before.
+    equal = joined["sha256"] == joined["sha256_before"]
+    same = int(equal.fill_null(False).sum())
     in_both = len(joined) - joined["sha256_before"].null_count()
-    return Changes(added=len(now) - in_both, removed=len(before) - in_both, changed=in_both - same, same=same)
+    added, removed = len(now) - in_both, len(before) - in_both
+    return Changes(added=added, removed=removed, changed=in_both - same, same=same)
 
 
 def since_earlier(
@@ -186,6 +196,7 @@ def since_earlier(
     for artifact in reversed(store.artifacts("select")):
         earlier = read_summary(artifact, SelectSummary)
         same_kind = all(getattr(earlier, name) == getattr(summary, name) for name in KIND)
+        # Selections of the oldest versions do not say of which corpus they are.
         if not same_kind or earlier.index in (None, indexed.content):
             continue
 
@@ -199,19 +210,22 @@ def _change(
     earlier: Artifact, index: Artifact, indexed: Artifact, method: str, kept_ids: Sequence[str]
 ) -> SelectionChange:
     """Say and return what has become of an earlier choice."""
-    corpus = changes(index.table("frames.parquet"), indexed.table("frames.parquet"))
-    earlier_ids = set(earlier.table("selection.parquet").filter("kept")["id"])
-    stay = len(earlier_ids & set(kept_ids))
-    say(
-        f"select {method}: since {earlier.path.name}: {corpus.added} frames added, {corpus.removed} removed, "
-        f"{corpus.changed} changed; {stay} of the {len(earlier_ids)} chosen then stay, "
-        f"{len(kept_ids) - stay} are new"
-    )
-    return SelectionChange(
+    before, now = index.table("frames.parquet"), indexed.table("frames.parquet")
+    corpus = changes(before, now)
+    table = earlier.table("selection.parquet")
+    earlier_ids = set(table.filter("kept")["id"])
+    still_kept = earlier_ids.intersection(kept_ids)
+    change = SelectionChange(
         added=corpus.added,
         removed=corpus.removed,
         changed=corpus.changed,
         earlier=earlier.path.name,
         kept_earlier=len(earlier_ids),
-        still_kept=stay,
+        still_kept=len(still_kept),
     )
+
+    frames = f"{change.added} frames added, {change.removed} removed, {change.changed} changed"
+    items = f"{change.still_kept} of the {change.kept_earlier} chosen then stay"
+    new = len(kept_ids) - change.still_kept
+    say(f"select {method}: since {change.earlier}: {frames}; {items}, {new} are new")
+    return change

@@ -18,13 +18,25 @@ NO_PATCH = "no key patch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """Items that cannot be chosen: ``rows`` int64 (r,) and ``ids`` as in :class:`Items`, and why."""
+
+    rows: Indices
+    ids: Sequence[str]
+    reasons: Sequence[str]
+
+
+NOTHING = Refused(rows=np.empty(0, np.int64), ids=(), reasons=())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Items:
     """Items of a corpus, and those that cannot be chosen.
 
-    ``unit`` is what an item is. Of the n items, ``rows`` int64 (n,) is what training reads of each (a row of the
-    frames, or of the accepted key patches), ``ids`` (n,) their names, ``frames`` int64 (n,) the row of the frame
-    that each is, or comes from. ``vectors`` float (n, d) and ``difficulty`` float (n,), higher is harder, are
-    what methods read. Of the items left out, ``refused_rows``, ``refused_ids`` and ``reasons``.
+    ``unit`` is what an item is. Of the n items, ``rows`` int64 (n,) is what training reads of each (a row of
+    the frames, or of the accepted key patches), ``ids`` (n,) their names, ``frames`` int64 (n,) the row of
+    the frame that each is, or comes from. ``vectors`` float (n, d) and ``difficulty`` float (n,), higher is
+    harder, are what methods read. ``refused`` are the items left out.
     """
 
     unit: Unit
@@ -33,9 +45,7 @@ class Items:
     frames: Int64[np.ndarray, "n"]
     vectors: Vectors
     difficulty: Scores | None
-    refused_rows: Indices
-    refused_ids: Sequence[str]
-    reasons: Sequence[str]
+    refused: Refused = NOTHING
 
     def __len__(self) -> int:
         """How many can be chosen."""
@@ -55,20 +65,17 @@ def frame_items(
     """
     flawed = np.array([bool(frame.flaw) and not keep_flawed for frame in frames])
     rows: Indices = np.flatnonzero(~flawed)
-    refused: Indices = np.flatnonzero(flawed)
-    ids = np.array([frame.id for frame in frames], dtype=object)
-    flaws = np.array([frame.flaw for frame in frames], dtype=object)
     vectors = embedded.array("vectors.npy") if embedded else _hash_vectors(frames)
+    if flawed.any():
+        vectors = vectors[rows]  # else a memory map stays one
     return Items(
         unit="frame",
         rows=rows,
-        ids=ids[rows].tolist(),
+        ids=_ids(frames, rows),
         frames=rows,
-        vectors=vectors[rows] if len(refused) else vectors,  # a memory map stays one
+        vectors=vectors,
         difficulty=hardness(embedded, scorer, rows) if embedded else None,
-        refused_rows=refused,
-        refused_ids=ids[refused].tolist(),
-        reasons=flaws[refused].tolist(),
+        refused=_refused(frames, rows),
     )
 
 
@@ -76,16 +83,18 @@ def patch_items(frames: Sequence[Frame], patched: Artifact, scorer: Scorer) -> I
     """The accepted key patches; their ids say frame and box."""
     patches = accepted_patches(patched)
     row_of = _rows_by_id(frames)
+    ids, frame_rows = [], []
+    for patch in patches:
+        box = ",".join(map(str, patch.box))
+        ids.append(f"{patch.frame}@{box}")
+        frame_rows.append(row_of[patch.frame])
     return Items(
         unit="key patch",
         rows=np.arange(len(patches)),
-        ids=[f"{patch.frame}@{','.join(map(str, patch.box))}" for patch in patches],
-        frames=np.array([row_of[patch.frame] for patch in patches], np.int64),
+        ids=ids,
+        frames=np.array(frame_rows, np.int64),
         vectors=patched.array("vectors.npy"),
         difficulty=hardness(patched, scorer),
-        refused_rows=np.empty(0, np.int64),
-        refused_ids=[],
-        reasons=[],
     )
 
 
@@ -94,23 +103,33 @@ def holder_items(frames: Sequence[Frame], patched: Artifact, scorer: Scorer) -> 
     patches, scores = accepted_patches(patched), hardness(patched, scorer)
     best = hardest_of_each(patches, scores)
     row_of = _rows_by_id(frames)
+    # Training reads frames, the method reads the vectors of their patches.
     rows = np.array([row_of[patches[position].frame] for position in best], np.int64)
-    refused = np.setdiff1d(np.arange(len(frames)), rows)
+    vectors = np.asarray(patched.array("vectors.npy")[best])
     return Items(
         unit="frame",
         rows=rows,
-        ids=[frames[row].id for row in rows],
+        ids=_ids(frames, rows),
         frames=rows,
-        vectors=np.asarray(patched.array("vectors.npy")[best]),
+        vectors=vectors,
         difficulty=scores[best],
-        refused_rows=refused,
-        refused_ids=[frames[row].id for row in refused],
-        reasons=[frames[row].flaw or NO_PATCH for row in refused],
+        refused=_refused(frames, rows, NO_PATCH),
     )
 
 
+def _ids(frames: Sequence[Frame], rows: Indices) -> list[str]:
+    return [frames[row].id for row in rows.tolist()]
+
+
+def _refused(frames: Sequence[Frame], rows: Indices, reason: str = "") -> Refused:
+    """The frames that are not among ``rows``: their flaw is why, or, where they have none, ``reason``."""
+    rest = np.setdiff1d(np.arange(len(frames)), rows)
+    reasons = [frames[row].flaw or reason for row in rest.tolist()]
+    return Refused(rows=rest, ids=_ids(frames, rest), reasons=reasons)
+
+
 def hardest_of_each(patches: Sequence[KeyPatch], scores: Scores) -> Int64[np.ndarray, "f"]:
-    """Position of the hardest patch of every frame that has any, the first at a tie; in the order of ``patches``."""
+    """Position of the hardest patch of every frame that has any, the first at a tie; ascending."""
     best: dict[str, int] = {}
     for position, patch in enumerate(patches):
         if patch.frame not in best or scores[position] > scores[best[patch.frame]]:
@@ -120,19 +139,23 @@ def hardest_of_each(patches: Sequence[KeyPatch], scores: Scores) -> Int64[np.nda
 
 def accepted_patches(patched: Artifact) -> list[KeyPatch]:
     """Key patches that may be used, in the order of their vectors."""
-    patches = from_table(KeyPatch, patched.table("patches.parquet"))
+    table = patched.table("patches.parquet")
+    patches = from_table(KeyPatch, table)
     return [patch for patch in patches if not patch.refused]
 
 
 def hardness(scored: Artifact, scorer: Scorer, rows: Indices | slice = slice(None)) -> Scores:
-    """Difficulty, float64 (m,), higher is harder, of ``rows`` of what an artifact scored; of all by default."""
-    error = np.asarray(scored.array("error.npy")[rows], np.float64)
-    null_error = np.asarray(scored.array("null_error.npy")[rows], np.float64)
+    """Difficulty, float64 (m,), higher is harder, of some rows of what an artifact scored."""
+    error, null_error = scored.array("error.npy"), scored.array("null_error.npy")
+    # In 64 bits before anything is subtracted: files hold 32.
+    error = np.asarray(error[rows], np.float64)
+    null_error = np.asarray(null_error[rows], np.float64)
     return difficulty(error, null_error, scorer)
 
 
 def _rows_by_id(frames: Sequence[Frame]) -> dict[str, int]:
-    return {frame.id: row for row, frame in enumerate(frames)}
+    ids = [frame.id for frame in frames]
+    return dict(zip(ids, range(len(ids)), strict=True))
 
 
 def _hash_vectors(frames: Sequence[Frame]) -> Vectors:
@@ -140,6 +163,6 @@ def _hash_vectors(frames: Sequence[Frame]) -> Vectors:
 
     A draw that follows them does not depend on the order of files and needs no embedding.
     """
-    digits = [np.frombuffer(bytes.fromhex(frame.sha256), np.uint8) for frame in frames]
-    # No row may be all zero, so each byte counts from 1.
-    return np.array(digits, np.float32) + 1
+    hashes = [bytes.fromhex(frame.sha256) for frame in frames]
+    digits = np.array([np.frombuffer(data, np.uint8) for data in hashes], np.float32)
+    return digits + 1  # no row may be all zero

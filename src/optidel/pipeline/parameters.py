@@ -1,4 +1,4 @@
-"""The parameters of the recipe's methods: checked against their functions, and told apart from the defaults."""
+"""The parameters of the recipe's methods: checked against their functions, without those at their default."""
 
 import inspect
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ def check_methods(recipe: Recipe) -> None:
     """
     for method in recipe.methods:
         _check_method(method)
+    # A table for a method that does not run is checked all the same: it may be a slip of the name.
     for method in recipe.method:
         _check_method(method, "recipe: method: ")
         parameters(recipe, method)
@@ -27,9 +28,8 @@ def check_methods(recipe: Recipe) -> None:
 
 def _check_method(method: str, where: str = "") -> None:
     if method not in METHODS:
-        raise RecipeError(
-            f"{where}unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}"
-        )
+        hint, names = nearest(method, METHODS), ", ".join(METHODS)
+        raise RecipeError(f"{where}unknown method {method!r}{hint}; there are {names}")
 
 
 def parameters(recipe: Recipe, method: str) -> dict[str, Any]:
@@ -45,12 +45,14 @@ def parameters(recipe: Recipe, method: str) -> dict[str, Any]:
     if METHODS[method].unit == "key patch" and "diversity" in accepted(function):
         values["diversity"] = recipe.optidel.diversity
 
+    # The method's own table wins over the section, which is older.
     section = recipe.method.get(method, {})
     check_parameters(method, function, section)
     values |= _typed(method, section)
 
-    defaults = inspect.signature(function).parameters
-    return {name: value for name, value in values.items() if value != defaults[name].default}
+    # A value at its default is left out, so that it makes no difference whether it is written down.
+    signature = inspect.signature(function).parameters
+    return {name: value for name, value in values.items() if value != signature[name].default}
 
 
 def _typed(method: str, section: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def _typed(method: str, section: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in section.items():
         try:
             values[name] = TypeAdapter(hints[name]).validate_python(value)
-        except PydanticSchemaGenerationError as error:
+        except PydanticSchemaGenerationError as error:  # an array, for example
             raise RecipeError(
                 f"recipe: method.{method}.{name} is no value that a recipe can hold; "
                 "pass it to optidel.select instead"

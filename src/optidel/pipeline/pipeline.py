@@ -49,7 +49,8 @@ STEPS = ("index", "embed", "select", "patches", "compose", "pretrain", "evaluate
 class Result:
     """A finished run.
 
-    ``table`` has a row a method and protocol, ``cells`` a row a method, seed and protocol; ``report`` is the page.
+    ``table`` has a row a method and protocol, ``cells`` a row a method, seed and protocol; ``report`` is the
+    page.
     """
 
     table: pl.DataFrame
@@ -61,10 +62,10 @@ class Result:
 class Shared:
     """What the pipelines of one bench have in common.
 
-    ``listed`` and ``index`` are the frames of the corpus before and after test images were dropped, so that files
-    that change meanwhile change nothing. ``ranking`` gives a method its largest budget: a nested method (a smaller
-    budget keeps the first of a larger one) ranks the frames once, and smaller budgets are cut from that.
-    ``announced`` are folders of artifacts that were told of.
+    ``listed`` and ``index`` are the frames of the corpus before and after test images were dropped, so that
+    files that change meanwhile change nothing. ``ranking`` gives a method its largest budget: a nested method
+    (a smaller budget keeps the first of a larger one) ranks the frames once, and smaller budgets are cut from
+    that. ``announced`` are the folders of the artifacts that were reported.
     """
 
     store: Store
@@ -81,7 +82,8 @@ class Shared:
     @cached_property
     def looking(self) -> "Shared":
         """The same for pipelines that make nothing: their artifacts are named, and not all exist."""
-        return replace(self, store=Store(self.store.root, look=True))
+        store = Store(self.store.root, look=True)
+        return replace(self, store=store)
 
 
 class Pipeline:
@@ -97,6 +99,7 @@ class Pipeline:
         Raises:
             RecipeError: an unknown method, or a parameter that a method does not have.
         """
+        # A name that is wrong is told before a folder is made.
         check_methods(recipe)
         self.recipe = recipe
         self.preset = PRESETS[recipe.preset]
@@ -112,7 +115,8 @@ class Pipeline:
 
         section = self.recipe.corpus
         options = IndexOptions(**section.model_dump(exclude={"limits"}), **section.limits.model_dump())
-        return self._announce(index_step(self.store, Path(self.recipe.images), options))
+        index = index_step(self.store, Path(self.recipe.images), options)
+        return self._announce(index)
 
     @cached_property
     def index(self) -> Artifact:
@@ -123,60 +127,68 @@ class Pipeline:
 
     def cleaned(self, index: Artifact) -> Artifact:
         """An index without this recipe's test images, where it drops leaks; else the index as it is."""
-        leaks = self.leaks if self.recipe.leaks == "drop" else None
-        return index if leaks is None else self._announce(clean_step(self.store, index, leaks))
+        if self.recipe.leaks != "drop" or self.leaks is None:
+            return index
+        cleaned = clean_step(self.store, index, self.leaks)
+        return self._announce(cleaned)
 
     @cached_property
     def corpus(self) -> Corpus:
         """The indexed corpus."""
-        return self._shared.corpus if self._shared else Corpus.load(self.index)
+        if self._shared:
+            return self._shared.corpus
+        return Corpus.load(self.index)
 
     @cached_property
     def leaks(self) -> Artifact | None:
-        """Which test images lie in the corpus; None without a labelled set, or where the recipe does not ask."""
-        if self.recipe.leaks == "off" or not self.recipe.labelled:
+        """Test images that lie in the corpus; None without a labelled set, or where nobody asks."""
+        recipe = self.recipe
+        if recipe.leaks == "off" or not recipe.labelled:
             return None
 
-        leaks = leaks_step(self.store, self.listed, self.task, Path(self.recipe.labelled))
+        images, labelled = Path(recipe.images), Path(recipe.labelled)
+        # All frames are compared, also those that another task's leaks took out.
+        leaks = leaks_step(self.store, self.listed, self.task, labelled)
         if leaks.path not in self._announced:
-            drop = self.recipe.leaks == "drop"
+            drop = recipe.leaks == "drop"
             say(f"leaks: {sentence(leaks, drop=drop)}")
-            check_conflicts(
-                Path(self.recipe.images),
-                Path(self.recipe.labelled),
-                registry_of(self.recipe.registry),
-                leaks,
-                drop=drop,
-            )
+            registry = registry_of(recipe.registry)
+            check_conflicts(images, labelled, registry, leaks, drop=drop)
         return self._announce(leaks)
 
     @cached_property
     def pixels(self) -> Artifact:
         """Every frame at the preset's size."""
-        return self._announce(pixels_step(self.store, self.index, self.preset.size))
+        pixels = pixels_step(self.store, self.index, self.preset.size)
+        return self._announce(pixels)
 
     @cached_property
     def mae(self) -> Weights:
         """The masked autoencoder that scores: the one given, or one warmed up on a sample of the corpus."""
         section = self.recipe.encoder
-        if section.weights and load_encoder(section.weights, self.preset.size).kind == "vit_mae":
-            return Weights(name=section.weights)
+        if section.weights:
+            # Another kind of encoder has no reconstruction error, so a warm-up scores beside it.
+            encoder = load_encoder(section.weights, self.preset.size)
+            if encoder.kind == "vit_mae":
+                return Weights(name=section.weights)
 
+        return Weights(artifact=self._announce(self._warmup()))
+
+    def _warmup(self) -> Artifact:
+        """The warm-up of an earlier state of the corpus, where there is one to keep; else one of its own."""
+        section, preset = self.recipe.encoder, self.recipe.preset
         options = PretrainOptions(
             steps=section.steps,
             batch=self.recipe.pretrain.batch,
             lr=self.recipe.pretrain.lr,
             sample=section.sample,
         )
-        warmup = self._earlier_warmup(options) if section.reuse else None
-        if warmup is None:
-            preset = self.recipe.preset
-            warmup = pretrain_step(self.store, "warmup", self.pixels, None, preset, options, section.seed, {})
-        return Weights(artifact=self._announce(warmup))
-
-    def _earlier_warmup(self, options: PretrainOptions) -> Artifact | None:
-        config = pretrain_config(self.recipe.preset, options, self.recipe.encoder.seed)
-        return earlier_warmup(self.store, self.pixels, config, pretraining.VERSION)
+        if section.reuse:
+            config = pretrain_config(preset, options, section.seed)
+            earlier = earlier_warmup(self.store, self.pixels, config, pretraining.VERSION)
+            if earlier:
+                return earlier
+        return pretrain_step(self.store, "warmup", self.pixels, None, preset, options, section.seed, {})
 
     @cached_property
     def embed(self) -> Artifact:
@@ -184,15 +196,15 @@ class Pipeline:
         section = self.recipe.encoder
         # An autoencoder that was given makes the vectors itself, in the pass that scores.
         weights = section.weights if self.mae.artifact else None
-        return self._announce(embed_step(self.store, self.pixels, self.mae, weights, section.seed))
+        embed = embed_step(self.store, self.pixels, self.mae, weights, section.seed)
+        return self._announce(embed)
 
     @cached_property
     def patches(self) -> Artifact:
         """Key patches."""
-        options, seed = self.recipe.patches, self.recipe.encoder.seed
-        return self._announce(
-            patches_step(self.store, self.index, self.embed, self.mae, self.preset.size, options, seed)
-        )
+        section, seed, size = self.recipe.patches, self.recipe.encoder.seed, self.preset.size
+        patches = patches_step(self.store, self.index, self.embed, self.mae, size, section, seed)
+        return self._announce(patches)
 
     @cached_property
     def task(self) -> Artifact:
@@ -202,16 +214,16 @@ class Pipeline:
                 "evaluation needs a labelled set; pass --labelled DIR (or labelled = in the recipe), "
                 "with images/ and masks/"
             )
-        folder = Path(self.recipe.labelled)
+        folder, size = Path(self.recipe.labelled), self.preset.size
         registry = registry_of(self.recipe.registry)
-        options = self.recipe.evaluate
-        return self._announce(
-            task_step(self.store, folder, self.preset.size, options, listing(folder), registry)
-        )
+        task = task_step(self.store, folder, size, self.recipe.evaluate, listing(folder), registry)
+        return self._announce(task)
 
     def budget(self, method: str) -> float:
         """The fraction a method may keep: all of it for the reference."""
-        return 1.0 if method == FULL else self.recipe.budget
+        if method == FULL:
+            return 1.0
+        return self.recipe.budget
 
     def select(self, method: str, seed: int) -> Artifact:
         """What a method keeps."""
@@ -226,69 +238,76 @@ class Pipeline:
         return self._announce(select_step(self.store, sources, options))
 
     def _select_options(self, method: str, seed: int) -> SelectOptions:
-        section = self.recipe.optidel
-        of_patches = METHODS[method].unit == "key patch"
-        composites = Composites(grid=section.grid, originals=section.originals)
-        return SelectOptions(
+        options = SelectOptions(
             method=method,
             budget=self.budget(method),
             seed=seed,
             groups=self.recipe.selection.groups,
-            scorer=section.scorer if of_patches else METHODS[method].scorer,
+            scorer=METHODS[method].scorer,
             params=parameters(self.recipe, method),
-            composites=composites if self.composes(method) else None,
         )
+        if METHODS[method].unit == "frame":
+            return options
+
+        section = self.recipe.optidel
+        options = replace(options, scorer=section.scorer)
+        if not section.composition:
+            return options
+        composites = Composites(grid=section.grid, originals=section.originals)
+        return replace(options, composites=composites)
 
     def _sources(self, method: str) -> Sources:
         if METHODS[method].unit == "key patch":
             return Sources(index=self.index, patches=self.patches)
-        return Sources(index=self.index, embed=None if method in BLIND else self.embed)
+        if method in BLIND:
+            return Sources(index=self.index)
+        return Sources(index=self.index, embed=self.embed)
 
     def _largest_budget(self, options: SelectOptions) -> float | None:
-        """The larger budget that a bench ranks a nested method for; None where the method chooses for its own."""
+        """The larger budget that a bench ranks a nested method for; None where this budget is its own."""
+        if self._shared is None:
+            return None
         # Shares of groups depend on the count, so under a group rule no method is nested. Key patches are
         # chosen for composites, a share of them for whole frames: they are not cut either.
-        nested = METHODS[options.method].nested and METHODS[options.method].unit == "frame"
-        if not nested or options.groups != "none" or self._shared is None:
+        method = METHODS[options.method]
+        if not method.nested or method.unit == "key patch" or options.groups != "none":
             return None
+
         largest = self._shared.ranking.get(options.method, options.budget)
         return largest if largest > options.budget else None
 
     def composes(self, method: str) -> bool:
         """Whether a method's key patches become new images."""
-        return METHODS[method].unit == "key patch" and self.recipe.optidel.composition
+        of_patches = METHODS[method].unit == "key patch"
+        return of_patches and self.recipe.optidel.composition
 
     def compose(self, method: str, seed: int) -> Artifact | None:
         """The new images of a method that makes some."""
         if not self.composes(method):
             return None
-        selected, grid = self.select(method, seed), self.recipe.optidel.grid
-        return self._announce(
-            compose_step(self.store, self.index, self.patches, selected, grid, self.preset.size, seed)
-        )
+        selected = self.select(method, seed)
+        grid, size = self.recipe.optidel.grid, self.preset.size
+        composed = compose_step(self.store, self.index, self.patches, selected, grid, size, seed)
+        return self._announce(composed)
 
     def pretrain(self, method: str, seed: int) -> Artifact:
         """The encoder pre-trained on what a method keeps or makes."""
         composed, selected = self.compose(method, seed), self.select(method, seed)
-        section = self.recipe.pretrain
+        # Composites are an artifact of their own; frames are rows of all frames.
+        pixels = composed or self.pixels
+        rows = None if composed else kept_rows(selected)
+
+        section, preset = self.recipe.pretrain, self.recipe.preset
         options = PretrainOptions(
             objective=section.objective,
             steps=self._pretrain_steps(method),
             batch=section.batch,
             lr=section.lr,
         )
-        return self._announce(
-            pretrain_step(
-                self.store,
-                "pretrain",
-                composed or self.pixels,
-                None if composed else kept_rows(selected),
-                self.recipe.preset,
-                options,
-                seed,
-                {"select": selected},
-            )
-        )
+        # The choice is an input by what it keeps: methods that choose alike share their encoder.
+        extra = {"select": selected}
+        encoder = pretrain_step(self.store, "pretrain", pixels, rows, preset, options, seed, extra)
+        return self._announce(encoder)
 
     def _pretrain_steps(self, method: str) -> int:
         """Optimizer steps: the same for all, or as many as give the same passes over the method's images."""
@@ -296,18 +315,18 @@ class Pipeline:
         if section.compute == "steps":
             return section.steps
         frames = len(self.corpus)
-        return max(1, round(section.steps * count_for(self.budget(method), frames) / frames))
+        share = count_for(self.budget(method), frames) / frames
+        return max(1, round(section.steps * share))
 
     def evaluate(self, method: str, seed: int, protocol: Protocol) -> Artifact:
         """Scores on the labelled set; method ``scratch`` is an untrained encoder."""
         encoder = None if method == SCRATCH else self.pretrain(method, seed)
-        options = self.recipe.evaluate
-        return self._announce(
-            evaluate_step(self.store, self.task, encoder, self.recipe.preset, protocol, options, seed)
-        )
+        section, preset = self.recipe.evaluate, self.recipe.preset
+        scores = evaluate_step(self.store, self.task, encoder, preset, protocol, section, seed)
+        return self._announce(scores)
 
     def cells(self) -> Iterator[Trial]:
-        """Every method and seed, seed by seed, so that an interrupted run is a fair comparison as far as it got."""
+        """Every method and seed, seed by seed: an interrupted run is a fair comparison as far as it got."""
         for seed in self.recipe.seeds:
             for method in (SCRATCH, *self.recipe.methods):
                 yield self.cell(method, seed)
@@ -356,6 +375,7 @@ class Pipeline:
         """Go as far as ``step`` for every method and seed, and return its artifacts."""
         if step in ("index", "embed", "patches"):
             return self.build(step)
+        # From scratch is evaluated too, which no other step knows.
         if step == "evaluate":
             return [artifact for cell in self.cells() for artifact in cell.evaluate.values()]
 
@@ -366,7 +386,7 @@ class Pipeline:
         return [artifact for artifact in artifacts if artifact is not None]
 
     def build(self, *roles: str) -> list[Artifact]:
-        """Make artifacts that do not depend on the method (``index``, ``task``, …) now; return those there are."""
+        """Make artifacts that do not depend on the method (``index``, ``task``, …), and return those."""
         artifacts = [getattr(self, role) for role in roles]
         return [artifact for artifact in artifacts if artifact is not None]
 
@@ -384,8 +404,10 @@ class Pipeline:
         return Result(table=result.table("table.parquet"), cells=result.table("cells.parquet"), report=report)
 
     def _announce(self, artifact: Artifact) -> Artifact:
-        """Tell of an artifact when it is first used."""
-        if artifact.path not in self._announced and not self.store.look:
-            self._announced.add(artifact.path)
-            say(f"{artifact.step:<9} {artifact.path.name}  {artifact.seconds:.1f} s")
+        """Report an artifact when it is first used."""
+        if self.store.look or artifact.path in self._announced:
+            return artifact
+
+        self._announced.add(artifact.path)
+        say(f"{artifact.step:<9} {artifact.path.name}  {artifact.seconds:.1f} s")
         return artifact

@@ -1,4 +1,4 @@
-"""What is published of the sets that a run pre-trains and tests on: known names, and images that they share."""
+"""What is published of the sets that a run pre-trains and tests on: their names, and images they share."""
 
 from pathlib import Path
 
@@ -34,12 +34,14 @@ def check_conflicts(
     test_set = _name(labelled, registry)
     if not test_set:
         return []
+    # Beside a folder ``images`` lie the masks and tables by which a set is recognised.
     around = images.resolve().parent if images.name.lower() == "images" else images
     corpus_set = _name(around, registry)
     if not corpus_set:
         return []
     published = conflicts([corpus_set], [test_set], registry)
 
+    # Only equal pixels prove it: a near-copy may be another image of the same device.
     exact = read_summary(leaks, LeaksSummary).images["exact"]
     for conflict in published:
         if conflict.certain and exact and not drop:

@@ -28,27 +28,32 @@ def selection_table(ids: Sequence[str], rows: Indices, selection: Selection) -> 
     gain[selection.indices] = selection.gains
     twins = [ids[twin] if twin >= 0 else None for twin in selection.kept_twin]
 
+    similarity = np.asarray(selection.similarity, np.float64)
+    reasons = [str(reason) for reason in selection.reason]
     columns = {
         "item": np.asarray(rows, np.int64),
         "id": list(ids),
         "kept": rank >= 0,
         "rank": rank,
-        "gain": pl.Series(gain).fill_nan(None),
+        "gain": gain,
         "twin": pl.Series(twins, dtype=pl.String),
-        "similarity": pl.Series(np.asarray(selection.similarity, np.float64)).fill_nan(None),
-        "reason": [str(reason) for reason in selection.reason],
+        "similarity": similarity,
+        "reason": reasons,
     }
-    return pl.DataFrame(columns)
+    table = pl.DataFrame(columns)
+    # Arrays have NaN where there is no number; a table has null, which every reader of Parquet knows.
+    return table.with_columns(pl.col("gain", "similarity").fill_nan(None))
 
 
 def refused_table(ids: Sequence[str], rows: Indices, reasons: Sequence[str]) -> pl.DataFrame:
     """Items that could not be chosen, as rows of a selection's table."""
     count = len(ids)
+    no_twin, no_similarity = np.full(count, -1, np.int64), np.full(count, np.nan)
     nothing = Selection(
         indices=np.empty(0, np.int64),
         gains=np.empty(0),
-        kept_twin=np.full(count, -1, np.int64),
-        similarity=np.full(count, np.nan),
+        kept_twin=no_twin,
+        similarity=no_similarity,
         reason=np.array(reasons, dtype=str),
     )
     return selection_table(ids, rows, nothing)
@@ -60,13 +65,14 @@ def cut(table: pl.DataFrame, count: int) -> pl.DataFrame:
     kept_ids = table.filter(kept)["id"].to_list()
     twin_kept = pl.col("twin").is_in(kept_ids)
     lost = pl.col("kept") & ~kept
+
+    rank = pl.when(kept).then("rank").otherwise(pl.lit(-1, pl.Int64))
+    gain = pl.when(kept).then("gain")
+    twin = pl.when(twin_kept).then("twin")
+    similarity = pl.when(twin_kept).then("similarity")
+    reason = pl.when(lost).then(pl.lit(BELOW)).otherwise("reason")
     return table.with_columns(
-        kept=kept,
-        rank=pl.when(kept).then("rank").otherwise(pl.lit(-1, pl.Int64)),
-        gain=pl.when(kept).then("gain"),
-        twin=pl.when(twin_kept).then("twin"),
-        similarity=pl.when(twin_kept).then("similarity"),
-        reason=pl.when(lost).then(pl.lit(BELOW)).otherwise("reason"),
+        kept=kept, rank=rank, gain=gain, twin=twin, similarity=similarity, reason=reason
     )
 
 
@@ -75,12 +81,15 @@ def kept_content(table: pl.DataFrame) -> str:
 
     Equal choices then share their encoder.
     """
-    items = table.filter("kept").sort("rank")["item"].to_numpy()
+    kept = table.filter("kept").sort("rank")
+    items = kept["item"].to_numpy()
     # Little-endian bytes, so that the hash is the same on every machine.
-    return digest(b"kept", items.astype("<i8").tobytes())
+    data = items.astype("<i8").tobytes()
+    return digest(b"kept", data)
 
 
 def kept_rows(selected: Artifact) -> Indices:
     """Rows of the items kept, int64 (m,), best first."""
-    table = selected.table("selection.parquet").filter("kept").sort("rank")
-    return table["item"].to_numpy().astype(np.int64)
+    table = selected.table("selection.parquet")
+    kept = table.filter("kept").sort("rank")
+    return kept["item"].to_numpy().astype(np.int64)

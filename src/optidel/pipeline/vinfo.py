@@ -1,4 +1,4 @@
-"""V-information of the training sets of a run, measured after it: one artifact a set, resumable and reused."""
+"""V-information of the training sets of a run, measured after it: one artifact a set, resumed and reused."""
 
 from pathlib import Path
 
@@ -29,9 +29,7 @@ def vinfo(root: Path) -> list[tuple[TrainedSet, InformationSummary]]:
     store, measured = Store(root), []
     for number, trained in enumerate(sets, start=1):
         artifact = vinfo_step(store, trained)
-        say(
-            f"vinfo {number}/{len(sets)}  {trained.method} {trained.budget:.3g} seed {trained.seed}  "
-            f"{artifact.path.name}  {artifact.seconds:.1f} s"
-        )
+        name = f"{trained.method} {trained.budget:.3g} seed {trained.seed}"
+        say(f"vinfo {number}/{len(sets)}  {name}  {artifact.path.name}  {artifact.seconds:.1f} s")
         measured.append((trained, read_summary(artifact, InformationSummary)))
     return measured

@@ -27,4 +27,6 @@ class Weights:
     @property
     def inputs(self) -> dict[str, Artifact]:
         """The artifact as an input of a step; empty for weights from outside."""
-        return {} if self.artifact is None else {"mae": self.artifact}
+        if self.artifact is None:  # then the name enters the step's config
+            return {}
+        return {"mae": self.artifact}

@@ -49,11 +49,13 @@ def compose_step(
         pixels = work.open_array("pixels.npy", (len(plan), size, size, 3), np.uint8)
         for start, stop in work.blocks(len(plan), BLOCK, "compose"):
             block = plan[start:stop]
-            for number, (composite, image) in enumerate(zip(block, _draw(corpus, block), strict=True), start):
+            images = _draw(corpus, block)
+            for composite, image in zip(block, images, strict=True):
                 _write_image(work, composite, image)
-                pixels[number] = fit(image, size)
+            pixels[start:stop] = [fit(image, size) for image in images]
 
     config: dict[str, Any] = {"grid": grid, "size": size, "seed": seed}
+    # Left out at its default, so that images made before there was a choice stay valid.
     if whole:
         config["originals"] = whole
     inputs = {"index": indexed, "patches": patched, "select": selected}
@@ -75,6 +77,7 @@ def _plan(
     labels = cluster(np.asarray(patched.array("vectors.npy")[rows]), rng=rng).labels
     side = composite_side(frames, grid)
 
+    # Frames that stay whole are those of the best patches; the other patches are dealt.
     kept_whole = originals(selection, whole)
     parts = np.setdiff1d(np.arange(len(rows)), kept_whole)
     dealt = [selection[part] for part in parts]
@@ -92,6 +95,7 @@ def _draw(corpus: Corpus, composites: Sequence[Composite]) -> Images:
     """The images of some composites, u8 (n, side, side, 3), in one pass over the files of their frames."""
     side = composites[0].side
     canvases = np.empty((len(composites), side, side, 3), np.uint8)
+    # One pass over each file, whichever images its frames are for.
     sources = {source for composite in composites for source in composite.sources}
     rows = [row for row, frame in enumerate(corpus.frames) if frame.id in sources]
 
@@ -102,13 +106,15 @@ def _draw(corpus: Corpus, composites: Sequence[Composite]) -> Images:
 
 
 def _write_image(work: Workspace, composite: Composite, image: Image) -> None:
+    picture = PillowImage.fromarray(image)
     with work.writing(f"images/{composite.id}.png") as path:
-        PillowImage.fromarray(image).save(path, format="PNG")
+        picture.save(path, format="PNG")  # the file has another name until it is whole
 
 
 def composite_side(frames: Sequence[Frame], grid: int) -> int:
-    """Side in px of a square with as many pixels as the median frame, a multiple of the patches along a side."""
+    """Side in px of a square with as many pixels as the median frame; a multiple of the patches along it."""
     across = math.isqrt(grid)
     areas = [frame.height * frame.width for frame in frames]
-    side = math.sqrt(float(np.median(areas)))
-    return max(across, round(side / across) * across)
+    area = float(np.median(areas))
+    patches = round(math.sqrt(area) / across)
+    return max(1, patches) * across

@@ -36,15 +36,18 @@ def embed_step(store: Store, pixels: Artifact, mae: Weights, weights: str | None
 
         copied = int((earlier.rows >= 0).sum()) if earlier else 0
         warmup = mae.artifact
+        # A warm-up of an earlier state of the corpus may have been kept.
+        is_own = warmup is not None and warmup.inputs["pixels"] == pixels.content
         summary = EmbedSummary(
             copied=copied,
             computed=len(images) - copied,
             copied_from=earlier.name if earlier else None,
             warmup=warmup.path.name if warmup else None,
-            warmup_is_own=warmup is not None and warmup.inputs["pixels"] == pixels.content,
+            warmup_is_own=is_own,
         )
         write_summary(work, summary)
 
+    # A warm-up is an input; weights from outside have no artifact, so their name stands in the config.
     config: dict[str, Any] = {"seed": seed, "weights": weights, "mae": mae.name}
     inputs = {"pixels": pixels, **mae.inputs}
     return store.build("embed", make, version=VERSION, config=config, inputs=inputs)

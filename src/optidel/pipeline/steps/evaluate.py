@@ -50,6 +50,7 @@ def evaluate_step(
         train, test = labelled.rows("train"), labelled.rows("test")
         images, masks = labelled.images, labelled.masks
 
+        # One generator for the weights from scratch and for the training, in that order.
         generator = torch.Generator().manual_seed(seed)
         start = _start(encoder, preset, generator)
         segmenter = train_segmenter(
@@ -64,7 +65,7 @@ def evaluate_step(
         scores = score_native(labelled, predict_logits(segmenter, images[test]))
 
         work.write_array("predictions.npy", predict(segmenter, images[test[:PREDICTIONS]]))
-        foreground = np.arange(1, classes)
+        foreground = np.arange(1, classes)  # class 0 is the background, which no score counts
         columns = {
             "id": np.repeat(labelled.items["id"].to_numpy()[test], len(foreground)).tolist(),
             "class": np.tile(foreground, len(test)),
@@ -104,4 +105,6 @@ def _start(encoder: Artifact | None, preset: str, generator: torch.Generator) ->
 def _schedule(protocol: Protocol, options: EvaluateSection) -> Schedule:
     """The protocol's own schedule, with what the recipe sets."""
     usual = SCHEDULES[protocol]
-    return replace(usual, steps=options.steps or usual.steps, batch=options.batch or usual.batch)
+    steps = options.steps or usual.steps
+    batch = options.batch or usual.batch
+    return replace(usual, steps=steps, batch=batch)

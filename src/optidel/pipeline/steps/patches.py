@@ -65,8 +65,8 @@ def patches_step(
 ) -> Artifact:
     """Propose key patches, refuse the unusable ones, and score the others.
 
-    Writes ``patches.parquet`` (accepted and refused ones with their reason), and of the accepted ones, in that
-    order, pixels, vectors and errors.
+    Writes ``patches.parquet`` (accepted and refused ones with their reason), and of the accepted ones, in
+    that order, pixels, vectors and errors.
 
     Args:
         store: the run.
@@ -80,6 +80,7 @@ def patches_step(
     Raises:
         BudgetError: no key patch was accepted.
     """
+    # Loaded before the step is looked for: which backend "auto" is decides the fingerprint.
     generator = load_mask_generator(options.backend, options.weights)
 
     def make(work: Workspace) -> None:
@@ -128,8 +129,9 @@ def candidate_rows(
     """
     sound = np.flatnonzero([not frame.flaw for frame in frames])
     count = min(count_for(fraction, len(frames)), len(sound))
-    vectors = np.asarray(embedded.array("vectors.npy")[sound])
-    return np.sort(sound[select(vectors, "meddel", count, seed=seed).indices])
+    vectors = embedded.array("vectors.npy")
+    selection = select(np.asarray(vectors[sound]), "meddel", count, seed=seed)
+    return np.sort(sound[selection.indices])
 
 
 def _propose(
@@ -142,9 +144,11 @@ def _propose(
     seed: int,
 ) -> None:
     """Write the key patches of some frames, shard by shard."""
-    overlays = _overlays(corpus, np.random.default_rng(seed)) if options.filter else {}
-    limits = PatchOptions() if options.filter else PatchOptions(contrast=0.0)
-    starts = range(0, len(rows), SHARD)
+    overlays: dict[Kind, BoolImage] = {}
+    limits = PatchOptions(contrast=0.0)
+    if options.filter:
+        overlays = _overlays(corpus, np.random.default_rng(seed))
+        limits = PatchOptions()
 
     for start, stop in work.blocks(len(rows), SHARD, "patches"):
         by_row: dict[int, list[KeyPatch]] = {}
@@ -152,6 +156,7 @@ def _propose(
             frame = corpus.frames[row]
             zones = forbidden(image, overlays.get(_kind(frame))) if options.filter else _free(image)
             points = _points(frame, error_maps[row], options, zones)
+            # Everything may be forbidden: then there is nothing to ask for.
             masks = mask_nms(generator(image, points)) if len(points) else []
             by_row[row] = key_patches(frame.id, image, masks, zones, limits)
 
@@ -159,6 +164,7 @@ def _propose(
         proposals = [patch for row in sorted(by_row) for patch in by_row[row]]
         work.write_table(f"{PARTS}/patches-{start}.parquet", to_table(KeyPatch, proposals))
 
+    starts = range(0, len(rows), SHARD)
     shards = [work.table(f"{PARTS}/patches-{start}.parquet") for start in starts]
     work.write_table("patches.parquet", pl.concat(shards))
 
@@ -174,7 +180,8 @@ def _points(
 
 def _free(image: Image) -> Zones:
     """Nothing of an image (h, w, 3) is forbidden: what ``filter = false`` means."""
-    nothing = np.zeros(image.shape[:2], dtype=bool)
+    height, width, _ = image.shape
+    nothing = np.zeros((height, width), dtype=bool)
     return Zones(border=nothing, overlay=nothing, glare=nothing, background=nothing)
 
 
@@ -183,13 +190,14 @@ def _kind(frame: Frame) -> Kind:
 
     It burns in the same overlay.
     """
+    folder = Path(frame.source).parent.as_posix()
     shape = SHAPES * frame.width / frame.height
     size = SIZES * math.log2(frame.width * frame.height)
-    return Path(frame.source).parent.as_posix(), frame.centre, round(shape), round(size)
+    return folder, frame.centre, round(shape), round(size)
 
 
 def _overlays(corpus: Corpus, rng: np.random.Generator) -> dict[Kind, BoolImage]:
-    """What is burned in at the same position of many frames of a kind, learnt on a sample stretched to one size."""
+    """What is burned in at the same position of many frames of a kind, learnt on a sample."""
     members = defaultdict(list)
     for row, frame in enumerate(corpus.frames):
         if not frame.flaw and not _is_slice(frame):  # slices of a volume carry no overlay
@@ -210,7 +218,8 @@ def _is_slice(frame: Frame) -> bool:
 
 
 def _stretched(corpus: Corpus, rows: Int64[np.ndarray, "m"]) -> Images:
-    return np.stack([fit(image, OVERLAY_SIZE) for _, image in corpus.images(rows.tolist())])
+    images = corpus.images(rows.tolist())
+    return np.stack([fit(image, OVERLAY_SIZE) for _, image in images])
 
 
 def _score(
@@ -220,6 +229,7 @@ def _score(
     row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
     pixels = work.open_array("pixels.npy", (len(accepted), size, size, 3), np.uint8)
     for start, stop in work.blocks(len(accepted), CROPS, "crops"):
+        # Each frame is read once for all its patches in the block.
         numbers = defaultdict(list)
         for number in range(start, stop):
             numbers[row_of[accepted[number].frame]].append(number)

@@ -41,6 +41,7 @@ def pretrain_step(
             return  # killed between the last file and the manifest
 
         images: Images = pixels.array("pixels.npy")
+        # A part of the workspace: it goes when the encoder is safe.
         checkpoint = work.part("checkpoint.pt")
         model, log = pretrain(
             images, rows, PRESETS[preset], options, seed=seed, checkpoint=checkpoint, saved=work.clock

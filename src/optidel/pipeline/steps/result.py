@@ -44,19 +44,22 @@ def result_step(
 
 def _references(shared: Mapping[str, Artifact], cells: Sequence[Trial]) -> dict[str, object]:
     references: dict[str, object] = {role: _name(shared.get(role)) for role in ROLES}
-    references["cells"] = [
-        {
-            "method": cell.method,
-            "budget": cell.budget,
-            "seed": cell.seed,
-            "select": _name(cell.select),
-            "compose": _name(cell.compose),
-            "pretrain": _name(cell.pretrain),
-            "evaluate": {protocol: artifact.path.name for protocol, artifact in cell.evaluate.items()},
-        }
-        for cell in cells
-    ]
+    references["cells"] = [_reference(cell) for cell in cells]
     return references
+
+
+def _reference(cell: Trial) -> dict[str, object]:
+    """The artifacts of one method and seed, by the names of their folders."""
+    scores = {protocol: _name(artifact) for protocol, artifact in cell.evaluate.items()}
+    return {
+        "method": cell.method,
+        "budget": cell.budget,
+        "seed": cell.seed,
+        "select": _name(cell.select),
+        "compose": _name(cell.compose),
+        "pretrain": _name(cell.pretrain),
+        "evaluate": scores,
+    }
 
 
 def _name(artifact: Artifact | None) -> str | None:
@@ -65,6 +68,7 @@ def _name(artifact: Artifact | None) -> str | None:
 
 def cell_table(recipe: Recipe, shared: Mapping[str, Artifact], cells: Sequence[Trial]) -> pl.DataFrame:
     """One row a method, seed and protocol."""
+    # The share kept is of all frames, also of those marked as worthless.
     frames = len(shared["index"].table("frames.parquet"))
     task = read_summary(shared["task"], TaskSummary).name
     rows = []
@@ -103,7 +107,7 @@ def _images(cell: Trial) -> int:
 def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
     """What choosing cost.
 
-    Methods that look at the images need warm-up and embedding; where used, key patches and composites count too.
+    Methods that look at the images need warm-up and embedding; where used, key patches and composites too.
     """
     if cell.select is None:
         return 0.0
@@ -121,8 +125,10 @@ def image_scores(artifact: Artifact, column: str) -> Float[np.ndarray, "n"]:
 
     Classes that an image does not have are left out.
     """
-    table = artifact.table("images.parquet").with_columns(pl.col(column).fill_nan(None))
-    means = table.group_by("id", maintain_order=True).agg(pl.col(column).mean())
+    table = artifact.table("images.parquet")
+    # A class that an image does not have is NaN in the file; a mean leaves out nulls only.
+    scores = table.with_columns(pl.col(column).fill_nan(None))
+    means = scores.group_by("id", maintain_order=True).agg(pl.col(column).mean())
     return means.sort("id")[column].to_numpy()
 
 
@@ -149,6 +155,7 @@ def _method_row(
 ) -> dict[str, Any]:
     """One row: ``trials`` are the rows of a method's seeds, ``iou`` the scores of every method."""
     method, images = trials["method"][0], trials["n_images"][0]
+    # A generator of its own for each interval: no row depends on which others there are.
     overlap = mean_interval(iou[method], np.random.default_rng(0))
     dice_mean = mean_interval(dice, np.random.default_rng(0))
     row = {
@@ -165,7 +172,8 @@ def _method_row(
         "dice_high": dice_mean.high,
         "normdel": normdel(overlap.mean, trials["kept"][0]) if images else None,
     }
-    for baseline, prefix in ((RANDOM, "difference"), (SCRATCH, "difference_scratch")):
+    columns = {RANDOM: "difference", SCRATCH: "difference_scratch"}
+    for baseline, prefix in columns.items():
         gain = _difference(iou, method, baseline)
         row[prefix] = gain.mean if gain else None
         row[f"{prefix}_low"] = gain.low if gain else None
@@ -174,7 +182,7 @@ def _method_row(
 
 
 def _difference(iou: Mapping[str, Float[np.ndarray, "s n"]], method: str, baseline: str) -> Interval | None:
-    """Interval of a method's difference to a baseline; None for the baseline itself, or where it did not run."""
+    """Interval of a method's difference to a baseline; None for the baseline, or where that did not run."""
     if baseline not in iou or baseline == method:
         return None
     return difference_interval(iou[method], iou[baseline], np.random.default_rng(0))

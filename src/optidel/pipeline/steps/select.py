@@ -1,7 +1,8 @@
 """The choice: which items a method keeps at a budget, and why each stayed or went."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 import polars as pl
@@ -27,15 +28,17 @@ Groups = Literal["none", "spread", "together"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Composites:
-    """What key patches become: new images of ``grid`` patches, and an ``originals`` share of whole frames."""
+    """What key patches become: images of ``grid`` patches, and an ``originals`` share of whole frames."""
 
     grid: int
     originals: float
 
     def counts(self, images: int) -> tuple[int, int]:
         """Key patches to choose for so many images, and how many of the images are whole frames."""
-        whole = int(self.originals * images)  # fewer than all: at least one is a composite
-        return (images - whole) * self.grid + whole, whole
+        # Rounded down, so that at least one image is a composite.
+        whole = int(self.originals * images)
+        patches = (images - whole) * self.grid + whole
+        return patches, whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,8 +46,8 @@ class SelectOptions:
     """What a choice depends on beside the corpus.
 
     ``budget`` is a fraction of the frames. ``params`` are the method's own parameters, only those that differ
-    from its defaults, so that a parameter that a later version adds leaves older choices valid. ``composites``
-    says how key patches become images; None where the frames around them are kept.
+    from its defaults, so that a parameter that a later version adds leaves older choices valid.
+    ``composites`` says how key patches become images; it is None where the frames around them are kept.
     """
 
     method: str
@@ -67,8 +70,12 @@ class Sources:
     @property
     def artifacts(self) -> dict[str, Artifact]:
         """Those there are, by role."""
-        roles = {"index": self.index, "embed": self.embed, "patches": self.patches}
-        return {role: artifact for role, artifact in roles.items() if artifact is not None}
+        artifacts = {"index": self.index}
+        if self.embed:
+            artifacts["embed"] = self.embed
+        if self.patches:
+            artifacts["patches"] = self.patches
+        return artifacts
 
 
 def select_step(
@@ -80,8 +87,8 @@ def select_step(
         store: the run.
         sources: the items.
         options: method, budget, seed and parameters.
-        ranked: a choice of the same nested method under a larger budget. Its first rows are then taken, and its
-            seconds count here as well: whoever wants this budget alone has to rank as well.
+        ranked: a choice of the same nested method under a larger budget. Its first rows are then taken, and
+            its seconds count here too: whoever wants this budget alone has to rank as well.
 
     Raises:
         BudgetError: the budget asks for more items than can be chosen.
@@ -93,10 +100,11 @@ def select_step(
         count, whole = _count(options, len(frames))
         _tell_of_earlier_version(store, options)
 
+        # A ranking's first rows are the choice at a smaller budget, whatever the seed.
         if ranked is None:
             table = _choose(sources, options, frames, count)
         else:
-            if not work.has("selection.parquet"):
+            if not work.has("selection.parquet"):  # else it was counted before a kill
                 work.charge(ranked.seconds)
             table = cut(ranked.table("selection.parquet"), count)
         work.content = kept_content(table)
@@ -118,6 +126,7 @@ def select_step(
 
     config = _config(sources, options)
     inputs = sources.artifacts
+    # What is cut depends on the ranking alone, and on the corpus that its budget is a fraction of.
     if ranked is not None:
         inputs = {"ranked": ranked}
         config |= {"index": sources.index.content}
@@ -126,21 +135,23 @@ def select_step(
 
 def _config(sources: Sources, options: SelectOptions) -> dict[str, Any]:
     """What of the options decides the choice."""
+    params = {name: plain(value) for name, value in options.params.items()}
     config: dict[str, Any] = {
         "method": options.method,
         "budget": options.budget,
         "seed": options.seed,
         "scorer": options.scorer,
-        "params": {name: plain(value) for name, value in sorted(options.params.items())},
+        "params": params,
     }
     if options.composites:
-        config["composites"] = {"grid": options.composites.grid, "originals": options.composites.originals}
-    return config | group_config(sources.index, options.groups)
+        config["composites"] = asdict(options.composites)
+    config |= group_config(sources.index, options.groups)
+    return config
 
 
 def plain(value: Any) -> Any:
     """A parameter as a JSON value: infinity, which JSON does not have, is its name."""
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+    if isinstance(value, float) and math.isinf(value):
         return str(value)
     return value
 
@@ -148,7 +159,9 @@ def plain(value: Any) -> Any:
 def _count(options: SelectOptions, frames: int) -> tuple[int, int]:
     """Items to keep, and how many images stay whole frames where key patches become images."""
     images = count_for(options.budget, frames)
-    return options.composites.counts(images) if options.composites else (images, 0)
+    if options.composites is None:
+        return images, 0
+    return options.composites.counts(images)
 
 
 def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count: int) -> pl.DataFrame:
@@ -172,12 +185,13 @@ def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count
     )
 
     table = selection_table(items.ids, items.rows, selection)
-    refused = refused_table(items.refused_ids, items.refused_rows, items.reasons)
-    return pl.concat([table, refused])
+    refused = items.refused
+    return pl.concat([table, refused_table(refused.ids, refused.rows, refused.reasons)])
 
 
 def _items(sources: Sources, options: SelectOptions, frames: list[Frame]) -> Items:
     if sources.patches is None:
+        # The baselines are what nobody looked at; every other method would waste its budget on blank frames.
         keep_flawed = options.method in BLIND
         return frame_items(frames, sources.embed, options.scorer, keep_flawed=keep_flawed)
     if options.composites:
@@ -189,32 +203,35 @@ def _shortage(sources: Sources, options: SelectOptions, frames: int, count: int,
     """Why a budget cannot be met, in the terms of what is chosen."""
     method, budget = options.method, f"budget {options.budget:g}"
     if sources.patches is None:
-        return (
-            f"{method}: {budget} asks for {count} of {frames} frames, {items} are not blank or dark; lower it"
-        )
+        asks = f"{method}: {budget} asks for {count} of {frames} frames"
+        return f"{asks}, {items} are not blank or dark; lower it"
     if options.composites is None:
         return (
             f"{method} without composition: {budget} of {frames} frames is {count}, "
             f"but only {items} hold a key patch; lower the budget or raise patches.candidates"
         )
 
-    _, whole = options.composites.counts(count_for(options.budget, frames))
-    composites = (count - whole) // options.composites.grid
+    grid = options.composites.grid
+    _, whole = _count(options, frames)
+    composites = (count - whole) // grid
+    asks = f"{method}: {budget} of {frames} frames is {composites} composites of {grid} key patches"
     return (
-        f"{method}: {budget} of {frames} frames is {composites} composites of {options.composites.grid} key "
-        f"patches, {count} in all, but there are {items}; lower the budget, raise patches.points or "
+        f"{asks}, {count} in all, but there are {items}; lower the budget, raise patches.points or "
         "patches.candidates, or lower optidel.grid"
     )
 
 
 def _tell_of_earlier_version(store: Store, options: SelectOptions) -> None:
     """Say where a choice that an earlier version made is made anew."""
+    trial = options.method, options.budget, options.seed
     for artifact in reversed(store.artifacts("select")):
+        if artifact.json(MANIFEST)["version"] >= VERSION:
+            continue
+
         summary = read_summary(artifact, SelectSummary)
-        same = all(getattr(summary, name) == getattr(options, name) for name in ("method", "budget", "seed"))
-        if same and artifact.json(MANIFEST)["version"] < VERSION:
+        if (summary.method, summary.budget, summary.seed) == trial:
             say(
-                f"select {options.method}: {artifact.path.name} was made by an earlier version and is made anew; "
-                "the old folder is not read and may be deleted"
+                f"select {options.method}: {artifact.path.name} was made by an earlier version and is made "
+                "anew; the old folder is not read and may be deleted"
             )
             return

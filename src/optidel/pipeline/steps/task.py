@@ -58,9 +58,11 @@ def _config(
         "listing": listing,
         "group": options.group,
     }
+    # The option is a path; what the file says is what matters.
     if options.group and Path(options.group).is_file():
         config["manifest"] = digest(Path(options.group).read_bytes())
 
+    # A registry may describe the same files in another way.
     layout = known_set(folder, registry)
     if layout:
         config["set"] = digest(repr(layout.dataset).encode())

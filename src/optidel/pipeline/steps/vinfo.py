@@ -20,7 +20,7 @@ from optidel.vinformation import information, log_determinant, vendi
 from optidel.vinformation.models import ROUNDING, masked_values, own_null_errors
 
 MOST = 4_000
-"""Images at most, of a set and of a labelled set, whose pixels enter the entropies, evenly spaced through them.
+"""Images at most, of a set and of a labelled set, whose pixels enter the entropies; evenly spaced.
 
 A mean over 4,000 images is known to well under a per cent, and their pixels fit into memory.
 """
@@ -66,7 +66,8 @@ def vinfo_step(store: Store, trained: TrainedSet) -> Artifact:
         "embed": embed,
         "pretrain": trained.pretrain,
     }
-    inputs |= {f"task {name}": task for name, task in trained.tasks.items()}
+    for name, task in trained.tasks.items():
+        inputs[f"task {name}"] = task
     return store.build("vinfo", make, version=1, config=config, inputs=inputs)
 
 
@@ -79,13 +80,16 @@ def _scored(
     """
     if not trained.composed:
         rows = kept_rows(trained.select)
-        return np.asarray(embed.array("error.npy")[rows], np.float64), embed.array("vectors.npy")[rows]
+        error, vectors = embed.array("error.npy"), embed.array("vectors.npy")
+        return error[rows].astype(np.float64), vectors[rows]
 
     mae = _scoring_model(store, embed, scoring)
+    # The null model of the corpus, not of the set: frames and composites are scored alike.
     pixels = trained.images.array("pixels.npy")
     mean = np.asarray(embed.array("mean_image.npy"))
     write_scores(work, pixels, mae.folder, scoring["weights"], mean, int(scoring["seed"]), device())
-    return np.load(work.path / "error.npy").astype(np.float64), np.load(work.path / "vectors.npy")
+    error, vectors = np.load(work.path / "error.npy"), np.load(work.path / "vectors.npy")
+    return error.astype(np.float64), vectors
 
 
 def _scoring_model(store: Store, embed: Artifact, scoring: Mapping[str, Any]) -> Weights:
@@ -106,18 +110,21 @@ def _scoring_model(store: Store, embed: Artifact, scoring: Mapping[str, Any]) ->
 def _spaced(count: int) -> Int64[np.ndarray, "m"]:
     """At most :data:`MOST` rows, evenly spaced through ``count``."""
     positions = np.linspace(0, count - 1, min(count, MOST))
-    return np.unique(positions.round().astype(np.int64))
+    rows = positions.round().astype(np.int64)
+    return np.unique(rows)
 
 
 def _images(trained: TrainedSet, rows: Int64[np.ndarray, "m"]) -> Images:
     """Some images of the set, u8 (m, s, s, 3)."""
     pixels = trained.images.array("pixels.npy")
-    images: Images = pixels[rows if trained.composed else kept_rows(trained.select)[rows]]
+    if not trained.composed:
+        rows = kept_rows(trained.select)[rows]
+    images: Images = pixels[rows]
     return images
 
 
 def _gained(trained: TrainedSet, task: Artifact, seed: int) -> float:
-    """V-information that the trained encoder has of labelled images: nats per value that its objective predicts."""
+    """V-information that the trained encoder has of labelled images, nats per value that it predicts."""
     images = task.array("images.npy")
     sample = np.asarray(images[_spaced(len(images))])
     objective = objective_named(trained.objective)
