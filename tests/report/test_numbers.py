@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from optidel.report.numbers import break_even, percent, plural, signed, step_costs, verdict
+from optidel.report.costs import break_even, step_costs
+from optidel.report.text import percent, plural, signed
+from optidel.report.verdict import verdict
 from optidel.runs.collect import MethodScore, Run, read_run
 
 

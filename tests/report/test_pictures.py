@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from optidel.corpus.names import Names
 from optidel.errors import InputError
 from optidel.report import composites_sheet, refused_sheet, selection_sheet
 from optidel.report.gallery import (
-    choices,
     composites,
-    extremes,
-    patches_on_frames,
-    refusals,
+    difficulty_view,
+    patches,
     segmentations,
+    selections,
     spaced,
 )
 from optidel.report.pictures import Pictures, data_uri, outlines
@@ -85,7 +85,7 @@ def test_mask_at_the_border_is_closed() -> None:
 
 
 def test_choices_tell_why_and_who_stays(opened: Run, pictures: Pictures) -> None:
-    found = {choice.method: choice for choice in choices(opened, pictures)}
+    found = {view.method: view for view in selections(opened, pictures)}
     assert set(found) == {"random", "meddel", "optidel"}
     assert found["meddel"].reasons == (("within radius of twin", 36),)
     assert found["random"].pairs == ()
@@ -109,7 +109,9 @@ def found_table(opened: Run, method: str):
 def test_patches_are_marked_with_their_own_boxes(opened: Run, pictures: Pictures) -> None:
     assert opened.patches is not None
     table = opened.patches.table("patches.parquet")
-    for tile in patches_on_frames(opened, pictures):
+    view = patches(opened, pictures)
+    assert view is not None
+    for tile in view.frames:
         rows = table.filter(frame=tile.caption)
         assert sorted(mark.box for mark in tile.marks) == sorted(map(tuple, rows["box"].to_list()))
         assert sum(mark.kind == "kept" for mark in tile.marks) == (rows["refused"] == "").sum()
@@ -118,7 +120,9 @@ def test_patches_are_marked_with_their_own_boxes(opened: Run, pictures: Pictures
 
 def test_refusals_count_every_refused_patch(opened: Run, pictures: Pictures) -> None:
     assert opened.patches is not None
-    counts = {refusal.reason: refusal.count for refusal in refusals(opened, pictures)}
+    view = patches(opened, pictures)
+    assert view is not None
+    counts = {refusal.reason: refusal.count for refusal in view.refusals}
     assert counts == {
         reason: count for reason, count in opened.patches.json("summary.json")["refused"].items() if count
     }
@@ -131,17 +135,17 @@ def test_composites_show_their_sources(opened: Run, pictures: Pictures) -> None:
 
 
 def test_hardest_come_first(opened: Run, pictures: Pictures) -> None:
-    found = extremes(opened, pictures)
+    found = difficulty_view(opened, pictures)
     assert found is not None
     assert len(found.values) == found_table(opened, "optidel").height
-    assert len(found.chosen) == 16
+    assert len(found.kept) == 16
     hardest = [float(re.findall(r"error ([\d.]+)", tile.note)[0]) for tile in found.hardest]
     assert hardest == sorted(hardest, reverse=True)
     assert hardest[0] == pytest.approx(found.values.max(), rel=0.01)
 
 
 def test_segmentations_are_the_first_test_images_with_their_own_iou(opened: Run) -> None:
-    rows = segmentations(opened)
+    rows = segmentations(opened, Names())
     assert [row.truth.caption for row in rows] == [f"case{i}" for i in range(4, 10)]
     for row in rows:
         assert [tile.caption for tile in row.predictions] == list(opened.methods)

@@ -16,7 +16,7 @@ from optidel.benchmark.tables import open_bench
 from optidel.errors import InputError
 from optidel.evaluation.intervals import Interval
 from optidel.evaluation.variance import mean_squares
-from optidel.report.numbers import percent
+from optidel.report.text import percent
 from optidel.runs.baselines import FULL, SCRATCH
 
 TOLERANCE = 0.01

@@ -16,7 +16,7 @@ from optidel.benchmark.tables import open_bench, read_record
 from optidel.methods import METHODS
 from optidel.models.presets import PRESETS
 from optidel.recipe import PatchesSection, Recipe
-from optidel.report.numbers import percent
+from optidel.report.text import percent
 from optidel.runs.baselines import BLIND, SCRATCH
 from optidel.store import MANIFEST, Artifact, Store
 from optidel.training.objectives import OBJECTIVES, objective_named

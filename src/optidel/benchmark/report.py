@@ -24,11 +24,12 @@ from optidel.benchmark.statistics import (
     rank_rows,
     settings,
 )
-from optidel.benchmark.svg import standalone
 from optidel.benchmark.tables import Tables, open_bench, write_atomically, write_tables
+from optidel.charts import SCRIPT, STYLE, standalone
 from optidel.errors import InputError
-from optidel.report.numbers import OURS, percent, signed, times
 from optidel.report.templates import environment
+from optidel.report.text import percent, signed, times
+from optidel.report.verdict import OURS
 from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 from optidel.store import replacing
 
@@ -263,6 +264,8 @@ def page(tables: Tables, sections: Sequence[Section]) -> str:
         done=tables.results.height,
         title=_title(tables.bench),
         embed=Markup,
+        chart_style=Markup(STYLE),
+        chart_script=Markup(SCRIPT),
         bold=lambda text: Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(Markup.escape(text)))),
         unbroken=lambda text: text.replace(" %", "\u00a0%"),
     )

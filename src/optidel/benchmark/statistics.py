@@ -16,7 +16,8 @@ from optidel.evaluation.intervals import Interval, difference_interval, mean_int
 from optidel.evaluation.metrics import normdel
 from optidel.evaluation.variance import Spread, detectable, spread_of
 from optidel.methods import METHODS
-from optidel.report.numbers import percent, trainings_to_break_even
+from optidel.report.costs import trainings_to_break_even
+from optidel.report.text import percent
 from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 
 RIVALS, BASE = "rivals", "base"

@@ -28,7 +28,7 @@
 
   function ticks(low, high) {
     var power = Math.pow(10, Math.floor(Math.log10((high - low) / 4))), step = power;
-    [1, 2, 5, 10].some(function (factor) { step = power * factor; return (high - low) / step <= 6; });
+    [1, 2, 5, 10].some(function (factor) { step = power * factor; return (high - low) / step <= 7; });
     var values = [];
     for (var k = Math.ceil(low / step); k * step <= high; k++) values.push(Number((k * step).toPrecision(10)));
     return values;

@@ -7,10 +7,10 @@ GREY = "#868c95"
 
 COLOURS = {
     "scratch": GREY,
-    "full": "#3478b8",
-    "random": "#c07f12",
-    "meddel": "#c0588f",
-    "optidel": "#0d9a72",
+    "full": "#2f80e4",
+    "random": "#b97e20",
+    "meddel": "#c43bb4",
+    "optidel": "#12866a",
 }
 """After Okabe and Ito's palette, which people with any colour vision can tell apart.
 
@@ -37,7 +37,7 @@ def colour_of(methods: Sequence[str]) -> dict[str, str]:
     """The colour of each method; ten without a fixed colour differ, then colours repeat.
 
     >>> colour_of(["random", "ccs"])["random"]
-    '#c07f12'
+    '#b97e20'
     """
     colours: dict[str, str] = {}
     others = 0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 MARGIN = 0.06
 """Share of the range that stays empty at either end: a marker on the edge would be cut."""
 
-TICKS = 6
+TICKS = 7
 """Round numbers along an axis, at most: more would touch one another at the width of a phone."""
 
 DECADES = 3

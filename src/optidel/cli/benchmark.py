@@ -200,7 +200,7 @@ def _print_forecast(
 
 
 def _print_outlook(outlook: "Forecast") -> None:
-    from optidel.report.page import duration
+    from optidel.report.text import duration
     from optidel.runs.baselines import SCRATCH
 
     for cell, is_done in outlook.cells:

@@ -82,7 +82,7 @@ def theory(
     make_folder(out)
     paths = {"table": out / f"{experiment}.csv", "figure": out / f"{experiment}.html"}
     table.write_csv(paths["table"])
-    figure(table).write_html(paths["figure"])
+    paths["figure"].write_text(figure(table), encoding="utf-8")
     if as_json:
         print_json({name: str(path) for name, path in paths.items()})
         return

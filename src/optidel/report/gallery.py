@@ -1,9 +1,4 @@
-"""The pictures of the page: what each method kept and dropped, key patches, composites, difficulty and
-segmentations.
-
-Nothing here is picked for its looks: a gallery shows the best ranked, or rows evenly spaced through an order
-that its caption states.
-"""
+"""The pictures of a run's page: what was kept and dropped, key patches, composites, difficulty, predictions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,28 +6,33 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from PIL import Image
+from jaxtyping import Float64, Int64
+from PIL import Image as PillowImage
 
+from optidel.corpus.names import Names
 from optidel.records import Box, Composite, KeyPatch, from_table
-from optidel.report.numbers import OURS
+from optidel.report.figures import difficulty_chart
 from optidel.report.pictures import Mark, Outline, Pictures, Tile, data_uri, outlines, picture_tile
+from optidel.report.results import Chart
+from optidel.report.verdict import OURS
 from optidel.runs.baselines import FULL
-from optidel.runs.collect import PROTOCOLS, Run, Trial
-from optidel.runs.summaries import SelectSummary, read_summary
+from optidel.runs.collect import Run, Trial
+from optidel.runs.summaries import PatchesSummary, SelectSummary, read_summary
 from optidel.store import Artifact
 from optidel.vinformation import difficulty
 
-KEPT, PAIRS = 8, 4
-"""Kept items and pairs of dropped item and twin shown for each method: one line each, so that twelve methods
-still make one page.
-"""
-
+# How many pictures a section shows: one or two rows of them at the width of a page.
+KEPT = 8
+PAIRS = 4
+FRAMES = 8
+REFUSED = 8
+COMPOSITES = 5
+EXTREMES = 8
 SEGMENTED = 6
-"""Test images shown with every method's prediction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
+class PairView:
     """A dropped item beside the one that stands in for it; ``similarity`` is their cosine similarity."""
 
     dropped: Tile
@@ -41,9 +41,10 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """What one method chose at one budget and seed. ``reasons`` counts the dropped items by reason; ``unit``
-    is frame or key patch.
+class SelectionView:
+    """What one method chose at one budget and seed, ``chosen`` of ``items`` frames or key patches (``unit``).
+
+    ``reasons`` counts the dropped items by reason.
     """
 
     method: str
@@ -54,11 +55,11 @@ class Choice:
     chosen: int
     reasons: tuple[tuple[str, int], ...]
     kept: tuple[Tile, ...]
-    pairs: tuple[Pair, ...]
+    pairs: tuple[PairView, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refusal:
+class RefusalView:
     """Key patches refused for one reason."""
 
     reason: str
@@ -67,7 +68,17 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class PatchesView:
+    """Key patches: how many, on their frames, and those refused by reason."""
+
+    summary: PatchesSummary
+    seconds_per_frame: float
+    frames: tuple[Tile, ...]
+    refusals: tuple[RefusalView, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompositeView:
     """A composite and the frames it was cut from, the cuts marked."""
 
     composite: Tile
@@ -75,24 +86,23 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extremes:
-    """Items at both ends of the difficulty order.
+class DifficultyView:
+    """Items at both ends of the order of difficulty, and the chart of all; ``scorer`` is error or pvi.
 
-    ``values`` (n,) are what orders them, higher is harder: with scorer ``error`` the reconstruction error,
-    with ``pvi`` minus the pointwise V-information in nats per value; ``chosen`` are those of optidel's
-    choice.
+    ``values`` (n,) are what orders the items, higher is harder; ``kept`` (m,) are those that optidel chose.
     """
 
     unit: str
     scorer: str
-    values: np.ndarray[tuple[int], np.dtype[np.float64]]
-    chosen: np.ndarray[tuple[int], np.dtype[np.float64]]
+    values: Float64[np.ndarray, "n"]
+    kept: Float64[np.ndarray, "m"]
+    chart: Chart
     hardest: tuple[Tile, ...]
     easiest: tuple[Tile, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Segmented:
+class SegmentationView:
     """One test image: with its truth, and with each method's prediction under one protocol."""
 
     protocol: str
@@ -100,7 +110,7 @@ class Segmented:
     predictions: tuple[Tile, ...]
 
 
-class Items:
+class ItemPictures:
     """The items of a selection by row: frames, or the accepted key patches."""
 
     def __init__(self, run: Run, pictures: Pictures, unit: str) -> None:
@@ -108,147 +118,152 @@ class Items:
         self._pictures = pictures
         self._patches = accepted(run) if unit == "key patch" else None
 
-    def tile(self, row: int, caption: str = "", note: str = "") -> Tile:
+    def tile(self, row: int, note: str = "") -> Tile:
         """The picture of a row."""
         if self._patches is None:
-            return self._pictures.tile(row, caption, note)
+            return self._pictures.tile(row, note=note)
         patch = self._patches.row(row, named=True)
-        return picture_tile(
-            self._pictures.crop(patch["frame"], tuple(patch["box"])), caption or patch["frame"], note
-        )
+        return self._pictures.patch_tile(patch["frame"], tuple(patch["box"]), note)
 
 
 def accepted(run: Run) -> pl.DataFrame:
-    """Rows of the key patches that may be used, in the order of patches/error.npy."""
+    """Rows of the key patches that may be used, in the order of their vectors."""
     assert run.patches is not None
     return run.patches.table("patches.parquet").filter(pl.col("refused") == "")
 
 
 def spaced(rows: int, count: int) -> list[int]:
-    """``count`` rows evenly spaced from the first to the last, or all of them where there are fewer."""
-    return (
-        sorted({round(position) for position in np.linspace(0, rows - 1, min(rows, count))}) if rows else []
-    )
+    """``count`` rows evenly spaced from the first to the last, or all of them where there are fewer.
+
+    >>> spaced(11, 3)
+    [0, 5, 10]
+    """
+    if not rows:
+        return []
+    positions = np.linspace(0, rows - 1, min(rows, count))
+    return sorted({round(position) for position in positions.tolist()})
 
 
-def choices(run: Run, pictures: Pictures) -> tuple[Choice, ...]:
+def selections(run: Run, pictures: Pictures) -> tuple[SelectionView, ...]:
     """What each method kept and dropped; ``full``, which keeps everything, is left out."""
-    cells = [cell for cell in run.examples if cell.select is not None and cell.method != FULL]
-    return tuple(_choice(run, pictures, cell, cell.select) for cell in cells if cell.select is not None)
+    views = []
+    for trial in run.examples:
+        if trial.select is not None and trial.method != FULL:
+            views.append(_selection(run, pictures, trial, trial.select))
+    return tuple(views)
 
 
-def _choice(run: Run, pictures: Pictures, cell: Trial, select: Artifact) -> Choice:
+def _selection(run: Run, pictures: Pictures, trial: Trial, select: Artifact) -> SelectionView:
     table = select.table("selection.parquet")
-    unit: str = read_summary(select, SelectSummary).unit
-    items = Items(run, pictures, unit)
+    unit = read_summary(select, SelectSummary).unit
+    items = ItemPictures(run, pictures, unit)
+
     kept = table.filter("kept").sort("rank").head(KEPT)
     dropped = table.filter(~pl.col("kept"))
     reasons = dropped["reason"].value_counts(sort=True)
     twinned = dropped.filter(pl.col("twin").is_not_null()).sort("similarity", descending=True)
-    return Choice(
-        method=cell.method,
-        budget=cell.budget,
-        seed=cell.seed,
+    examples = [twinned.row(row, named=True) for row in spaced(twinned.height, PAIRS)]
+    return SelectionView(
+        method=trial.method,
+        budget=trial.budget,
+        seed=trial.seed,
         unit=unit,
         items=table.height,
         chosen=int(table["kept"].sum()),
         reasons=tuple((str(reason), int(count)) for reason, count in reasons.iter_rows()),
-        kept=tuple(items.tile(row["item"], note=_rank(row)) for row in kept.iter_rows(named=True)),
-        pairs=tuple(
-            _pair(items, table, twinned.row(row, named=True)) for row in spaced(twinned.height, PAIRS)
-        ),
+        kept=tuple(items.tile(row["item"], _rank_note(row)) for row in kept.iter_rows(named=True)),
+        pairs=tuple(_pair(items, table, row) for row in examples),
     )
 
 
-def _rank(row: dict[str, Any]) -> str:
+def _rank_note(row: dict[str, Any]) -> str:
     how = "" if row["reason"] == "kept" else f", {row['reason']}"
     return f"rank {row['rank'] + 1}{how}"
 
 
-def _pair(items: Items, table: pl.DataFrame, row: dict[str, Any]) -> Pair:
+def _pair(items: ItemPictures, table: pl.DataFrame, row: dict[str, Any]) -> PairView:
     twin = table.filter(pl.col("id") == row["twin"]).row(0, named=True)
-    return Pair(
-        dropped=items.tile(row["item"], note=f"dropped: {row['reason']}"),
-        twin=items.tile(twin["item"], note="stays"),
+    return PairView(
+        dropped=items.tile(row["item"], f"dropped: {row['reason']}"),
+        twin=items.tile(twin["item"], "stays"),
         similarity=row["similarity"],
     )
 
 
-def patches_on_frames(run: Run, pictures: Pictures, count: int = 8) -> tuple[Tile, ...]:
-    """Frames evenly spaced through those that have key patches, with every box: accepted, or refused with the
-    reason.
-    """
+def patches(run: Run, pictures: Pictures) -> PatchesView | None:
+    """The key patches of a run, if it has any."""
     if run.patches is None:
-        return ()
+        return None
+    summary = read_summary(run.patches, PatchesSummary)
     table = run.patches.table("patches.parquet")
+    return PatchesView(
+        summary=summary,
+        seconds_per_frame=run.patches.seconds / max(1, summary.frames),
+        frames=_patches_on_frames(table, pictures),
+        refusals=_refusals(table, pictures),
+    )
+
+
+def _patches_on_frames(table: pl.DataFrame, pictures: Pictures) -> tuple[Tile, ...]:
+    """Frames evenly spaced through those that have key patches, with every box."""
     frames = table["frame"].unique(maintain_order=True)
-    shown = [frames[row] for row in spaced(len(frames), count)]
-    return tuple(
-        _marked(pictures, frame, from_table(KeyPatch, table.filter(pl.col("frame") == frame)))
-        for frame in shown
-    )
+    tiles = []
+    for row in spaced(len(frames), FRAMES):
+        of_frame = from_table(KeyPatch, table.filter(pl.col("frame") == frames[row]))
+        tiles.append(_marked_frame(pictures, frames[row], of_frame))
+    return tuple(tiles)
 
 
-def _marked(pictures: Pictures, frame: str, patches: Sequence[KeyPatch]) -> Tile:
+def _marked_frame(pictures: Pictures, frame: str, of_frame: Sequence[KeyPatch]) -> Tile:
     # Refused first, so that accepted boxes lie on top.
-    ordered = sorted(patches, key=lambda patch: not patch.refused)
-    marks = tuple(
-        Mark(box=patch.box, kind=_kind(patch), label="" if patch.refused == "nested" else patch.refused)
-        for patch in ordered
-    )
-    refused = sum(bool(patch.refused) for patch in patches)
-    return pictures.tile(
-        pictures.row(frame), note=f"{len(patches) - refused} accepted, {refused} refused", marks=marks
-    )
+    ordered = sorted(of_frame, key=lambda patch: not patch.refused)
+    marks = tuple(_patch_mark(patch) for patch in ordered)
+    refused = sum(bool(patch.refused) for patch in of_frame)
+    note = f"{len(of_frame) - refused} accepted, {refused} refused"
+    return pictures.tile(pictures.row(frame), note=note, marks=marks)
 
 
-def _kind(patch: KeyPatch) -> str:
-    """Nested boxes are the most and the least telling: they are drawn thin and without a label."""
-    return "refused nested" if patch.refused == "nested" else "refused" if patch.refused else "kept"
+def _patch_mark(patch: KeyPatch) -> Mark:
+    """Nested boxes are the most and tell the least: they are thin and without a label."""
+    if patch.refused == "nested":
+        return Mark(box=patch.box, kind="refused nested", label="")
+    return Mark(box=patch.box, kind="refused" if patch.refused else "kept", label=patch.refused)
 
 
-def refusals(run: Run, pictures: Pictures, each: int = 8) -> tuple[Refusal, ...]:
+def _refusals(table: pl.DataFrame, pictures: Pictures) -> tuple[RefusalView, ...]:
     """Refused key patches by reason, the commonest reason first, evenly spaced through the corpus."""
-    if run.patches is None:
-        return ()
-    refused = run.patches.table("patches.parquet").filter(pl.col("refused") != "")
-    counts = refused["refused"].value_counts(sort=True)
-    return tuple(
-        Refusal(
-            reason=reason,
-            count=count,
-            tiles=_crops(pictures, refused.filter(pl.col("refused") == reason), each),
-        )
-        for reason, count in counts.sort("count", "refused", descending=[True, False]).iter_rows()
-    )
+    refused = table.filter(pl.col("refused") != "")
+    counts = refused["refused"].value_counts().sort("count", "refused", descending=[True, False])
+    views = []
+    for reason, count in counts.iter_rows():
+        of_reason = refused.filter(pl.col("refused") == reason)
+        rows = [of_reason.row(row, named=True) for row in spaced(of_reason.height, REFUSED)]
+        tiles = tuple(pictures.patch_tile(row["frame"], tuple(row["box"])) for row in rows)
+        views.append(RefusalView(reason=reason, count=count, tiles=tiles))
+    return tuple(views)
 
 
-def _crops(pictures: Pictures, patches: pl.DataFrame, count: int) -> tuple[Tile, ...]:
-    rows = [patches.row(row, named=True) for row in spaced(patches.height, count)]
-    return tuple(picture_tile(pictures.crop(row["frame"], tuple(row["box"])), row["frame"]) for row in rows)
-
-
-def composites(run: Run, pictures: Pictures, count: int = 5) -> tuple[Made, ...]:
+def composites(run: Run, pictures: Pictures) -> tuple[CompositeView, ...]:
     """Composites of the first method that makes any, evenly spaced through them, each with its sources."""
-    cell = next((cell for cell in run.examples if cell.compose is not None), None)
-    if cell is None or cell.compose is None:
-        return ()
-    records = from_table(Composite, cell.compose.table("composites.parquet"))
-    return tuple(_made(cell.compose, pictures, records[row]) for row in spaced(len(records), count))
+    for trial in run.examples:
+        if trial.compose is not None:
+            records = from_table(Composite, trial.compose.table("composites.parquet"))
+            examples = [records[row] for row in spaced(len(records), COMPOSITES)]
+            return tuple(_composite(trial.compose, pictures, record) for record in examples)
+    return ()
 
 
-def composite_image(compose: Artifact, record: Composite) -> Image.Image:
+def composite_image(compose: Artifact, record: Composite) -> PillowImage.Image:
     """The composite as it was written."""
-    with Image.open(compose.file(f"images/{record.id}.png")) as opened:
+    with PillowImage.open(compose.file(f"images/{record.id}.png")) as opened:
         return opened.convert("RGB")
 
 
-def _made(compose: Artifact, pictures: Pictures, record: Composite) -> Made:
+def _composite(compose: Artifact, pictures: Pictures, record: Composite) -> CompositeView:
+    image = composite_image(compose, record)
     cuts = zip(record.sources, record.boxes, strict=True)
-    return Made(
-        composite=picture_tile(
-            composite_image(compose, record), record.id, f"{record.side} × {record.side} px"
-        ),
+    return CompositeView(
+        composite=picture_tile(image, record.id, f"{record.side} × {record.side} px"),
         sources=tuple(
             _source(pictures, frame, box, f"cell {cell}") for cell, (frame, box) in enumerate(cuts, start=1)
         ),
@@ -256,85 +271,96 @@ def _made(compose: Artifact, pictures: Pictures, record: Composite) -> Made:
 
 
 def _source(pictures: Pictures, frame: str, box: Box, note: str) -> Tile:
-    return pictures.tile(pictures.row(frame), note=note, marks=(Mark(box=box, kind="source", label=""),))
+    mark = Mark(box=box, kind="source", label="")
+    return pictures.tile(pictures.row(frame), note=note, marks=(mark,))
 
 
-def extremes(run: Run, pictures: Pictures, count: int = 8) -> Extremes | None:
-    """The hardest and the easiest key patches in the order of the run's scorer, or frames where the run has
-    no patches.
-    """
-    measured = run.patches or run.embed
-    if measured is None:
+def difficulty_view(run: Run, pictures: Pictures) -> DifficultyView | None:
+    """The hardest and the easiest key patches in the order of the run's scorer, or frames without patches."""
+    scored = run.patches or run.embed
+    if scored is None:
         return None
     unit = "key patch" if run.patches else "frame"
     scorer = run.recipe.optidel.scorer if run.recipe else "error"
-    errors, null = (
-        np.asarray(measured.array(name), dtype=np.float64) for name in ("error.npy", "null_error.npy")
-    )
-    values = difficulty(errors, null, scorer)
-    order = np.argsort(-values, kind="stable")
-    items = Items(run, pictures, unit)
+    error = np.asarray(scored.array("error.npy"), dtype=np.float64)
+    null_error = np.asarray(scored.array("null_error.npy"), dtype=np.float64)
 
-    def show(row: int) -> Tile:
-        return items.tile(row, note=f"error {errors[row]:.3g}, null {null[row]:.3g}")
+    values = difficulty(error, null_error, scorer)
+    hardest_first = np.argsort(-values, kind="stable")
+    items = ItemPictures(run, pictures, unit)
 
-    # Without composition optidel chooses frames, which are not among the items here.
-    found = [cell.select for cell in run.examples if cell.method == OURS and cell.select]
-    ours = next(
-        (select for select in found if unit == read_summary(select, SelectSummary).unit == "key patch"), None
-    )
-    chosen = [] if ours is None else ours.table("selection.parquet").filter("kept")["item"].to_list()
-    half = min(count, len(order) // 2)
-    return Extremes(
+    def tiles(rows: Int64[np.ndarray, "k"]) -> tuple[Tile, ...]:
+        notes = [f"error {error[row]:.3g}, null {null_error[row]:.3g}" for row in rows]
+        return tuple(items.tile(int(row), note) for row, note in zip(rows, notes, strict=True))
+
+    # Each item appears at one end only.
+    count = min(EXTREMES, len(values) // 2)
+    kept = values[_kept_by_ours(run, unit)]
+    chart = difficulty_chart(values, kept, unit, scorer)
+    return DifficultyView(
         unit=unit,
         scorer=scorer,
         values=values,
-        chosen=values[np.asarray(chosen, dtype=np.int64)],
-        hardest=tuple(show(int(row)) for row in order[:half]),
-        easiest=tuple(show(int(row)) for row in order[::-1][:half]),
+        kept=kept,
+        chart=Chart(name="difficulty", title="Histogram of difficulty", svg=chart),
+        hardest=tiles(hardest_first[:count]),
+        easiest=tiles(hardest_first[::-1][:count]),
     )
 
 
-def segmentations(run: Run) -> tuple[Segmented, ...]:
-    """The first test images, not chosen by result: image with true outlines, then each method's prediction at
-    its first seed.
-    """
-    protocol = next((name for name in PROTOCOLS if any(name in cell.evaluate for cell in run.examples)), None)
-    if run.task is None or protocol is None:
+def _kept_by_ours(run: Run, unit: str) -> Int64[np.ndarray, "m"]:
+    """Rows of the key patches that optidel chose; without composition it chooses frames, which are others."""
+    kept: list[int] = []
+    for trial in run.examples:
+        if trial.method != OURS or trial.select is None:
+            continue
+        if unit == read_summary(trial.select, SelectSummary).unit == "key patch":
+            kept = trial.select.table("selection.parquet").filter("kept")["item"].to_list()
+    return np.asarray(kept, dtype=np.int64)
+
+
+def segmentations(run: Run, names: Names) -> tuple[SegmentationView, ...]:
+    """The first test images, not chosen by result: the truth, then each method's prediction at its first seed."""
+    if run.task is None or not run.protocols:
         return ()
+    protocol = run.protocols[0]
     items = run.task.table("items.parquet").with_row_index("row").filter(pl.col("split") == "test")
     images, masks = run.task.array("images.npy"), run.task.array("masks.npy")
-    evaluated = [(cell, cell.evaluate[protocol]) for cell in run.examples if protocol in cell.evaluate]
-    rows = []
+
+    views = []
     for position, (row, name) in enumerate(items.head(SEGMENTED).select("row", "id").iter_rows()):
-        uri = data_uri(Image.fromarray(images[row]))
+        uri = data_uri(PillowImage.fromarray(images[row]))
         truth = outlines(masks[row], "truth")
-        predictions = tuple(
-            _predicted(uri, cell.method, found, position, name, truth) for cell, found in evaluated
+        view = SegmentationView(
+            protocol=protocol,
+            truth=_outlined(uri, masks[row].shape, names(name), "truth", truth),
+            predictions=_predictions(run, protocol, position, name, uri, truth),
         )
-        rows.append(
-            Segmented(
-                protocol=protocol,
-                truth=_tile(uri, masks[row].shape, name, "truth", truth),
-                predictions=predictions,
-            )
-        )
-    return tuple(rows)
+        views.append(view)
+    return tuple(views)
 
 
-def _predicted(
-    uri: str, method: str, evaluated: Artifact, position: int, name: str, truth: tuple[Outline, ...]
-) -> Tile:
-    predicted = evaluated.array("predictions.npy")[position]
-    iou = (
-        evaluated.table("images.parquet")
-        .filter(pl.col("id") == name)
-        .select(pl.col("iou").drop_nans().mean())
-        .item()
-    )
-    note = "no class present" if iou is None else f"IoU {iou:.3f}"
-    return _tile(uri, predicted.shape, method, note, outlines(predicted, "prediction") + truth)
+def _predictions(
+    run: Run, protocol: str, position: int, name: str, uri: str, truth: tuple[Outline, ...]
+) -> tuple[Tile, ...]:
+    """What each method predicts on one test image, over its true outline."""
+    tiles = []
+    for trial in run.examples:
+        evaluation = trial.evaluate.get(protocol)
+        if evaluation is None:
+            continue
+        prediction = evaluation.array("predictions.npy")[position]
+        drawn_outlines = outlines(prediction, "prediction") + truth
+        note = _iou_note(evaluation, name)
+        tiles.append(_outlined(uri, prediction.shape, trial.method, note, drawn_outlines))
+    return tuple(tiles)
 
 
-def _tile(uri: str, shape: tuple[int, ...], caption: str, note: str, drawn: tuple[Outline, ...]) -> Tile:
-    return Tile(uri=uri, width=shape[1], height=shape[0], caption=caption, note=note, outlines=drawn)
+def _iou_note(evaluation: Artifact, name: str) -> str:
+    table = evaluation.table("images.parquet").filter(pl.col("id") == name)
+    iou = table.select(pl.col("iou").drop_nans().mean()).item()
+    return "no class present" if iou is None else f"IoU {iou:.3f}"
+
+
+def _outlined(uri: str, shape: tuple[int, ...], caption: str, note: str, lines: tuple[Outline, ...]) -> Tile:
+    return Tile(uri=uri, width=shape[1], height=shape[0], caption=caption, note=note, outlines=lines)

@@ -2,23 +2,24 @@
 
 from dataclasses import dataclass
 
-from PIL import Image
+from PIL import Image as PillowImage
 
 from optidel.copies.pixels import UNCALIBRATED
+from optidel.corpus.names import Names
 from optidel.report.pictures import Tile, picture_tile
 from optidel.runs.collect import Run
 from optidel.runs.summaries import LeaksSummary, read_summary
 from optidel.store import Artifact
 
-NAMED = 3
-"""Test images named in the sentence."""
-
-LISTED = 200
-"""Pairs in the table."""
+NAMED = 3  # test images named in the sentence, which must stay one line of a terminal
+LISTED = 200  # pairs in the table; all of them are in leaks.parquet
 
 UNSEEN = "changed copies were not looked for: the corpus is too small, of one group, or too much alike"
 
 UNITS = {"exact": "equal pixels", "perceptual": "bits of 256 differ", "embedding": "cosine similarity"}
+# By kind of copy, in the order in which they are told.
+
+SIDES = {"test": "test image", "train": "in the corpus"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,8 +33,9 @@ class LeakedPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeakSection:
-    """What the page shows: the sentence, how it was looked for, pairs in pictures, and rows (test, train,
-    how).
+    """What the page shows: the sentence, how copies were looked for, pairs in pictures, and rows.
+
+    A row is (test image, corpus frame, how alike); ``more`` counts the pairs without a row.
     """
 
     found: bool
@@ -44,83 +46,91 @@ class LeakSection:
     more: int
 
 
-def sentence(leaks: Artifact, *, drop: bool) -> str:
+def sentence(leaks: Artifact, *, drop: bool, names: Names | None = None) -> str:
     """What was found, and what follows from it."""
+    names = names or Names()
     summary = read_summary(leaks, LeaksSummary)
     unseen = f" ({UNSEEN})" if summary.threshold is None else ""
     if not summary.leaked:
         return f"none of the {summary.test} test images was found in the pre-training corpus{unseen}"
-    names = leaks.table("leaks.parquet")["test"].unique(maintain_order=True).to_list()
-    listed = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+
+    images = leaks.table("leaks.parquet")["test"].unique(maintain_order=True).to_list()
+    examples = ", ".join(names(name) for name in images[:NAMED])
+    more = ", …" if len(images) > NAMED else ""
     kinds = ", ".join(f"{summary.images[kind]} {kind}" for kind in UNITS if summary.images[kind])
     verb = "was" if summary.leaked == 1 else "were"
-    found = f"{summary.leaked} of {summary.test} test images {verb} found in the pre-training corpus ({kinds}): {listed}"
     remedy = (
         "their frames are left out of all training"
         if drop
         else 'scores may flatter; leaks = "drop" leaves their frames out'
     )
-    return f"{found}; {remedy}{unseen}"
+    return (
+        f"{summary.leaked} of {summary.test} test images {verb} found in the pre-training corpus ({kinds}): "
+        f"{examples}{more}; {remedy}{unseen}"
+    )
 
 
-def section(run: Run) -> LeakSection | None:
+def leak_section(run: Run, names: Names) -> LeakSection | None:
     """The section of a run's page; None where the run did not look."""
     if run.leaks is None:
         return None
-    summary, table = read_summary(run.leaks, LeaksSummary), run.leaks.table("leaks.parquet")
-    rows = tuple(
-        (test, train, _how(kind, value)) for kind, test, train, value in table.head(LISTED).iter_rows()
-    )
-    text = sentence(run.leaks, drop=dropped(run))
+    summary = read_summary(run.leaks, LeaksSummary)
+    table = run.leaks.table("leaks.parquet")
+    rows = [
+        (names(test), names(train), _how(kind, value))
+        for kind, test, train, value in table.head(LISTED).iter_rows()
+    ]
+    text = sentence(run.leaks, drop=run.index.step == "clean", names=names)
     return LeakSection(
         found=bool(summary.leaked),
         sentence=text[0].upper() + text[1:] + ".",
         method=_method(summary),
-        pairs=_pairs(run.leaks),
-        rows=rows,
+        pairs=_pairs(run.leaks, names),
+        rows=tuple(rows),
         more=len(table) - len(rows),
     )
-
-
-def dropped(run: Run) -> bool:
-    """Whether the run left the frames out."""
-    return run.index.step == "clean"
 
 
 def _how(kind: str, value: float) -> str:
     if kind == "exact":
         return UNITS[kind]
-    return f"{value:.0f} {UNITS[kind]}" if kind == "perceptual" else f"{UNITS[kind]} {value:.3f}"
+    if kind == "perceptual":
+        return f"{value:.0f} {UNITS[kind]}"
+    return f"{UNITS[kind]} {value:.3f}"
 
 
 def _method(summary: LeaksSummary) -> str:
-    looked = (
-        f"Looked for: equal pixels, and perceptual hashes that differ in at most {summary.near} of 256 bits"
-    )
+    """How copies were looked for, and how far that can be trusted."""
+    hashes = f"perceptual hashes that differ in at most {summary.near} of 256 bits"
     if summary.threshold is None:
-        return f"{looked}. {UNCALIBRATED}"
+        return f"Looked for: equal pixels, and {hashes}. {UNCALIBRATED}"
     return (
-        f"{looked}, and embeddings whose cosine similarity is above {summary.threshold:.3f}. "
-        f"{by_chance(summary.rate, summary.test)}"
+        f"Looked for: equal pixels, and {hashes}, and embeddings whose cosine similarity is above "
+        f"{summary.threshold:.3f}. {by_chance(summary.rate, summary.test)}"
     )
 
 
 def by_chance(rate: float, tested: int) -> str:
     """How many of the test images pass the threshold of the embedding without a copy in the corpus."""
-    told = f"Test images without a copy pass it at a rate of {rate:.2%}: about {rate * tested:.2g} of these {tested:,} by chance."
-    return told.replace("%", " %")
+    share = f"{rate:.2%}".replace("%", " %")
+    return (
+        f"Test images without a copy pass it at a rate of {share}: "
+        f"about {rate * tested:.2g} of these {tested:,} by chance."
+    )
 
 
-def _pairs(leaks: Artifact) -> tuple[LeakedPair, ...]:
+def _pairs(leaks: Artifact, names: Names) -> tuple[LeakedPair, ...]:
     pairs = []
     for number, (kind, test, train, value) in enumerate(leaks.table("pictures.parquet").iter_rows()):
-        sides = []
-        for side, name in (("test", test), ("train", train)):
-            with Image.open(leaks.file(f"pictures/{number}-{side}.png")) as picture:
-                sides.append(
-                    picture_tile(
-                        picture.convert("RGB"), name, {"test": "test image", "train": "in the corpus"}[side]
-                    )
-                )
-        pairs.append(LeakedPair(test=sides[0], train=sides[1], how=_how(kind, value)))
+        pair = LeakedPair(
+            test=_side(leaks, number, "test", names(test)),
+            train=_side(leaks, number, "train", names(train)),
+            how=_how(kind, value),
+        )
+        pairs.append(pair)
     return tuple(pairs)
+
+
+def _side(leaks: Artifact, number: int, side: str, name: str) -> Tile:
+    with PillowImage.open(leaks.file(f"pictures/{number}-{side}.png")) as picture:
+        return picture_tile(picture.convert("RGB"), name, SIDES[side])

@@ -1,30 +1,33 @@
-"""Contact sheets as PNG files, for documents: composites, refused key patches by reason, what each method
-kept.
-"""
+"""Contact sheets as PNG files, for documents: composites, refused key patches, what each method kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont
 
 from optidel.errors import InputError
 from optidel.records import Composite, from_table
 from optidel.report.gallery import accepted, composite_image, spaced
-from optidel.report.numbers import percent, plural
 from optidel.report.pictures import Pictures
+from optidel.report.text import percent, plural
 from optidel.runs.baselines import FULL
-from optidel.runs.collect import read_run
+from optidel.runs.collect import Run, Trial, read_run
 from optidel.runs.summaries import SelectSummary, read_summary
-from optidel.store import replacing
+from optidel.store import Artifact, replacing
 
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+# Measures of a sheet, px: eight pictures make the width of a printed page at 200 dots an inch.
 CELL = 176
-"""Side of a picture on a sheet, px."""
-
 GAP = 10
 TITLE = 42
-INK, PAPER, FAINT = (28, 31, 36), (255, 255, 255), (102, 108, 118)
+CAPTION = 18
+
+INK, PAPER, FAINT = (28, 31, 36), (255, 255, 255), (102, 108, 118)  # as on the pages in light mode
+COMPOSITE_COLUMNS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +35,17 @@ class Band:
     """One titled row of pictures on a sheet; ``captions`` may be empty."""
 
     title: str
-    pictures: Sequence[Image.Image]
+    pictures: Sequence[PillowImage.Image]
     captions: Sequence[str]
 
     @property
     def line(self) -> int:
         """Height of one line of its grid, px."""
-        return CELL + GAP + (18 if self.captions else 0)
+        return CELL + GAP + (CAPTION if self.captions else 0)
+
+    def height(self, columns: int) -> int:
+        """Height of the title and all lines, px."""
+        return TITLE + self.line * -(-len(self.pictures) // columns)
 
 
 def composites_sheet(run: Path, count: int = 18) -> Path:
@@ -47,21 +54,21 @@ def composites_sheet(run: Path, count: int = 18) -> Path:
     Raises:
         InputError: the run has composed nothing.
     """
-    opened = read_run(run)
-    cell = next((cell for cell in opened.examples if cell.compose is not None), None)
-    if cell is None or cell.compose is None:
-        raise InputError(
-            f"the run {run} has no composites; run it with the method optidel (`optidel run … --methods optidel`)"
-        )
-    records = from_table(Composite, cell.compose.table("composites.parquet"))
-    shown = [records[row] for row in spaced(len(records), count)]
-    title = (
-        f"{len(shown)} of {len(records)} composites, {cell.method} {percent(cell.budget)}, seed {cell.seed}"
+    for trial in read_run(run).examples:
+        if trial.compose is not None:
+            band = _composites_band(trial, trial.compose, count)
+            return _write([band], run / "composites.png", COMPOSITE_COLUMNS)
+    raise InputError(
+        f"the run {run} has no composites; run it with the method optidel (`optidel run … --methods optidel`)"
     )
-    band = Band(
-        title=title, pictures=[composite_image(cell.compose, record) for record in shown], captions=[]
-    )
-    return _write([band], run / "composites.png", columns=6)
+
+
+def _composites_band(trial: Trial, compose: Artifact, count: int) -> Band:
+    records = from_table(Composite, compose.table("composites.parquet"))
+    examples = [records[row] for row in spaced(len(records), count)]
+    method = f"{trial.method} {percent(trial.budget)}, seed {trial.seed}"
+    title = f"{len(examples)} of {len(records)} composites, {method}"
+    return Band(title=title, pictures=[composite_image(compose, record) for record in examples], captions=[])
 
 
 def refused_sheet(run: Path, each: int = 8) -> Path:
@@ -77,16 +84,20 @@ def refused_sheet(run: Path, each: int = 8) -> Path:
         )
     pictures, patches = Pictures(opened), opened.patches.table("patches.parquet")
     counts = patches["refused"].value_counts().sort("count", "refused", descending=[True, False])
+
     bands = []
     for reason, count in counts.filter(pl.col("refused") != "").iter_rows():
-        found = patches.filter(pl.col("refused") == reason)
-        rows = [found.row(row, named=True) for row in spaced(found.height, each)]
-        crops = [pictures.crop(row["frame"], tuple(row["box"])) for row in rows]
-        title = f"{reason}: {count:,} of {patches.height:,} proposed patches"
-        bands.append(Band(title=title, pictures=crops, captions=[row["frame"] for row in rows]))
+        of_reason = patches.filter(pl.col("refused") == reason)
+        examples = [of_reason.row(row, named=True) for row in spaced(of_reason.height, each)]
+        band = Band(
+            title=f"{reason}: {count:,} of {patches.height:,} proposed patches",
+            pictures=[pictures.crop(patch["frame"], tuple(patch["box"])) for patch in examples],
+            captions=[patch["frame"] for patch in examples],
+        )
+        bands.append(band)
     if not bands:
         raise InputError(f"no key patch of the run {run} was refused; there is nothing to draw")
-    return _write(bands, run / "refused.png", columns=each)
+    return _write(bands, run / "refused.png", each)
 
 
 def selection_sheet(run: Path, each: int = 8) -> Path:
@@ -96,27 +107,32 @@ def selection_sheet(run: Path, each: int = 8) -> Path:
         InputError: the run has selected nothing.
     """
     opened = read_run(run)
-    pictures, bands = Pictures(opened), []
-    for cell in opened.examples:
-        if cell.select is None or cell.method == FULL:
-            continue
-        summary = read_summary(cell.select, SelectSummary)
-        kept = cell.select.table("selection.parquet").filter("kept").sort("rank").head(each)["item"].to_list()
-        if summary.unit == "key patch":
-            patches = accepted(opened)[kept]
-            shown = [
-                pictures.crop(frame, tuple(box)) for frame, box in patches.select("frame", "box").iter_rows()
-            ]
-            names = patches["frame"].to_list()
-        else:
-            shown = [pictures.frame(row) for row in kept]
-            names = [pictures.record(row).id for row in kept]
-        share = f"{summary.kept:,} of {summary.items:,} {plural(summary.unit)}"
-        title = f"{cell.method} {percent(cell.budget)}: {share}, best ranked first"
-        bands.append(Band(title=title, pictures=shown, captions=names))
+    pictures = Pictures(opened)
+    bands = []
+    for trial in opened.examples:
+        if trial.select is not None and trial.method != FULL:
+            bands.append(_selection_band(opened, pictures, trial, trial.select, each))
     if not bands:
         raise InputError(f"the run {run} has selected nothing; use `optidel select` or `optidel run`")
-    return _write(bands, run / "selection.png", columns=each)
+    return _write(bands, run / "selection.png", each)
+
+
+def _selection_band(run: Run, pictures: Pictures, trial: Trial, select: Artifact, each: int) -> Band:
+    summary = read_summary(select, SelectSummary)
+    best = select.table("selection.parquet").filter("kept").sort("rank").head(each)
+    rows = best["item"].to_list()
+    if summary.unit == "key patch":
+        patches = accepted(run)[rows]
+        boxes = patches.select("frame", "box").iter_rows()
+        crops = [pictures.crop(frame, tuple(box)) for frame, box in boxes]
+        captions = patches["frame"].to_list()
+    else:
+        crops = [pictures.frame(row) for row in rows]
+        captions = [pictures.record(row).id for row in rows]
+
+    share = f"{summary.kept:,} of {summary.items:,} {plural(summary.unit)}"
+    title = f"{trial.method} {percent(trial.budget)}: {share}, best ranked first"
+    return Band(title=title, pictures=crops, captions=captions)
 
 
 def _write(bands: Sequence[Band], target: Path, columns: int) -> Path:
@@ -126,44 +142,45 @@ def _write(bands: Sequence[Band], target: Path, columns: int) -> Path:
     return target
 
 
-def _draw(bands: Sequence[Band], columns: int) -> Image.Image:
-    """Bands below one another, each a title and a grid of equal cells on which the pictures keep their
-    aspect.
-    """
-    title_font, caption_font = ImageFont.load_default(size=20), ImageFont.load_default(size=12)
+def _draw(bands: Sequence[Band], columns: int) -> PillowImage.Image:
+    """Bands below one another, each a title and a grid of equal cells."""
     width = GAP + columns * (CELL + GAP)
-    heights = [band.line * -(-len(band.pictures) // columns) + TITLE for band in bands]
-    sheet = Image.new("RGB", (width, GAP + sum(heights)), PAPER)
+    height = GAP + sum(band.height(columns) for band in bands)
+    sheet = PillowImage.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(sheet)
+    title_font = ImageFont.load_default(size=20)
+
     top = GAP
-    for band, height in zip(bands, heights, strict=True):
-        draw.text(
-            (GAP, top + 6), _clipped(band.title, title_font, width - 2 * GAP), fill=INK, font=title_font
-        )
-        for position, picture in enumerate(band.pictures):
-            x, y = GAP + position % columns * (CELL + GAP), top + TITLE + position // columns * band.line
-            scale = CELL / max(picture.size)
-            fitted = picture.resize(
-                (max(1, round(picture.width * scale)), max(1, round(picture.height * scale))),
-                Image.Resampling.LANCZOS,
-            )
-            sheet.paste(fitted, (x, y + CELL - fitted.height))
-            if band.captions:
-                draw.text(
-                    (x, y + CELL + 3),
-                    _clipped(band.captions[position], caption_font, CELL),
-                    fill=FAINT,
-                    font=caption_font,
-                )
-        top += height
+    for band in bands:
+        title = _clipped(band.title, title_font, width - 2 * GAP)
+        draw.text((GAP, top + 6), title, fill=INK, font=title_font)
+        _draw_grid(sheet, draw, band, top + TITLE, columns)
+        top += band.height(columns)
     return sheet
 
 
-def _clipped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+def _draw_grid(
+    sheet: PillowImage.Image, draw: ImageDraw.ImageDraw, band: Band, top: int, columns: int
+) -> None:
+    """The pictures of a band, each on the lower edge of its cell; they keep their aspect."""
+    font = ImageFont.load_default(size=12)
+    for position, picture in enumerate(band.pictures):
+        row, column = divmod(position, columns)
+        x, y = GAP + column * (CELL + GAP), top + row * band.line
+        scale = CELL / max(picture.size)
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        fitted = picture.resize(size, PillowImage.Resampling.LANCZOS)
+        sheet.paste(fitted, (x, y + CELL - fitted.height))
+        if band.captions:
+            caption = _clipped(band.captions[position], font, CELL)
+            draw.text((x, y + CELL + 3), caption, fill=FAINT, font=font)
+
+
+def _clipped(text: str, font: Font, width: int) -> str:
     """The text, its middle left out where it is wider than ``width`` px: both ends of a file name tell."""
     keep = len(text)
-    shown = text
-    while font.getlength(shown) > width and keep > 2:
+    clipped = text
+    while font.getlength(clipped) > width and keep > 2:
         keep -= 1
-        shown = f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
-    return shown
+        clipped = f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
+    return clipped

@@ -1,21 +1,22 @@
-"""Does higher V-information go with higher mIoU? The training sets of a run side by side, and rank
-correlations with their uncertainty.
+"""Does higher V-information go with higher mIoU?
+
+The training sets of a run side by side, and rank correlations with their uncertainty.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import permutations
 from math import atanh, sqrt, tanh
 from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 from jaxtyping import Float64
 from scipy.stats import norm, rankdata
 
-from optidel.report.figures import Figure, colour_of, finish
-from optidel.report.numbers import percent
+from optidel.charts import Point, Series, colour_of, lines
+from optidel.report.results import Chart
+from optidel.report.text import percent
 from optidel.runs.collect import Run
 from optidel.runs.sets import TrainedSet, measured_sets
 from optidel.runs.summaries import InformationSummary
@@ -28,17 +29,32 @@ QUANTITIES = {
     "vendi": "Vendi score",
     "gained": "I_V gained on the labelled images",
 }
-EXACT, DRAWS = 7, 10_000
-"""Up to seven sets every permutation is tried, beyond it ten thousand are drawn."""
+
+EXACT = 7  # up to seven sets all 5,040 orders are tried
+DRAWS = 10_000  # beyond it so many: p is then known to a hundredth of its square root
+
+LEAST_SETS = 3  # fewer have no order to speak of
+LEAST_FOR_INTERVAL = 5  # the interval divides by the square root of n − 3
+
+SIGNIFICANT = 0.05  # p under which a correlation is put into words
+TIES = 1e-12  # correlations of equal orders differ by rounding
 
 Sets = Sequence[tuple[TrainedSet, InformationSummary]]
+GroupKey = tuple[str, str, str, str]
+"""Objective, rule of compute, labelled set, protocol."""
+
+Choice = tuple[str, float]
+"""Method and budget."""
+
+Values = Mapping[str, float]
+"""A quantity, or ``miou``, to its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Correlation:
     """Spearman's rank correlation of one quantity with mIoU over ``n`` sets, each the mean of its seeds.
 
-    ``p`` is two-sided, by permutation of the sets; ``low`` to ``high`` is the 95 % interval of Bonett &
+    ``p`` is two-sided, by permutation of the sets; ``low`` to ``high`` is the 95 % interval of Bonett and
     Wright (2000), None under five sets, and where the order agrees or disagrees wholly. ``over`` says which
     sets: all, or those below the full corpus.
     """
@@ -53,8 +69,11 @@ class Correlation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """Sets that were trained and tested alike, and what their quantities have to do with their mIoU."""
+class SetComparison:
+    """Sets that were trained and tested alike, and what their quantities have to do with their mIoU.
+
+    ``points`` are (method, budget, I_V, mIoU), means over seeds.
+    """
 
     objective: str
     rule: str
@@ -73,71 +92,77 @@ class Comparison:
         """What may be said of I_V here."""
         for correlation in self.correlations:
             if correlation.quantity == "information":
-                return _said(correlation)
+                return _correlation_text(correlation)
         return "too few sets to say anything"
 
 
 def rows_of(sets: Sets) -> list[dict[str, Any]]:
     """One plain row a set, for tables and JSON; ``miou`` by labelled set and protocol."""
-    return [
-        {
-            "method": one.method,
-            "budget": one.budget,
-            "seed": one.seed,
-            "objective": one.objective,
-            "compute": one.rule,
+    rows = []
+    for trained_set, summary in sets:
+        scores = {f"{task}, {protocol}": value for (task, protocol), value in trained_set.miou.items()}
+        row = {
+            "method": trained_set.method,
+            "budget": trained_set.budget,
+            "seed": trained_set.seed,
+            "objective": trained_set.objective,
+            "compute": trained_set.rule,
+            **asdict(summary),
+            "gained": dict(summary.gained),
+            "miou": scores,
         }
-        | asdict(found)
-        | {
-            "gained": dict(found.gained),
-            "miou": {f"{task}, {protocol}": value for (task, protocol), value in one.miou.items()},
-        }
-        for one, found in sets
-    ]
+        rows.append(row)
+    return rows
 
 
-def compare(sets: Sets) -> tuple[Comparison, ...]:
+def compare(sets: Sets) -> tuple[SetComparison, ...]:
     """Rank correlations with mIoU, separately for each objective, rule of compute, labelled set and protocol.
 
     Seeds of one method are no sets of their own: quantities and mIoU are averaged over them first.
     """
-    groups: dict[tuple[str, str, str, str], dict[tuple[str, float], list[dict[str, float]]]] = defaultdict(
-        lambda: defaultdict(list)
-    )
-    for one, found in sets:
-        for (task, protocol), miou in one.miou.items():
-            quantities = {name: float(getattr(found, name)) for name in QUANTITIES if name != "gained"}
-            values = quantities | {"gained": found.gained[task], "miou": miou}
-            groups[one.objective, one.rule, task, protocol][one.method, one.budget].append(values)
-    return tuple(_comparison(key, rows) for key, rows in sorted(groups.items()))
+    groups: dict[GroupKey, dict[Choice, list[Values]]] = defaultdict(lambda: defaultdict(list))
+    for trained_set, summary in sets:
+        choice = trained_set.method, trained_set.budget
+        for (task, protocol), miou in trained_set.miou.items():
+            key = trained_set.objective, trained_set.rule, task, protocol
+            groups[key][choice].append(_values(summary, task, miou))
+    return tuple(_comparison(key, seeds) for key, seeds in sorted(groups.items()))
 
 
-def _comparison(
-    key: tuple[str, str, str, str], rows: dict[tuple[str, float], list[dict[str, float]]]
-) -> Comparison:
-    means = {
-        where: {name: float(np.mean([row[name] for row in found])) for name in found[0]}
-        for where, found in rows.items()
-    }
-    choices = {
-        "all sets": list(means.values()),
-        "sets below the full corpus": [row for (_, budget), row in means.items() if budget < 1],
-    }
-    if len(choices["all sets"]) == len(choices["sets below the full corpus"]):
-        choices.pop("sets below the full corpus")
-    correlations = tuple(
-        correlate(name, over, [row[name] for row in chosen], [row["miou"] for row in chosen])
-        for over, chosen in choices.items()
-        for name in QUANTITIES
-        if len(chosen) >= 3
-    )
-    points = tuple(
-        (method, budget, row["information"], row["miou"]) for (method, budget), row in means.items()
-    )
+def _values(summary: InformationSummary, task: str, miou: float) -> Values:
+    values = {name: float(getattr(summary, name)) for name in QUANTITIES if name != "gained"}
+    return values | {"gained": summary.gained[task], "miou": miou}
+
+
+def _comparison(key: GroupKey, seeds: Mapping[Choice, Sequence[Values]]) -> SetComparison:
+    means = {choice: _mean(rows) for choice, rows in seeds.items()}
+    below = [values for (_, budget), values in means.items() if budget < 1]
+    families = {"all sets": list(means.values())}
+    if len(below) < len(means):
+        families["sets below the full corpus"] = below
+
+    correlations = []
+    for over, family in families.items():
+        if len(family) < LEAST_SETS:
+            continue
+        miou = [values["miou"] for values in family]
+        for name in QUANTITIES:
+            correlations.append(correlate(name, over, [values[name] for values in family], miou))
+
     objective, rule, task, protocol = key
-    return Comparison(
-        objective=objective, rule=rule, task=task, protocol=protocol, correlations=correlations, points=points
+    return SetComparison(
+        objective=objective,
+        rule=rule,
+        task=task,
+        protocol=protocol,
+        correlations=tuple(correlations),
+        points=tuple((*choice, values["information"], values["miou"]) for choice, values in means.items()),
     )
+
+
+def _mean(rows: Sequence[Values]) -> Values:
+    """The mean over seeds of every quantity."""
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
 def correlate(
@@ -150,23 +175,39 @@ def correlate(
         x, y: (n,), n at least 3.
         draws: permutations tried of more than seven sets; of fewer, all are.
 
-    Source: Bonett & Wright, Psychometrika 2000, for the interval: atanh ρ ± 1.96 · √((1 + ρ²/2) / (n − 3)).
+    Source: Bonett and Wright, Psychometrika 2000, for the interval: atanh ρ ± 1.96 · √((1 + ρ²/2) / (n − 3)).
     """
     n = len(x)
-    ranks_x, ranks_y = (np.asarray(rankdata(values), np.float64) for values in (x, y))
+    ranks_x = np.asarray(rankdata(x), np.float64)
+    ranks_y = np.asarray(rankdata(y), np.float64)
     rho = _rho(ranks_x, ranks_y)
-    if n <= EXACT:
+
+    p = _permutation_p(ranks_x, ranks_y, rho, draws)
+    low, high = _interval(rho, n)
+    return Correlation(quantity=quantity, over=over, n=n, rho=rho, p=p, low=low, high=high)
+
+
+def _permutation_p(
+    ranks_x: Float64[np.ndarray, "n"], ranks_y: Float64[np.ndarray, "n"], rho: float, draws: int
+) -> float:
+    """Share of orders that correlate as strongly as the one that was measured."""
+    n = len(ranks_x)
+    exact = n <= EXACT
+    if exact:
         orders = np.array(list(permutations(range(n))))
     else:
         orders = np.random.default_rng(0).permuted(np.tile(np.arange(n), (draws, 1)), axis=1)
-    drawn = np.array([_rho(ranks_x, ranks_y[order]) for order in orders])
-    reached = int((np.abs(drawn) >= abs(rho) - 1e-12).sum())
-    p = reached / len(orders) if n <= EXACT else (1 + reached) / (1 + len(orders))
-    low = high = None
-    if n >= 5 and abs(rho) < 1 - 1e-9:
-        half = float(norm.ppf(0.975)) * sqrt((1 + rho**2 / 2) / (n - 3))
-        low, high = tanh(atanh(rho) - half), tanh(atanh(rho) + half)
-    return Correlation(quantity=quantity, over=over, n=n, rho=rho, p=p, low=low, high=high)
+    correlations = np.array([_rho(ranks_x, ranks_y[order]) for order in orders])
+    as_strong = int((np.abs(correlations) >= abs(rho) - TIES).sum())
+    # The measured order counts among the drawn ones, so that p is never 0.
+    return as_strong / len(orders) if exact else (1 + as_strong) / (1 + len(orders))
+
+
+def _interval(rho: float, n: int) -> tuple[float | None, float | None]:
+    if n < LEAST_FOR_INTERVAL or abs(rho) >= 1 - 1e-9:
+        return None, None
+    half = float(norm.ppf(0.975)) * sqrt((1 + rho**2 / 2) / (n - 3))
+    return tanh(atanh(rho) - half), tanh(atanh(rho) + half)
 
 
 def _rho(x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"]) -> float:
@@ -175,47 +216,61 @@ def _rho(x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"]) -> float:
     return float(dx @ dy) / scale if scale else 0.0
 
 
-def _said(found: Correlation) -> str:
-    among = (
-        f"Over {found.n} sets the rank correlation of I_V with mIoU is {found.rho:+.2f} (p = {found.p:.2f}"
-    )
-    interval = "" if found.low is None else f", 95 % interval {found.low:+.2f} to {found.high:+.2f}"
-    if found.p >= 0.05:
-        return f"{among}{interval}): not to be told from none."
-    return f"{among}{interval}): sets of {'higher' if found.rho > 0 else 'lower'} I_V score higher."
+def _correlation_text(correlation: Correlation) -> str:
+    rho, p = correlation.rho, correlation.p
+    interval = ""
+    if correlation.low is not None:
+        interval = f", 95 % interval {correlation.low:+.2f} to {correlation.high:+.2f}"
+    text = f"Over {correlation.n} sets the rank correlation of I_V with mIoU is {rho:+.2f} (p = {p:.2f}{interval})"
+    if p >= SIGNIFICANT:
+        return f"{text}: not to be told from none."
+    return f"{text}: sets of {'higher' if rho > 0 else 'lower'} I_V score higher."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Section:
+class InformationSection:
     """What the page shows: rows of sets, comparisons, and a scatter for each comparison."""
 
     sets: tuple[tuple[TrainedSet, InformationSummary], ...]
-    comparisons: tuple[tuple[Comparison, Any], ...]
-    quantities: dict[str, str]
+    comparisons: tuple[tuple[SetComparison, Chart], ...]
+    quantities: Mapping[str, str]
 
 
-def section(run: Run) -> Section | None:
+def section(run: Run) -> InformationSection | None:
     """The section of a run's page, or None before `optidel vinfo` has measured anything."""
     sets = measured_sets(run.root)
     if not sets:
         return None
-    drawn = tuple((comparison, scatter(comparison, run.methods)) for comparison in compare(sets))
-    return Section(sets=tuple(sets), comparisons=drawn, quantities=QUANTITIES)
+    comparisons = []
+    for number, comparison in enumerate(compare(sets), start=1):
+        svg = scatter(comparison, run.methods)
+        chart = Chart(name=f"vinformation-{number}", title=comparison.title, svg=svg)
+        comparisons.append((comparison, chart))
+    return InformationSection(sets=tuple(sets), comparisons=tuple(comparisons), quantities=QUANTITIES)
 
 
-def scatter(comparison: Comparison, methods: Sequence[str]) -> Figure:
+def scatter(comparison: SetComparison, methods: Sequence[str]) -> str:
     """I_V of each set against its mIoU, means over seeds."""
-    colours = colour_of(list(dict.fromkeys([*methods, *(point[0] for point in comparison.points)])))
-    figure = go.Figure()
-    for method, budget, value, miou in comparison.points:
-        figure.add_scatter(
-            x=[value],
-            y=[miou],
-            mode="markers+text",
-            text=[f"{method} {percent(budget)}"],
-            textposition="top center",
-            cliponaxis=False,
-            marker={"size": 10, "color": colours[method]},
-            hovertemplate=f"{method} at {percent(budget)}: I_V {value:.3f}, mIoU {miou:.3f}<extra></extra>",
+    names = list(dict.fromkeys(point[0] for point in comparison.points))
+    colours = colour_of(list(dict.fromkeys([*methods, *names])))
+    series = []
+    for shape, name in enumerate(names):
+        points, labels = [], []
+        for method, budget, information, miou in comparison.points:
+            if method == name:
+                label = f"{method} {percent(budget)}"
+                title = f"{label}: I_V {information:.3f}, mIoU {miou:.3f}"
+                points.append(Point(x=information, y=miou, title=title))
+                labels.append(label)
+        series.append(
+            Series(
+                name=name,
+                colour=colours[name],
+                points=points,
+                shape=shape,
+                joined=False,
+                legend=False,
+                labels=labels,
+            )
         )
-    return finish(figure, "I_V of the training set, nats per value", "mIoU", height=320, legend=False)
+    return lines(series, "I_V of the training set, nats per value", "mIoU", height=320)

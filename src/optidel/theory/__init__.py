@@ -1,7 +1,8 @@
 """Why pruning can work, in a model that can be solved: a max-margin student of a teacher perceptron."""
 
+from optidel.theory.figure import figure
 from optidel.theory.perceptron import Overlap, perceptron_error, student_overlap
-from optidel.theory.simulation import EXPERIMENTS, Experiment, figure, max_margin, run_experiment
+from optidel.theory.simulation import EXPERIMENTS, Experiment, max_margin, run_experiment
 
 __all__ = [
     "EXPERIMENTS",

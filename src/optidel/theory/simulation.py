@@ -1,14 +1,12 @@
-"""The simulated side of data pruning: a hard-margin student, four experiments, and their figure."""
+"""The simulated side of data pruning: a hard-margin student and four experiments."""
 
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
 
 import numpy as np
-import plotly.graph_objects as go
 import polars as pl
 from jaxtyping import Float, Float64, Int64
-from plotly.subplots import make_subplots
 from scipy.optimize import nnls
 
 from optidel.errors import InputError, RecipeError, nearest
@@ -18,8 +16,6 @@ Name = Literal["angle", "redundancy", "shift", "difficulty"]
 Pruning = Literal["hardest", "easiest", "random", "distinct"]
 # Fractions kept, from 1 % to everything, as in the published curves.
 KEEPS = tuple(float(keep) for keep in np.logspace(-2, 0, 12))
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00")
 # An example counts as violated, and a residual as zero, beyond the rounding of the solver.
 _MARGIN_TOLERANCE = 1e-9
 _RESIDUAL_TOLERANCE = 1e-12
@@ -216,49 +212,3 @@ def _analytic(experiment: Experiment, alpha: float, keep: float, angle: float, r
     error = perceptron_error(alpha, keep, angle, rule=rule)
     overlap = np.cos(np.pi * error) / np.hypot(1, experiment.shift)
     return float(np.arccos(overlap) / np.pi)
-
-
-def figure(table: pl.DataFrame) -> go.Figure:
-    """Draw one experiment: error against the fraction kept.
-
-    Simulations are points with standard errors, theory is lines.
-
-    Args:
-        table: as `run_experiment` returns it.
-
-    Returns:
-        A panel per angle and rule, a colour per alpha_total, both axes logarithmic.
-    """
-    panels = table.select("angle", "rule").unique(maintain_order=True).rows()
-    chart = make_subplots(
-        cols=len(panels),
-        shared_yaxes=True,
-        subplot_titles=[f"{rule}, probe at {angle:g}°" for angle, rule in panels],
-    )
-    for column, (angle, rule) in enumerate(panels, start=1):
-        panel = table.filter((pl.col("angle") == angle) & (pl.col("rule") == rule))
-        for i, (alpha, curve) in enumerate(panel.group_by("alpha_total", maintain_order=True)):
-            label, colour = f"α = {alpha[0]:g}", _COLOURS[i % len(_COLOURS)]
-            keep = curve["keep"].to_list()
-            panel_position = {"row": 1, "col": column}
-            bars = {"type": "data", "array": curve["standard_error"].to_list()}
-            points = {"mode": "markers", "marker": {"color": colour}, "showlegend": column == 1}
-            chart.add_scatter(
-                x=keep,
-                y=curve["error"].to_list(),
-                error_y=bars,
-                name=label,
-                legendgroup=label,
-                **points,
-                **panel_position,
-            )
-            line = {"mode": "lines", "line": {"color": colour}, "showlegend": False, "hoverinfo": "skip"}
-            theory = curve["analytic"].to_list()
-            chart.add_scatter(x=keep, y=theory, legendgroup=label, **line, **panel_position)
-    chart.update_xaxes(type="log", title_text="fraction kept")
-    chart.update_yaxes(type="log")
-    chart.update_yaxes(title_text="error on fresh examples", col=1)
-    title = (
-        f"{table['experiment'][0]}: max-margin student after pruning; points simulated, lines for infinite N"
-    )
-    return chart.update_layout(title_text=title, template="plotly_white")

@@ -1,0 +1,134 @@
+"""What each step of a run cost, and when a selection pays for itself."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from statistics import fmean
+
+from optidel.runs.baselines import BLIND, FULL
+from optidel.runs.collect import Run, Trial
+from optidel.store import Artifact
+
+STEPS = (
+    "index",
+    "clean",
+    "pixels",
+    "warmup",
+    "embed",
+    "patches",
+    "task",
+    "leaks",
+    "select",
+    "compose",
+    "pretrain",
+    "evaluate",
+    "result",
+)
+# In the order in which they run; a step of another name follows them.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCost:
+    """Wall-clock seconds of one step, summed over its ``count`` artifacts."""
+
+    step: str
+    count: int
+    seconds: float
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakEven:
+    """What a method's selection cost against the pre-training it saves at equal epochs.
+
+    All in seconds, means over seeds. ``saved`` is what pre-training on the selection saves against
+    pre-training on everything; ``multiple`` is how many times longer than here (or how often) full
+    pre-training must run for the selection to pay for itself.
+    """
+
+    method: str
+    budget: float
+    preparing: float
+    selecting: float
+    saved: float
+    multiple: float
+
+    @property
+    def net(self) -> float:
+        """Seconds saved minus seconds spent."""
+        return self.saved - self.preparing - self.selecting
+
+
+def step_costs(run: Run) -> tuple[StepCost, ...]:
+    """Seconds of each step, over every artifact of the run, in the order in which the steps ran."""
+    seconds: dict[str, list[float]] = defaultdict(list)
+    for artifact in run.artifacts:
+        seconds[artifact.step].append(artifact.seconds)
+
+    total = sum(map(sum, seconds.values())) or 1.0
+    costs = []
+    for step in sorted(seconds, key=_rank):
+        spent = sum(seconds[step])
+        costs.append(StepCost(step=step, count=len(seconds[step]), seconds=spent, share=spent / total))
+    return tuple(costs)
+
+
+def _rank(step: str) -> int:
+    return STEPS.index(step) if step in STEPS else len(STEPS)
+
+
+def break_even(run: Run) -> tuple[BreakEven, ...]:
+    """For each method that chose a part of the corpus, what choosing cost against what it saves.
+
+    Empty where full did not run.
+    """
+    full_seconds = [trial.pretrain.seconds for trial in run.trials if trial.method == FULL and trial.pretrain]
+    counts = {(score.method, score.budget): score.n_images for score in run.trial_scores}
+    full_count = max((count for (method, _), count in counts.items() if method == FULL), default=0)
+    if not full_seconds or not full_count:
+        return ()
+
+    trials: dict[tuple[str, float], list[Trial]] = defaultdict(list)
+    for trial in run.trials:
+        if trial.select is not None and trial.method != FULL:
+            trials[trial.method, trial.budget].append(trial)
+
+    rows = []
+    for (method, budget), seeds in trials.items():
+        kept = counts[method, budget] / full_count
+        saved = fmean(full_seconds) * (1 - kept)
+        preparing = _preparing(run, seeds[0])
+        selecting = fmean(_seconds([trial.select, trial.compose]) for trial in seeds)
+        row = BreakEven(
+            method=method,
+            budget=budget,
+            preparing=preparing,
+            selecting=selecting,
+            saved=saved,
+            multiple=trainings_to_break_even(preparing + selecting, saved),
+        )
+        rows.append(row)
+    return tuple(rows)
+
+
+def trainings_to_break_even(spent: float, saved: float) -> float:
+    """How many trainings, each of which saves ``saved`` seconds, earn back ``spent`` seconds.
+
+    >>> trainings_to_break_even(10.0, 4.0), trainings_to_break_even(10.0, 0.0)
+    (2.5, inf)
+    """
+    return spent / saved if saved > 0 else float("inf")
+
+
+def _preparing(run: Run, trial: Trial) -> float:
+    """Warm-up and embedding, and key patches where the method uses them: what methods share."""
+    if trial.method in BLIND or trial.select is None:
+        return 0.0
+    steps = [run.warmup, run.embed]
+    if "patches" in trial.select.inputs:
+        steps.append(run.patches)
+    return _seconds(steps)
+
+
+def _seconds(artifacts: Iterable[Artifact | None]) -> float:
+    return sum(artifact.seconds for artifact in artifacts if artifact is not None)

@@ -1,0 +1,47 @@
+"""The scores of a run: a table and charts for each protocol."""
+
+from dataclasses import dataclass
+
+from optidel.report.figures import budget_chart, difference_chart, miou_chart
+from optidel.runs.collect import MethodScore, Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chart:
+    """A chart with the id it has on the page."""
+
+    name: str
+    title: str
+    svg: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProtocolResults:
+    """One protocol: its rows, the same as charts, and mIoU against budget."""
+
+    protocol: str
+    rows: tuple[MethodScore, ...]
+    charts: tuple[Chart, ...]
+    against_budget: Chart
+
+
+def results_of(run: Run) -> tuple[ProtocolResults, ...]:
+    """The results of every protocol that has a score."""
+    return tuple(_results(run, protocol) for protocol in run.protocols)
+
+
+def _results(run: Run, protocol: str) -> ProtocolResults:
+    scores = tuple(score for score in run.scores if score.protocol == protocol)
+    charts = [
+        Chart(
+            name=f"miou-{protocol}",
+            title="mIoU with its interval",
+            svg=miou_chart(scores, run.methods),
+        )
+    ]
+    if any(score.difference is not None for score in scores):
+        difference = difference_chart(scores, run.methods)
+        charts.append(Chart(name=f"difference-{protocol}", title="Difference to random", svg=difference))
+
+    budget = Chart(name=f"budget-{protocol}", title=protocol, svg=budget_chart(run, protocol))
+    return ProtocolResults(protocol=protocol, rows=scores, charts=tuple(charts), against_budget=budget)

@@ -1,0 +1,65 @@
+"""Numbers as people read them."""
+
+import math
+
+from optidel.evaluation.intervals import Interval
+
+
+def signed(value: float) -> str:
+    """Three decimals, always with a sign; the minus is a true one.
+
+    >>> signed(-0.0304)
+    '−0.030'
+    """
+    return f"{value:+.3f}".replace("-", "−")
+
+
+def plural(unit: str) -> str:
+    """The unit of many.
+
+    >>> plural("frame"), plural("key patch")
+    ('frames', 'key patches')
+    """
+    return unit + ("es" if unit.endswith("ch") else "s")
+
+
+def percent(budget: float) -> str:
+    """A budget as people say it.
+
+    >>> percent(0.05)
+    '5 %'
+    """
+    return f"{budget * 100:.3g} %"
+
+
+def written(interval: Interval) -> str:
+    """``+0.034 (95 % interval +0.021 to +0.048)``."""
+    level = f"{interval.level:.0%}".replace("%", " %")
+    return f"{signed(interval.mean)} ({level} interval {signed(interval.low)} to {signed(interval.high)})"
+
+
+def times(multiple: float) -> str:
+    """How many times, in words where a number would mislead.
+
+    >>> times(3.42), times(0.01), times(float("inf"))
+    ('3.4 ×', 'at once', 'never')
+    """
+    if math.isinf(multiple):
+        return "never"
+    return f"{multiple:.1f} ×" if multiple >= 0.05 else "at once"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(0.42), duration(245), duration(4320)
+    ('0.42 s', '4 min 05 s', '1 h 12 min')
+    """
+    if seconds < 10:
+        return f"{seconds:.2f} s"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60:,} h {minutes % 60:02d} min"

@@ -1,0 +1,104 @@
+"""What may be said honestly of a run, made from its table alone."""
+
+from dataclasses import dataclass
+
+from optidel.evaluation.intervals import Interval
+from optidel.report.text import percent, written
+from optidel.runs.baselines import FULL
+from optidel.runs.collect import MethodScore, Run
+
+OURS = "optidel"
+"""The method that the first sentences are about."""
+
+PROTOCOL_NAMES = {"fine-tune": "Fine-tuned", "probe": "Frozen encoder"}
+UNFINISHED = "This run is unfinished: no score yet. Run the same command again, it continues."
+ONE_SEED = "All of this rests on one seed: how far another seed would change it is not known."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A sentence for each protocol, and whether the gate (full beats scratch) is passed.
+
+    ``gate`` is ``passed``, ``passed in part``, ``not passed``, or ``open`` where it was not measured.
+    """
+
+    gate: str
+    sentences: tuple[str, ...]
+
+
+def verdict(run: Run) -> Verdict:
+    """One sentence a protocol; a difference counts only where its interval excludes zero."""
+    if run.result is None:
+        return Verdict(gate="open", sentences=(UNFINISHED,))
+
+    sentences = []
+    verdicts = []
+    for protocol in run.protocols:
+        gate = _gate(run, protocol)
+        name = PROTOCOL_NAMES.get(protocol, protocol)
+        sentences.append(f"{name}: {_gate_text(gate)}; {_ours_text(run, protocol)}.")
+        if gate is not None:
+            verdicts.append(gate.low > 0)
+
+    if min((score.seeds for score in run.scores), default=0) == 1:
+        sentences.append(ONE_SEED)
+    return Verdict(gate=_state(verdicts), sentences=tuple(sentences))
+
+
+def _state(verdicts: list[bool]) -> str:
+    """The gates of all protocols in one word."""
+    if not verdicts:
+        return "open"
+    if all(verdicts):
+        return "passed"
+    return "passed in part" if any(verdicts) else "not passed"
+
+
+def _gate(run: Run, protocol: str) -> Interval | None:
+    """Full minus scratch; None where not both ran."""
+    for score in run.scores:
+        if (score.method, score.protocol) == (FULL, protocol):
+            return _interval(
+                score.difference_scratch, score.difference_scratch_low, score.difference_scratch_high
+            )
+    return None
+
+
+def _interval(mean: float | None, low: float | None, high: float | None) -> Interval | None:
+    if mean is None or low is None or high is None:
+        return None
+    return Interval(mean=mean, low=low, high=high, level=0.95)
+
+
+def _gate_text(gate: Interval | None) -> str:
+    if gate is None:
+        return (
+            "full pre-training and training from scratch were not both run, "
+            "so whether pre-training helps here is open"
+        )
+    if gate.low > 0:
+        return f"pre-training on all images beats training from scratch by {written(gate)} mIoU"
+    if gate.high < 0:
+        return f"pre-training on all images is worse than training from scratch by {written(gate)} mIoU"
+    return (
+        f"pre-training on all images cannot be told from training from scratch, {written(gate)} mIoU, "
+        "so no comparison of methods means much"
+    )
+
+
+def _ours_text(run: Run, protocol: str) -> str:
+    rows = [score for score in run.scores if (score.protocol, score.method) == (protocol, OURS)]
+    if not rows:
+        return "OptiDEL was not run"
+    return ", and ".join(_against_random(row) for row in rows)
+
+
+def _against_random(row: MethodScore) -> str:
+    name = f"OptiDEL at {percent(row.budget)}"
+    difference = _interval(row.difference, row.difference_low, row.difference_high)
+    if difference is None:
+        return f"{name} has no random choice of the same budget beside it"
+    if difference.low <= 0 <= difference.high:
+        return f"{name} cannot be told from a random choice, {written(difference)}"
+    verb = "beats" if difference.mean > 0 else "is worse than"
+    return f"{name} {verb} a random choice by {written(difference)}"
