@@ -62,14 +62,17 @@ class CorpusSection(_Section):
     scene instead. ``pattern``: regular expression over the relative path whose named groups are patient,
     study, series, video, centre, label or split. ``group``: which of them must stay together, by default the
     first that the pattern or manifest has. ``manifest``: CSV or Parquet that lists the files. ``crop``:
-    ``content`` for the lit area of an endoscope's frame alone. ``workers``: decoding processes, by default
-    one a core.
+    ``content`` for the lit area of an endoscope's frame alone. ``window``: for CT, a name (soft-tissue, lung,
+    bone, brain, …) or [level, width] in HU, in place of what the files state. ``damaged``: whether a file
+    about which its decoder warns is quarantined. ``workers``: decoding processes, by default one a core.
     """
 
     axes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
     every: float = Field(1.0, gt=0)
     scenes: bool = False
     crop: Literal["none", "content"] = "none"
+    window: str | tuple[float, float] | None = None
+    damaged: Literal["refuse", "keep"] = "refuse"
     pattern: str | None = None
     group: Literal["patient", "study", "series", "video", "centre"] | None = None
     manifest: str | None = None

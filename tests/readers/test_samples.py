@@ -5,12 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from samples import samples
+from samples import ALIASES, samples
 
 from optidel.readers import READERS, DecodeOptions, reader_for
 from optidel.readers.source import Source
-
-ALIASES = {".jpeg": ".jpg", ".tiff": ".tif", ".dicom": ".dcm", ".ima": ".dcm", ".m4v": ".mp4"}
 
 
 def test_every_ending_has_a_sample() -> None:

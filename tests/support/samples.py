@@ -4,6 +4,7 @@ into archives.
 
 import gzip
 import io
+import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ import av
 import imagecodecs
 import nibabel as nib
 import numpy as np
+import SimpleITK
 import skimage
 import tifffile
 from PIL import Image
@@ -29,6 +31,21 @@ DICOM = (
     "image_dfl.dcm",
 )
 """Files of pydicom's own tests, under 10 kB each, of the transfer syntaxes that differ."""
+
+
+ALIASES = {
+    **dict.fromkeys((".3gp", ".m4v"), ".mp4"),
+    **dict.fromkeys((".dicom", ".ima"), ".dcm"),
+    **dict.fromkeys((".j2c", ".j2k", ".jpf", ".jpx"), ".jp2"),
+    **dict.fromkeys((".m2ts", ".mts"), ".ts"),
+    **dict.fromkeys((".mpeg", ".vob"), ".mpg"),
+    ".asf": ".wmv",
+    ".jpeg": ".jpg",
+    ".mhd": ".mha",
+    ".nhdr": ".nrrd",
+    ".tiff": ".tif",
+}
+"""Endings that share a sample, to the one under which it stands."""
 
 
 def dicom_file(name: str) -> Path:
@@ -67,6 +84,14 @@ def video(
     return buffer.getvalue()
 
 
+def written(image: SimpleITK.Image, ending: str, compress: bool) -> bytes:
+    """A file of SimpleITK, which writes to disk only."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a{ending}"
+        SimpleITK.WriteImage(image, str(path), compress)
+        return path.read_bytes()
+
+
 @cache
 def samples() -> dict[str, list[bytes]]:
     """Ending to one or more files, each of which decodes to at least one frame."""
@@ -77,6 +102,8 @@ def samples() -> dict[str, list[bytes]]:
     volume = np.random.default_rng(0).integers(0, 900, (12, 10, 9)).astype(np.int16)
     nifti = nib.Nifti1Image(volume, np.diag([-1.0, 1.0, 1.0, 1.0])).to_bytes()
     clip = [np.roll(tissue(32, 48), 4 * shift, axis=1) for shift in range(12)]
+
+    itk = SimpleITK.GetImageFromArray(volume)
 
     def npz(out: io.BytesIO) -> None:
         np.savez_compressed(out, images=np.stack([colour, colour[::-1]]), labels=np.array([0, 1]))
@@ -114,9 +141,16 @@ def samples() -> dict[str, list[bytes]]:
         ".nii.gz": [gzip.compress(nifti, mtime=0)],
         ".npy": [encoded(lambda out: np.save(out, colour)), encoded(lambda out: np.save(out, volume))],
         ".npz": [encoded(npz)],
+        ".nrrd": [written(itk, ".nrrd", compress) for compress in (False, True)],
+        ".mha": [written(itk, ".mha", compress) for compress in (False, True)],
+        ".jp2": [imagecodecs.jpeg2k_encode(colour, level=0), imagecodecs.jpeg2k_encode(deep, level=0)],
         ".mp4": [video("mp4", "libx264", clip)],
         ".mov": [video("mov", "mpeg4", clip)],
         ".avi": [video("avi", "mjpeg", clip, pixels="yuvj420p")],
         ".mkv": [video("matroska", "ffv1", clip, pixels="bgr0")],
         ".webm": [video("webm", "libvpx", clip)],
+        ".mpg": [video("mpeg", "mpeg2video", clip, rate=25)],
+        ".ts": [video("mpegts", "libx264", clip)],
+        ".wmv": [video("asf", "msmpeg4v3", clip)],
+        ".ogv": [video("ogg", "libvpx", clip)],
     }

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from optidel.arrays import Image, Pixels
-from optidel.readers import Decoded
+from optidel.readers import Decoded, Window, window_of
 from optidel.readers.decode import read_frame, to_image
 from optidel.readers.reading import place, read_rows
 from optidel.records import Frame, Rejected, from_table
@@ -24,12 +24,14 @@ class Corpus:
         frames: one record for each 2-D image.
         rejected: files that could not become a frame, and why.
         crop: as in :class:`~optidel.corpus.options.IndexOptions`.
+        window: level and width in HU with which CT was indexed; None for what the files state.
     """
 
     root: Path
     frames: list[Frame]
     rejected: list[Rejected]
     crop: str = "none"
+    window: Window | None = None
 
     def decoded(self, rows: Sequence[int]) -> Iterator[tuple[int, Decoded]]:
         """Yield (row, frame) for some rows, in one pass over each file and in the order of the files.
@@ -37,7 +39,7 @@ class Corpus:
         Raises:
             InputError: a file is gone or is no longer what was indexed.
         """
-        return read_rows(self.root, self.frames, rows, self.crop)
+        return read_rows(self.root, self.frames, rows, self.crop, self.window)
 
     def pixels(self, i: int) -> Pixels:
         """Frame ``i`` as float32 (h, w, c) in [0, 1], c 1 or 3.
@@ -50,7 +52,7 @@ class Corpus:
         if member or self.crop != "none":
             row = range(len(self))[i]  # a negative row counts from the end, as in a list
             return next(self.decoded([row]))[1].pixels
-        return read_frame(self.root / frame.source, locator)
+        return read_frame(self.root / frame.source, locator, self.window)
 
     def image(self, i: int) -> Image:
         """Frame ``i`` as u8 (h, w, 3)."""
@@ -78,4 +80,5 @@ class Corpus:
             frames=from_table(Frame, artifact.table("frames.parquet")),
             rejected=from_table(Rejected, artifact.table("rejected.parquet")),
             crop=scan.get("crop", "none"),
+            window=window_of(scan.get("window")),
         )

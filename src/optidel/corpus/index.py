@@ -24,7 +24,7 @@ from optidel.store import PARTS, Artifact, Store, Workspace, canonical, digest
 SHARD = 256
 """Files indexed between two writes; at most this many are read again after a kill."""
 
-VERSION = 2
+VERSION = 3
 """Of the index's code: raised when equal files would give other rows."""
 
 FILES = {"source": pl.String, "size": pl.Int64, "mtime_ns": pl.Int64}
@@ -69,7 +69,9 @@ def index(path: str | Path, axes: Sequence[str] = ("axial",), **options: Any) ->
 
     resolver.tell(len(frames))
     _complain(listing.root, len(frames), rejected)
-    return Corpus(root=listing.root, frames=frames, rejected=rejected, crop=settings.crop)
+    return Corpus(
+        root=listing.root, frames=frames, rejected=rejected, crop=settings.crop, window=scan.decode.window
+    )
 
 
 def index_step(store: Store, path: Path, options: IndexOptions) -> Artifact:

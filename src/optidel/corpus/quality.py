@@ -159,7 +159,9 @@ def perceptual_hash(picture: Float32[np.ndarray, "s s"]) -> str:
 def _sampled(image: UInt8[np.ndarray, "h w c"], side: int) -> UInt8[np.ndarray, "a b c"]:
     """Every k-th row and column, so that at least ``side`` are left of the longest: a view, no copy."""
     step = max(1, max(image.shape[:2]) // side)
-    return image[step // 2 :: step, step // 2 :: step]
+    # A strip narrower than half a step gives the line in its middle.
+    top, left = (min(step // 2, length // 2) for length in image.shape[:2])
+    return image[top::step, left::step]
 
 
 def _grey(view: UInt8[np.ndarray, "h w c"]) -> tuple[UInt16[np.ndarray, "h w"], Plane, float]:

@@ -1,7 +1,7 @@
 """Readers: one file to its frames. A new format is one function and one line in ``formats.READERS``."""
 
-from optidel.readers.decoded import MAX_FRAMES, MAX_PIXELS, Decoded, DecodeOptions, Reader
-from optidel.readers.formats import RASTER, READERS, reader_for
+from optidel.readers.decoded import MAX_FRAMES, MAX_PIXELS, Decoded, DecodeOptions, Reader, Window, window_of
+from optidel.readers.formats import RASTER, READERS, reader_for, unread
 
 __all__ = [
     "MAX_FRAMES",
@@ -11,5 +11,8 @@ __all__ = [
     "DecodeOptions",
     "Decoded",
     "Reader",
+    "Window",
     "reader_for",
+    "unread",
+    "window_of",
 ]

@@ -18,6 +18,7 @@ from optidel.readers.decoded import (
     MIN_SIDE,
     Decoded,
     DecodeOptions,
+    blacked,
     check_bytes,
     check_frames,
     check_size,
@@ -32,8 +33,11 @@ HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 MAX_RATIO = 1100
 """Deflate cannot pack tighter than about 1 to 1030."""
 
+HEADER = 1024
+"""Bytes that the header of an array may add to its values; NumPy's own have 128."""
 
-def read_npy(source: Source, options: DecodeOptions, wanted: Collection[str] | None) -> Iterator[Decoded]:
+
+def read_npy(source: Source, options: DecodeOptions, locators: Collection[str] | None) -> Iterator[Decoded]:
     """One array: one frame, or ``frame:i`` of a stack."""
     del options
     with source.open() as stream:
@@ -43,10 +47,10 @@ def read_npy(source: Source, options: DecodeOptions, wanted: Collection[str] | N
                 f"holds an array of shape {shape}, which is neither an image nor a stack of images"
             )
         stream.seek(0)
-        yield from _frames(_array(stream), "", wanted)
+        yield from _frames(_array(stream), "", locators)
 
 
-def read_npz(source: Source, options: DecodeOptions, wanted: Collection[str] | None) -> Iterator[Decoded]:
+def read_npz(source: Source, options: DecodeOptions, locators: Collection[str] | None) -> Iterator[Decoded]:
     """Every array that holds images: ``name``, or ``name/frame:i`` of a stack.
 
     Where there are stacks or colour images, arrays of two dimensions beside them are tables of labels and
@@ -54,25 +58,28 @@ def read_npz(source: Source, options: DecodeOptions, wanted: Collection[str] | N
     """
     del options
     with source.open() as stream, zipfile.ZipFile(stream) as archive:
-        shapes = {}
-        for entry in archive.infolist():
-            if entry.filename.endswith(".npy"):
-                if entry.file_size > min(MAX_BYTES, MAX_RATIO * entry.compress_size + 1024):
-                    raise InputError(
-                        f"has an array that unpacks from {entry.compress_size} to {entry.file_size} bytes"
-                    )
-                with archive.open(entry) as member:
-                    shapes[entry.filename] = _header(member)[0]
-        names = [name for name, shape in shapes.items() if _is_image(shape)]
-        names = [name for name in names if len(shapes[name]) > 2] or names
+        shapes = {entry.filename: _shape(archive, entry) for entry in archive.infolist() if _is_array(entry)}
+        images = [name for name, shape in shapes.items() if _is_image(shape)]
+        names = [name for name in images if len(shapes[name]) > 2] or images
         if not names:
             raise InputError(f"holds no images among its {len(shapes)} arrays")
         check_frames(sum(_count(shapes[name]) for name in names))
         for name in names:
             stem = name.removesuffix(".npy")
-            if wanted is None or any(item == stem or item.startswith(f"{stem}/") for item in wanted):
+            if locators is None or any(item == stem or item.startswith(f"{stem}/") for item in locators):
                 with archive.open(name) as member:
-                    yield from _frames(_array(member), stem, wanted)
+                    yield from _frames(_array(member), stem, locators)
+
+
+def _is_array(entry: zipfile.ZipInfo) -> bool:
+    return entry.filename.endswith(".npy")
+
+
+def _shape(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> tuple[int, ...]:
+    if entry.file_size > min(MAX_BYTES, MAX_RATIO * entry.compress_size + HEADER):
+        raise InputError(f"has an array that unpacks from {entry.compress_size} to {entry.file_size} bytes")
+    with archive.open(entry) as member:
+        return _header(member)[0]
 
 
 def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -111,7 +118,7 @@ def _array(stream: Any) -> np.ndarray[Any, Any]:
     return array
 
 
-def _frames(array: np.ndarray[Any, Any], name: str, wanted: Collection[str] | None) -> Iterator[Decoded]:
+def _frames(array: np.ndarray[Any, Any], name: str, locators: Collection[str] | None) -> Iterator[Decoded]:
     shape = array.shape
     images = array if _has_channels(shape) else array[..., None]
     images = images[..., : 1 if images.shape[-1] == 1 else 3]
@@ -122,6 +129,7 @@ def _frames(array: np.ndarray[Any, Any], name: str, wanted: Collection[str] | No
     low, high, rule = range_rule(images)
     for i, image in enumerate(images):
         locator = "/".join(part for part in (name, f"frame:{i}" if stack else "") if part)
-        if wanted is None or locator in wanted:
-            values = np.ascontiguousarray(image, dtype=image.dtype.newbyteorder("="))
+        if locators is None or locator in locators:
+            values = blacked(np.asarray(image, dtype=image.dtype.newbyteorder("=")), low, high)
+            values = np.ascontiguousarray(values)
             yield Decoded(locator=locator, values=values, low=low, high=high, rule=rule, modality=None)

@@ -16,6 +16,10 @@ JP2, SIZE = b"\x00\x00\x00\x0cjP  ", b"\xff\x4f\xff\x51"
 """How JPEG 2000 begins: wrapped in a file of its own, and bare."""
 
 
+SIZ_BITS = 42
+"""Bytes from the start of a code stream to the depth of its first component (ISO 15444-1, A.5.1)."""
+
+
 def check_codestreams(pixels: bytes, count: int, width: int, height: int, samples: int) -> None:
     """Refuse compressed frames that are not of the size that the dataset declares.
 
@@ -30,7 +34,7 @@ def check_codestreams(pixels: bytes, count: int, width: int, height: int, sample
     for i, frame in enumerate(generate_frames(pixels, number_of_frames=count)):
         if i == count:
             return
-        size = _jpeg2000_size(frame) if frame.startswith((JP2, SIZE)) else _jpeg_size(frame)
+        size = jpeg2000_size(frame) if frame.startswith((JP2, SIZE)) else _jpeg_size(frame)
         if size is None:
             raise InputError(f"frame {i} of {count}: its compressed data has no header")
         if size != (width, height, samples):
@@ -79,7 +83,7 @@ def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
     return None
 
 
-def _jpeg2000_size(frame: bytes) -> tuple[int, int, int] | None:
+def jpeg2000_size(frame: bytes) -> tuple[int, int, int] | None:
     """Width, height and components from the SIZ segment, which follows the start of the codestream."""
     start = frame.find(SIZE) + 2
     fields = frame[start + 6 : start + 40]
@@ -87,3 +91,11 @@ def _jpeg2000_size(frame: bytes) -> tuple[int, int, int] | None:
         return None
     width, height, left, top = (int.from_bytes(fields[at : at + 4]) for at in (0, 4, 8, 12))
     return width - left, height - top, int.from_bytes(fields[32:34])
+
+
+def jpeg2000_bits(frame: bytes) -> int | None:
+    """Bits of the first component (its sign included), from the same segment; None where there is none."""
+    start = frame.find(SIZE)
+    if start < 0 or start + SIZ_BITS >= len(frame):
+        return None
+    return (frame[start + SIZ_BITS] & 0x7F) + 1

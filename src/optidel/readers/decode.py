@@ -10,17 +10,18 @@ from PIL import Image as PillowImage
 
 from optidel.arrays import Image, Pixels
 from optidel.errors import InputError
-from optidel.readers.decoded import MAX_PIXELS, MIN_SIDE, Decoded, DecodeOptions
+from optidel.readers.decoded import MAX_PIXELS, MIN_SIDE, Decoded, DecodeOptions, Window
 from optidel.readers.formats import RASTER, reader_for
 from optidel.readers.source import Source
 
 
-def read_frames(source: Source, locators: Collection[str]) -> Iterator[Decoded]:
+def read_frames(source: Source, locators: Collection[str], window: Window | None = None) -> Iterator[Decoded]:
     """The frames asked for, in the order of the file, in one pass over it.
 
     Args:
         source: a file that was indexed.
         locators: where in the file; ``{""}`` for a file of one frame.
+        window: level and width in HU, as the corpus was indexed with.
 
     Raises:
         InputError: the file is gone or is no longer what was indexed.
@@ -31,7 +32,7 @@ def read_frames(source: Source, locators: Collection[str]) -> Iterator[Decoded]:
     if reader is None:
         raise InputError(f"{source.name} has no known reader; index the corpus again")
     missing = set(locators)
-    for decoded in reader(source, DecodeOptions(), missing.copy()):
+    for decoded in reader(source, DecodeOptions(window=window), missing.copy()):
         if decoded.locator in missing:
             missing.remove(decoded.locator)
             yield decoded
@@ -42,9 +43,14 @@ def read_frames(source: Source, locators: Collection[str]) -> Iterator[Decoded]:
     )
 
 
-def read_frame(path: Path, locator: str) -> Pixels:
+def read_frame(path: Path, locator: str, window: Window | None = None) -> Pixels:
     """One frame again, float32 (h, w, c) in [0, 1]; for many frames of a file, :func:`read_frames` passes
     over it once.
+
+    Args:
+        path: of the file.
+        locator: where in it; empty for a file of one frame.
+        window: level and width in HU, as the corpus was indexed with.
 
     Raises:
         InputError: the file is gone or is no longer what was indexed.
@@ -52,20 +58,23 @@ def read_frame(path: Path, locator: str) -> Pixels:
     source = Source(name=path.name, path=path)
     axis, _, position = locator.partition(":")
     if position and axis in ("axial", "coronal", "sagittal") and path.exists():
-        volume = _volume(path, path.stat().st_mtime_ns, axis)
+        volume = _volume(path, path.stat().st_mtime_ns, axis, window)
         if locator not in volume:
             raise InputError(f"{path} no longer holds {locator}; index the corpus again")
         return volume[locator].pixels
-    return next(read_frames(source, {locator})).pixels
+    return next(read_frames(source, {locator}, window)).pixels
 
 
 @lru_cache(maxsize=2)
-def _volume(path: Path, modified: int, axis: str) -> dict[str, Decoded]:
+def _volume(path: Path, modified: int, axis: str, window: Window | None) -> dict[str, Decoded]:
     del modified  # part of the key only: a file that changed is read again
     source = Source(name=path.name, path=path)
     reader = reader_for(source)
     assert reader
-    return {decoded.locator: decoded for decoded in reader(source, DecodeOptions(axes=(axis,)), None)}
+    return {
+        decoded.locator: decoded
+        for decoded in reader(source, DecodeOptions(axes=(axis,), window=window), None)
+    }
 
 
 def cropped(decoded: Decoded) -> Decoded:

@@ -9,7 +9,7 @@ identifiers of ``groups`` are looked at, and no message quotes a value that coul
 import logging
 import warnings
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -26,13 +26,15 @@ from optidel.readers.decoded import (
     MAX_BYTES,
     Decoded,
     DecodeOptions,
+    blacked,
     check_bytes,
     check_frames,
     check_size,
     depth_rule,
 )
-from optidel.readers.dicom_codecs import COMPRESSED, PLUGIN
-from optidel.readers.intensity import grey, number
+from optidel.readers.dicom_codecs import COMPRESSED, LOSSY, PLUGIN, check_warnings
+from optidel.readers.intensity import Greys, add_frame, number, padding
+from optidel.readers.scale import Limits, Spread, remembered
 from optidel.readers.source import Source
 
 MODALITIES = frozenset(
@@ -69,37 +71,81 @@ NATIVE = {
 IDENTIFIERS = {"patient": "PatientID", "study": "StudyInstanceUID", "series": "SeriesInstanceUID"}
 
 
-def read_dicom(source: Source, options: DecodeOptions, wanted: Collection[str] | None) -> Iterator[Decoded]:
+Values = np.ndarray[Any, Any]
+
+
+def read_dicom(source: Source, options: DecodeOptions, locators: Collection[str] | None) -> Iterator[Decoded]:
     """One frame, or ``frame:i`` of a multi-frame image; everything else that DICOM stores is refused with its
     kind.
     """
-    del options
     check_bytes(source.size)
     try:
         with _quiet():
             data = _opened(source)
             count = _checked(data)
-            modality = str(data.get("Modality", ""))
-            groups = {kind: str(data.get(name, "")).strip() for kind, name in IDENTIFIERS.items()}
+            if locators is None and options.damaged == "refuse":
+                check_warnings(data, count)
+            series = _Series(source, data, count, options)
             step = _frame_time(data)
-        groups = {kind: value for kind, value in groups.items() if value}
-        for i, values in _stored(data, count, wanted):
+        for i, stored in _stored(data, count, _indices(count, locators)):
             with _quiet():
-                values, low, high, rule = _intensities(data, values, i, modality)
+                values, low, high, rule = series.intensities(stored, i)
             yield Decoded(
                 locator=f"frame:{i}" if count > 1 else "",
                 values=np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")),
                 low=low,
                 high=high,
                 rule=rule,
-                modality=modality if modality in MODALITIES else None,
+                modality=series.modality if series.modality in MODALITIES else None,
                 seconds=None if step is None or count == 1 else round(i * step, 4),
-                groups=groups,
+                groups=series.groups,
             )
     except (InputError, MemoryError):
         raise
     except Exception as error:  # a damaged file raises anything; its own message may quote an attribute
         raise InputError(f"DICOM that cannot be decoded ({type(error).__name__})") from None
+
+
+class _Series:
+    """What the frames of one dataset share: modality, identifiers, and the scale of their values."""
+
+    def __init__(self, source: Source, data: Dataset, count: int, options: DecodeOptions) -> None:
+        self.source, self.data, self.count = source, data, count
+        self.modality = str(data.get("Modality", ""))
+        self.kind = str(data.get("PhotometricInterpretation", ""))
+        identifiers = {name: str(data.get(tag, "")).strip() for name, tag in IDENTIFIERS.items()}
+        self.groups = {name: value for name, value in identifiers.items() if value}
+        self.greys = Greys(data=data, modality=self.modality, window=options.window, shared=self._limits)
+
+    def intensities(self, values: Values, i: int) -> tuple[Values, float, float, str]:
+        """Values (h, w, c), what becomes 0 and 1, and the rule."""
+        if self.kind == "PALETTE COLOR":
+            values = _coloured(self.data, values)
+            return values, *depth_rule(values)
+        if values.ndim == 3:
+            bits = _whole(self.data, "BitsStored", values.dtype.itemsize * 8)
+            return values, 0.0, float(2**bits - 1), depth_rule(values, bits)[2]
+
+        mask = padding(self.data, values)
+        values, low, high, rule = self.greys.frame(values, i)
+        if self.kind == "MONOCHROME1":
+            low, high, rule = high, low, f"{rule}, inverted"
+        values = blacked(values, low, high)
+        if mask is not None:
+            values = blacked(values, low, high, mask)
+        return values[..., None], low, high, rule
+
+    def _limits(self) -> Limits:
+        """Percentiles of the rescaled values of all frames."""
+        return remembered(self.source, ("dicom",), self._measured)
+
+    def _measured(self) -> Limits:
+        width, height = _whole(self.data, "Columns", 0), _whole(self.data, "Rows", 0)
+        spread = Spread(self.count * width * height)
+        for i, values in _stored(self.data, self.count, range(self.count)):
+            with _quiet():
+                add_frame(spread, self.data, values, i)
+        return spread.percentiles()
 
 
 @contextmanager
@@ -208,39 +254,47 @@ def _frame_time(data: Dataset) -> float | None:
     return 1 / rate if rate is not None and rate > 0 else None
 
 
-def _stored(
-    data: Dataset, count: int, wanted: Collection[str] | None
-) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+def _indices(count: int, locators: Collection[str] | None) -> Sequence[int]:
+    if locators is None:
+        return range(count)
+    return [i for i in range(count) if (f"frame:{i}" if count > 1 else "") in locators]
+
+
+def _stored(data: Dataset, count: int, indices: Sequence[int]) -> Iterator[tuple[int, Values]]:
     """Decoded frames (h, w) or (h, w, 3), one at a time, with one and the same decoder on every machine."""
-    indices = None
-    if wanted is not None:
-        indices = [i for i in range(count) if (f"frame:{i}" if count > 1 else "") in wanted]
     syntax = data.file_meta.TransferSyntaxUID
     plugin = PLUGIN if syntax in COMPRESSED else "pydicom" if syntax == uid.RLELossless else ""
-    frames = iter_pixels(data, indices=indices, decoding_plugin=plugin, allow_excess_frames=False)
-    for i in range(count) if indices is None else indices:
+    frames = iter_pixels(
+        data, indices=indices, decoding_plugin=plugin, allow_excess_frames=False, correct_unused_bits=False
+    )
+    for i in indices:
         with _quiet():
             values = next(frames, None)
-        if values is None:
-            raise InputError(f"is cut: it declares {count} frames and holds {i}")
+            if values is None:
+                raise InputError(f"is cut: it declares {count} frames and holds {i}")
+            values = _significant(data, values)
         yield i, values
 
 
-def _intensities(
-    data: Dataset, values: np.ndarray[Any, Any], i: int, modality: str
-) -> tuple[np.ndarray[Any, Any], float, float, str]:
-    """Values (h, w, c), what becomes 0 and 1, and the rule."""
-    kind = str(data.get("PhotometricInterpretation", ""))
-    if kind == "PALETTE COLOR":
-        values = _coloured(data, values)
-        return values, *depth_rule(values)
-    if values.ndim == 3:
-        bits = _whole(data, "BitsStored", values.dtype.itemsize * 8)
-        return values, 0.0, float(2**bits - 1), depth_rule(values, bits)[2]
-    values, low, high, rule = grey(data, values, i, modality)
-    if kind == "MONOCHROME1":
-        low, high, rule = high, low, f"{rule}, inverted"
-    return values[..., None], low, high, rule
+def _significant(data: Dataset, values: Values) -> Values:
+    """The bits of each value that hold the sample, and its sign: others may hold an overlay, and where the
+    sample is left-aligned it is shifted.
+
+    Source: PS3.5 8.1.1; GDCM reads alike.
+    """
+    if values.dtype.kind not in "iu" or data.file_meta.TransferSyntaxUID in LOSSY:
+        return values
+    size = values.dtype.itemsize * 8
+    stored = _whole(data, "BitsStored", size)
+    top = _whole(data, "HighBit", stored - 1) + 1
+    if not 1 <= stored <= top <= size:
+        top = stored
+    if data.file_meta.TransferSyntaxUID in COMPRESSED and not (values >> stored).any():
+        top = stored  # a code stream of few bits is right-aligned, whatever the dataset says
+    if not 1 <= stored < size:
+        return values
+    samples: Values = np.right_shift(np.left_shift(values, size - top), size - stored)
+    return samples
 
 
 def _coloured(data: Dataset, values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -9,9 +9,13 @@ import imagecodecs
 import numpy as np
 from jaxtyping import Integer
 from pydicom import uid
+from pydicom.dataset import Dataset
+from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
 
+from optidel.errors import InputError
 from optidel.readers.codestream import check_end, jpeg2000_codestream
+from optidel.readers.jpeg import check_jpeg
 
 PLUGIN = "optidel"
 """The decoder's name; asked for by name, so that a file gives the same pixels whatever else is installed."""
@@ -20,9 +24,36 @@ JPEG = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLossless, uid.JPEGL
 JPEG_LS = {uid.JPEGLSLossless, uid.JPEGLSNearLossless}
 JPEG_2000 = {uid.JPEG2000Lossless, uid.JPEG2000, uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K}
 COMPRESSED = JPEG | JPEG_LS | JPEG_2000
+LOSSY = {
+    uid.JPEGBaseline8Bit,
+    uid.JPEGExtended12Bit,
+    uid.JPEGLSNearLossless,
+    uid.JPEG2000,
+    uid.HTJ2K,
+}
+"""Syntaxes whose values may overshoot the bits stored by a little, and hold no overlay."""
 
 DECODER_DEPENDENCIES = dict.fromkeys(COMPRESSED, ("imagecodecs",))
 """What pydicom wants to know of every plugin."""
+
+
+def check_warnings(data: Dataset, count: int) -> None:
+    """Refuse a dataset about whose frames libjpeg warns; it knows JPEG of 8 bits.
+
+    Args:
+        data: a dataset of ``count`` frames.
+        count: of frames.
+
+    Raises:
+        InputError: it warns about a frame.
+    """
+    if data.file_meta.TransferSyntaxUID not in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+        return
+    for i, frame in enumerate(generate_frames(data.PixelData, number_of_frames=count)):
+        try:
+            check_jpeg(frame)
+        except InputError as error:
+            raise InputError(f"frame {i} of {count} {error}") from None
 
 
 def is_available(syntax: str) -> bool:

@@ -25,6 +25,7 @@ from optidel.readers.decoded import (
     ending,
     turned,
 )
+from optidel.readers.jpeg import check_jpeg, decode_jpeg
 from optidel.readers.source import Source
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF")
@@ -33,52 +34,61 @@ FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF")
 ORIENTATION = 0x0112
 
 SMALL = 1 << 26
-"""Bytes of a file that is read whole before it is decoded."""
+"""Bytes of a file that is read whole before it is decoded (64 MiB): 100 megapixels of JPEG are fewer."""
 
 MAX_CHUNK = 1 << 30
-"""Bytes of the longest chunk of a PNG that is read."""
+"""Bytes of the longest chunk of a PNG that is read: more than 100 megapixels of 16 bits in colour."""
 
 EXIF = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 """Where a PNG may state its orientation."""
 
+JPEGS = ("JPEG", "MPO")
+
 GREY = ("1", "L", "LA", "La")
 
 
-def read_raster(source: Source, options: DecodeOptions, wanted: Collection[str] | None) -> Iterator[Decoded]:
-    """JPEG, PNG, BMP, WebP, GIF: one frame, or ``frame:i`` of an animation."""
-    del options
-    with source.open() as stream:
-        deep = stream.read(25)[-1:] == b"\x10"  # where a PNG states its bits
-        stream.seek(0)
-        data = stream.read() if source.size < SMALL else b""
-        yield from _frames(source, BytesIO(data) if data else stream, data, deep, wanted)
-
-
-def _frames(
-    source: Source, stream: BinaryIO, data: bytes, deep: bool, wanted: Collection[str] | None
+def read_raster(
+    source: Source, options: DecodeOptions, locators: Collection[str] | None
 ) -> Iterator[Decoded]:
-    with _opened(source, stream) as image:
-        check_size(image.width, image.height)
-        count = (
-            1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        )  # the other pictures of an MPO are previews
-        check_frames(count)
-        if image.format == "PNG" and wanted is None:
-            _check_chunks(stream)
-        if count > 1:
-            yield from _animation(image, count, wanted)
-            return
-        if deep and image.format == "PNG":
-            values, turn = _sixteen_bits(stream), image.getexif().get(ORIENTATION, 1)
-        elif (
-            quick := _quick(image, data)
-        ) is not None:  # Pillow would decode a PNG to look for a tag behind the pixels
-            values, turn = quick, 1 if image.format == "PNG" else image.getexif().get(ORIENTATION, 1)
-        else:
-            values, turn = _values(image), image.getexif().get(ORIENTATION, 1)
-        values = turned(values, turn)
-        low, high, rule = depth_rule(values)
-        yield Decoded(locator="", values=values, low=low, high=high, rule=rule, modality=None)
+    """JPEG, PNG, BMP, WebP, GIF: one frame, or ``frame:i`` of an animation."""
+    strict = locators is None and options.damaged == "refuse"
+    with source.open() as file:
+        data = file.read() if source.size < SMALL else b""
+        stream = BytesIO(data) if data else file
+        with _opened(source, stream) as image:
+            check_size(image.width, image.height)
+            # The other pictures of an MPO are previews.
+            count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+            check_frames(count)
+            if image.format == "PNG" and locators is None:
+                _check_chunks(stream)
+            if count > 1:
+                yield from _animation(image, count, locators)
+            else:
+                yield _picture(image, stream, data, strict)
+
+
+def _picture(image: PillowImage.Image, stream: BinaryIO, data: bytes, strict: bool) -> Decoded:
+    turn = None
+    if image.format == "PNG" and _bits(stream) == 16:
+        values = _sixteen_bits(stream)
+    elif (quick := _quick(image, data, strict)) is not None:
+        values = quick
+        if image.format == "PNG":
+            turn = 1  # it has no tag: Pillow would decode it once more to look for one behind the pixels
+    else:
+        if strict and image.format in JPEGS:
+            check_jpeg(data)
+        values = _values(image)
+    values = turned(values, image.getexif().get(ORIENTATION, 1) if turn is None else turn)
+    low, high, rule = depth_rule(values)
+    return Decoded(locator="", values=values, low=low, high=high, rule=rule, modality=None)
+
+
+def _bits(stream: BinaryIO) -> int:
+    """Bits a channel, as a PNG states them in the first chunk."""
+    stream.seek(24)
+    return int.from_bytes(stream.read(1))
 
 
 def _opened(source: Source, stream: BinaryIO) -> PillowImage.Image:
@@ -98,20 +108,18 @@ def _check_chunks(stream: BinaryIO) -> None:
     """Compare the checksum of every chunk of a PNG; Pillow does not look at that of the pixels, which are
     then silently wrong.
     """
-    place = stream.tell()
+    start = stream.tell()
     stream.seek(8)
     name = b""
     while name != b"IEND":
         head = stream.read(8)
         length, name = int.from_bytes(head[:4], "big"), head[4:]
         body = stream.read(min(length, MAX_CHUNK))
-        if (
-            len(head) < 8
-            or len(body) < length
-            or stream.read(4) != zlib.crc32(name + body).to_bytes(4, "big")
-        ):
+        checksum = stream.read(4)
+        is_whole = len(head) == 8 and len(body) == length
+        if not is_whole or checksum != zlib.crc32(name + body).to_bytes(4, "big"):
             raise InputError("is damaged: the checksum of a PNG chunk fails, or it is cut short")
-    stream.seek(place)
+    stream.seek(start)
 
 
 def _values(image: PillowImage.Image) -> np.ndarray[Any, Any]:
@@ -121,28 +129,45 @@ def _values(image: PillowImage.Image) -> np.ndarray[Any, Any]:
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
-def _quick(image: PillowImage.Image, data: bytes) -> np.ndarray[Any, Any] | None:
-    """The same values, decoded a third faster, where the file is as most are, else None: Pillow copies every
-    picture twice.
-    """
-    import imagecodecs
+def _quick(image: PillowImage.Image, data: bytes, strict: bool) -> np.ndarray[Any, Any] | None:
+    """The values that Pillow gives, decoded a third faster, where the file is as most are, else None: Pillow
+    copies every picture twice.
 
-    decode = {"JPEG": imagecodecs.jpeg8_decode, "PNG": imagecodecs.png_decode}.get(image.format or "")
-    shape = {"L": (image.height, image.width), "RGB": (image.height, image.width, 3)}.get(image.mode)
-    if decode is None or shape is None or "transparency" in image.info:
+    Raises:
+        InputError: JPEG, and ``strict``, and its decoder warns of damage.
+    """
+    shapes = {"L": (image.height, image.width, 1), "RGB": (image.height, image.width, 3)}
+    shape = shapes.get(image.mode)
+    if shape is None or not data:
         return None
+    if image.format == "JPEG":
+        values = _quick_jpeg(data, "GRAY" if image.mode == "L" else "RGB", strict)
+    elif image.format == "PNG" and "transparency" not in image.info:
+        values = _quick_png(data)
+    else:
+        return None
+    if values is None or values.size != np.prod(shape) or values.dtype != np.uint8:
+        return None
+    return values.reshape(shape)
+
+
+def _quick_jpeg(data: bytes, space: str, strict: bool) -> np.ndarray[Any, Any] | None:
     end = data.rfind(b"\xff\xd9")
-    if image.format == "JPEG" and (
-        end < 0 or data.find(b"\xff\xda", end) >= 0
-    ):  # libjpeg would paint grey what is cut off
-        return None
-    if image.format == "PNG" and any(tag in data for tag in EXIF):
+    if not strict and (end < 0 or data.find(b"\xff\xda", end) >= 0):
+        return None  # cut: Pillow refuses it, where libjpeg would paint grey
+    return decode_jpeg(data, space, strict)
+
+
+def _quick_png(data: bytes) -> np.ndarray[Any, Any] | None:
+    import imagecodecs  # only where it is needed: it takes a tenth of a second
+
+    if any(tag in data for tag in EXIF):
         return None
     try:
-        values: np.ndarray[Any, Any] = decode(data)
+        values: np.ndarray[Any, Any] = imagecodecs.png_decode(data)
     except Exception:  # Pillow says why, or knows better
         return None
-    return values.reshape(*shape[:2], -1) if values.shape == shape and values.dtype == np.uint8 else None
+    return values
 
 
 def _sixteen_bits(stream: BinaryIO) -> np.ndarray[Any, Any]:
@@ -155,22 +180,16 @@ def _sixteen_bits(stream: BinaryIO) -> np.ndarray[Any, Any]:
     return np.ascontiguousarray(values[..., : 3 if values.shape[2] >= 3 else 1])
 
 
-def _animation(image: PillowImage.Image, count: int, wanted: Collection[str] | None) -> Iterator[Decoded]:
+def _animation(image: PillowImage.Image, count: int, locators: Collection[str] | None) -> Iterator[Decoded]:
     seconds = 0.0
     for i in range(count):
-        try:
-            image.seek(i)
-            check_size(*image.size)  # a frame of a GIF may stretch its canvas
-            image.load()  # even if it is not wanted: later frames are painted over this one
-        except Exception as error:
-            raise InputError(
-                f"frame {i} of {count}: {error if isinstance(error, InputError) else type(error).__name__}"
-            ) from None
-        if wanted is None or f"frame:{i}" in wanted:
+        _seek(image, i, count)
+        locator = f"frame:{i}"
+        if locators is None or locator in locators:
             values = np.array(_values(image))
             low, high, rule = depth_rule(values)
             yield Decoded(
-                locator=f"frame:{i}",
+                locator=locator,
                 values=values,
                 low=low,
                 high=high,
@@ -179,3 +198,15 @@ def _animation(image: PillowImage.Image, count: int, wanted: Collection[str] | N
                 seconds=round(seconds, 3),
             )
         seconds += image.info.get("duration", 0) / 1000
+
+
+def _seek(image: PillowImage.Image, i: int, count: int) -> None:
+    """Paint frame ``i``; every one in turn, for later frames are painted over earlier ones."""
+    try:
+        image.seek(i)
+        check_size(*image.size)  # a frame of a GIF may stretch its canvas
+        image.load()
+    except InputError as error:
+        raise InputError(f"frame {i} of {count}: {error}") from None
+    except Exception as error:
+        raise InputError(f"frame {i} of {count}: {type(error).__name__}") from None

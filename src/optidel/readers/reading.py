@@ -8,14 +8,18 @@ from pathlib import Path
 from optidel.errors import InputError
 from optidel.readers.archives import ending, members, read_zipped
 from optidel.readers.decode import cropped, read_frames
-from optidel.readers.decoded import Decoded
+from optidel.readers.decoded import Decoded, Window
 from optidel.readers.member import Member
 from optidel.readers.source import Source
 from optidel.records import Frame
 
 
 def read_rows(
-    root: Path, frames: Sequence[Frame], rows: Sequence[int], crop: str = "none"
+    root: Path,
+    frames: Sequence[Frame],
+    rows: Sequence[int],
+    crop: str = "none",
+    window: Window | None = None,
 ) -> Iterator[tuple[int, Decoded]]:
     """Yield (row, frame) for some rows, file by file and in the order of each file, cropped as they were
     indexed.
@@ -25,6 +29,7 @@ def read_rows(
         frames: all frames of its index.
         rows: which of them.
         crop: ``none``, or ``content`` for the lit area of a frame alone.
+        window: level and width in HU for CT; None for what the files state.
 
     Raises:
         InputError: a file is gone or is no longer what was indexed.
@@ -33,7 +38,7 @@ def read_rows(
         source = Source(name=name, path=root / name)
         try:
             inside = _cursor().member(source, member) if member else source
-            for decoded in read_frames(inside, tuple(rows_of)):
+            for decoded in read_frames(inside, tuple(rows_of), window):
                 frame = cropped(decoded) if crop == "content" else decoded
                 for row in rows_of[decoded.locator]:
                     yield row, frame

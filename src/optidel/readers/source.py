@@ -5,6 +5,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from optidel.errors import InputError
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
@@ -29,3 +31,19 @@ class Source:
     def size(self) -> int:
         """Bytes."""
         return self.path.stat().st_size if self.path is not None else len(self.data or b"")
+
+    def sibling(self, name: str) -> "Source":
+        """A file that this one names, beside it: a plain file of the same folder, and no link out of it.
+
+        Args:
+            name: as stated in this file.
+
+        Raises:
+            InputError: it lies elsewhere, is no regular file, or this one is inside an archive.
+        """
+        if self.path is None:
+            raise InputError("names a second file, which is not looked for inside an archive; unpack it")
+        path = self.path.with_name(name) if name and not set(name) & set("/\\\0") and name != ".." else None
+        if path is None or path.is_symlink() or not path.is_file():
+            raise InputError("names a second file that is not beside it in the same folder")
+        return Source(name=f"{self.name.rpartition('/')[0]}/{name}".lstrip("/"), path=path)

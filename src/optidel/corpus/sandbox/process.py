@@ -114,8 +114,8 @@ def _rest(alive: Any) -> None:
 
 def scan_options(values: dict[str, Any]) -> ScanOptions:
     """The inverse of ``workers.json_options``."""
-    told = values["decode"]
-    decode = DecodeOptions(**(told | {"axes": tuple(told["axes"])}))
+    lists = {name: tuple(value) for name, value in values["decode"].items() if isinstance(value, list)}
+    decode = DecodeOptions(**(values["decode"] | lists))
     return ScanOptions(
         decode=decode,
         seconds=values["seconds"],

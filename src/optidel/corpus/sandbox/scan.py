@@ -16,7 +16,7 @@ from optidel.corpus.groups import hashed
 from optidel.corpus.quality import examine
 from optidel.corpus.walk import printable
 from optidel.errors import InputError
-from optidel.readers import Decoded, DecodeOptions, Reader, reader_for
+from optidel.readers import Decoded, DecodeOptions, Reader, reader_for, unread
 from optidel.readers.archives import SpoiledError, members
 from optidel.readers.decode import cropped
 from optidel.readers.member import Member
@@ -126,7 +126,7 @@ def _record(
             raise InputError("has zero bytes")
         reader = reader_for(member.source)
         if reader is None:
-            raise InputError(f"has the ending {Path(member.source.name).suffix!r}, which no reader knows")
+            raise InputError(unread(member.source))
         frames, quality = [], []
         for decoded in reader(member.source, options.decode, None):
             frame, marks = _measure(cropped(decoded) if options.crop == "content" else decoded, options.key)

@@ -21,8 +21,8 @@ from optidel.methods import count_for, select
 from optidel.models.masks import MaskGenerator, load_mask_generator, mask_nms
 from optidel.pipeline.weights import Weights
 from optidel.readers.decode import fit
-from optidel.readers.nifti import AXES
 from optidel.readers.reading import place as member_and_locator
+from optidel.readers.volume import AXES
 from optidel.recipe import PatchesSection
 from optidel.records import Frame, KeyPatch, from_table, to_table
 from optidel.runs.summaries import PatchesSummary, write_summary
