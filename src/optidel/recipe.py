@@ -40,6 +40,9 @@ Parameters = dict[str, Parameter]
 """Parameters of a method by name: numbers, words, or lists of them."""
 
 
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
 class _Section(BaseModel):
     # A key that nobody reads would be believed to do something.
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -143,7 +146,10 @@ class PretrainSection(_Section):
     """Pre-training.
 
     ``compute``: every method gets the same optimizer ``steps``, or the same number of passes over its images
-    (``steps`` is then what the full corpus gets).
+    (``steps`` is then what the full corpus gets). ``views``: how an image is changed each time it is shown,
+    ``crop`` (random resized crops and flips) or ``flip-only``; ``crop`` (least and largest share of the area
+    kept), ``flip`` and ``jitter`` (of colour; 0 for none) change one part of it. ``target``: what a masked
+    autoencoder predicts, ``pixels`` or patches ``normalised`` one by one.
     """
 
     objective: str = "mae"
@@ -151,6 +157,11 @@ class PretrainSection(_Section):
     steps: int = Field(800, ge=1)
     batch: int = Field(64, ge=2)
     lr: float = Field(1e-3, gt=0)  # for AdamW on a ViT of some million weights
+    views: Literal["crop", "flip-only"] = "crop"
+    crop: tuple[Share, Share] | None = None
+    flip: bool | None = None
+    jitter: float | None = Field(None, ge=0, lt=1)
+    target: Literal["pixels", "normalised"] = "pixels"
 
 
 class EvaluateSection(_Section):
@@ -217,7 +228,7 @@ PRESET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """What a larger model needs beyond the sections' own defaults: more steps, and batches that fill a GPU."""
 
-LATER = ("method",)
+LATER = ("method", "pretrain.views", "pretrain.crop", "pretrain.flip", "pretrain.jitter", "pretrain.target")
 """Keys that came after the first version. A result's recipe names one only where it is not at its default."""
 
 
@@ -250,6 +261,11 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
         hint, names = nearest(objective, OBJECTIVE_NAMES), ", ".join(OBJECTIVE_NAMES)
         raise RecipeError(
             f"recipe: pretrain.objective: unknown objective {objective!r}{hint}; there are {names}"
+        )
+    crop = recipe.pretrain.crop
+    if crop and crop[0] > crop[1]:
+        raise RecipeError(
+            f"recipe: pretrain.crop is the least and the largest share of the area, got {list(crop)}; swap them"
         )
     for name, items in (("methods", recipe.methods), ("seeds", recipe.seeds)):
         if not items:
@@ -351,9 +367,13 @@ def _toml_value(text: str, assignment: str) -> Any:
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON values, without those of :data:`LATER` that stand at their default."""
     values = recipe.model_dump(mode="json")
-    for name in LATER:
-        if values[name] == Recipe.model_fields[name].default:
-            del values[name]
+    for key in LATER:
+        *section, name = key.split(".")
+        table, model = values, Recipe
+        for part in section:
+            table, model = table[part], type(Recipe.model_fields[part].default)
+        if table[name] == model.model_fields[name].default:
+            del table[name]
     return values
 
 

@@ -1,6 +1,7 @@
 """The table of objectives: complete, asked by name, and open to a third one."""
 
 import copy
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,9 @@ from optidel.errors import RecipeError
 from optidel.models.encoders import Encoder, build_encoder, load_encoder
 from optidel.models.presets import PRESETS, Preset
 from optidel.models.views import crop_and_flip
+from optidel.pipeline.pipeline import Pipeline
 from optidel.pipeline.vinfo import vinfo
-from optidel.recipe import OBJECTIVE_NAMES, make_recipe
+from optidel.recipe import OBJECTIVE_NAMES, as_json, make_recipe
 from optidel.training.objectives import OBJECTIVES, Objective
 from optidel.training.options import PretrainOptions
 from optidel.training.pretrain import pretrain
@@ -135,3 +137,38 @@ def test_a_third_objective_goes_from_recipe_to_v_information(
     items = {item.what: item for item in forecast(bench, tmp_path / "bench").items}
     masked, taught = (items[f"pretrain, {name}, equal steps"].seconds for name in ("mae", "teacher"))
     assert taught / masked == pytest.approx(third.passes / OBJECTIVES["mae"].passes)
+
+
+def test_the_recipe_sets_views_and_target(
+    nano: object, make_corpus: Callable[..., Path], labelled: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    pretraining = {"steps": 2, "batch": 4, "views": "flip-only", "jitter": 0.1, "target": "normalised"}
+    values = recipe(make_corpus(16), labelled, out, methods=["random"], pretrain=pretraining)
+    [artifact] = Pipeline(make_recipe(values)).until("pretrain")
+    options = json.loads((artifact.path / "manifest.json").read_text())["config"]["options"]
+    assert options["views"] == {"crop": [1.0, 1.0], "flip": True, "jitter": 0.1}
+    assert options["target"] == "normalised"
+    assert json.loads((artifact.path / "encoder" / "config.json").read_text())["norm_pix_loss"] is True
+
+    plain = recipe(values["images"], labelled, out, methods=["random"], pretrain={"steps": 2, "batch": 4})
+    [artifact] = Pipeline(make_recipe(plain)).until("pretrain")
+    options = json.loads((artifact.path / "manifest.json").read_text())["config"]["options"]
+    assert options.keys() == PretrainOptions().config().keys()
+    written = as_json(make_recipe(plain))["pretrain"]
+    assert written == {"objective": "mae", "compute": "steps", "steps": 2, "batch": 4, "lr": 1e-3}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"views": "flips"}, "pretrain.views"),
+        ({"crop": [0.9, 0.2]}, r"least and the largest share of the area, got \[0.9, 0.2\]"),
+        ({"crop": [0, 1]}, r"pretrain.crop.0"),
+        ({"jitter": 2}, "pretrain.jitter"),
+        ({"target": "tokens"}, "pretrain.target"),
+    ],
+)
+def test_views_that_cannot_be_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(RecipeError, match=message):
+        make_recipe({"images": "a", "out": "b", "pretrain": changes})

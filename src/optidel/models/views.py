@@ -46,6 +46,29 @@ VIEWS: dict[str, Views] = {
 equally good encoders (docs/results)."""
 
 
+def make_views(
+    preset: str,
+    crop: tuple[float, float] | None = None,
+    flip: bool | None = None,
+    jitter: float | None = None,
+) -> Views:
+    """The views of a preset, with single parts of it changed.
+
+    Args:
+        preset: a key of :data:`VIEWS`.
+        crop, flip, jitter: as in :class:`Views`; None keeps the preset's.
+
+    >>> make_views("flip-only", jitter=0.2)
+    Views(crop=(1.0, 1.0), flip=True, jitter=0.2)
+    """
+    views = VIEWS[preset]
+    return Views(
+        crop=views.crop if crop is None else crop,
+        flip=views.flip if flip is None else flip,
+        jitter=views.jitter if jitter is None else jitter,
+    )
+
+
 def crop_and_flip(
     x: Float[Tensor, "n 3 s s"],
     generator: torch.Generator,

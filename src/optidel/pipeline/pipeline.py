@@ -16,6 +16,7 @@ from optidel.methods import METHODS, count_for
 from optidel.models.encoders import load_encoder
 from optidel.models.presets import PRESETS
 from optidel.models.segmenter import Protocol
+from optidel.models.views import make_views
 from optidel.pipeline.incremental import earlier_warmup
 from optidel.pipeline.overlap import clean_step, leaks_step
 from optidel.pipeline.parameters import check_methods, parameters
@@ -303,6 +304,8 @@ class Pipeline:
             steps=self._pretrain_steps(method),
             batch=section.batch,
             lr=section.lr,
+            views=make_views(section.views, section.crop, section.flip, section.jitter),
+            target=section.target,
         )
         # The choice is an input by what it keeps: methods that choose alike share their encoder.
         extra = {"select": selected}
