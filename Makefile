@@ -45,6 +45,7 @@ docs: setup  ## the documentation into site/, strictly
 	$(BIN)/mkdocs build --strict
 
 bench: setup weights  ## throughput ratios of this machine
+	$(BIN)/python benchmarks/weight.py --out benchmarks/weight.json
 	$(BIN)/python benchmarks/run.py
 
 RIVALS := build/rivals

@@ -1,108 +1,491 @@
-"""The evidence grid on one GPU: ``python benchmarks/gpu.py IMAGES LABELLED --out BENCH`` runs for at most
-nine minutes and stops.
+"""A fair part of the evidence on one GPU: ``python benchmarks/gpu.py PACK --out FOLDER`` stops within nine minutes.
 
-Run it again, with ``--seed 1`` and so on, into the same folder to add seeds; each run goes on where the last
-one stopped. It writes BENCH/results.parquet, results.json, scores.parquet and BENCH/report. Cells are ordered
-so that every stop leaves a fair comparison.
+PACK is what ``benchmarks/pack.py`` wrote. The corpus lies on the device as bytes. A masked autoencoder is
+warmed up on it once; its whitened embedding and its errors are what every method chooses from. Then encoders
+are trained one after another, seed by seed, each on the same number of images, and measured by held-out
+V-entropy and by a closed-form probe on each labelled set. Every finished encoder is a line in
+``FOLDER/trials.jsonl``; run again, with more seeds, it goes on where it stopped. ``--preset tiny`` runs on a
+CPU.
+
+It needs torch, transformers, scipy, Pillow and the source of this project, and nothing else.
 """
 
 import argparse
+import io
 import json
-import signal
+import math
+import statistics
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optidel.benchmark import make_bench, write_bench_report
-from optidel.benchmark.plan import cells
-from optidel.benchmark.runner import Runner
-from optidel.benchmark.tables import collect, write_tables
+import numpy as np
+import torch
+from PIL import Image as PillowImage
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # no installation where this travels to
+
+from optidel.features import whitening
+from optidel.methods import select
+from optidel.models.encoders import MEAN, STD, Encoder
+from optidel.models.mae import build_mae, complementary_noise, patch_errors
+from optidel.models.presets import Preset
 
 MINUTES = 9.0
-RESERVE = 40.0
-"""Seconds kept back for the tables and the report."""
+RESERVE_SECONDS = 15.0
+"""Kept back at the end: what has been measured is written after every encoder."""
 
-METHODS = [
-    "full",
-    "random",
-    "optidel",
-    "meddel",
-    "k-center",
-    "facility-location",
-    "density",
-    "moderate",
-    "ssp",
-    "d4",
-    "ccs",
-]
+PRESETS = {
+    "tiny": Preset(
+        size=64, patch=8, width=96, depth=3, heads=3, decoder_width=48, decoder_depth=1, decoder_heads=3
+    ),
+    "small": Preset(
+        size=112, patch=16, width=384, depth=12, heads=6, decoder_width=256, decoder_depth=4, decoder_heads=8
+    ),
+}
+"""ViT-S/16 at 112 px, and a model that a CPU trains in seconds for the test of this script."""
 
+METHODS = ("optidel", "optidel-paper", "meddel", "hierarchical-kmeans", "d4")
+"""Beside full and random: ours, the papers', and the rivals that did best on the CPU."""
 
-def bench_values(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The grid: from scratch, full and ten selections at 5 %, the small preset, few labels."""
-    return {
-        "images": arguments.images,
-        "labelled": arguments.labelled,
-        "preset": arguments.preset,
-        "leaks": "drop",
-        "methods": METHODS,
-        "budgets": [0.05],
-        "seeds": list(range(arguments.seed + 1)),
-        "encoder": {"steps": arguments.steps},
-        "patches": {"candidates": 0.25},
-        "pretrain": {"steps": arguments.steps, "batch": arguments.batch},
-        "evaluate": {"steps": arguments.evaluate_steps, "train": arguments.train},
-    }
+BUDGETS = (0.01, 0.05)
+PEAK_LR = 1.5e-4
+"""For a batch of 256; it grows with the batch (He et al. 2022, appendix A.1)."""
+WARMUP_SHARE = 0.1
+WEIGHT_DECAY = 0.05
+PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
+"""Dense bf16, from the vendors' data sheets."""
+
+FOLDS = 5
+RIDGE = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
+"""Strengths tried, in units of the features' mean variance times the number of tokens / 10⁴."""
+TRAIN_IMAGES, TEST_IMAGES = 80, 520
 
 
-def stop(signum: int, frame: object) -> None:
-    """End the step that runs, as Ctrl-C would: it goes on from its checkpoint next time."""
-    raise KeyboardInterrupt
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A labelled set on the device: images u8 (n, 3, s, s), masks u8 (n, s, s), groups (n,)."""
+
+    name: str
+    images: Tensor
+    masks: Tensor
+    groups: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus:
+    """The corpus on the device: images u8 (n, 3, s, s), rows that may be chosen, rows that are held out."""
+
+    images: Tensor
+    pool: np.ndarray
+    holdout: np.ndarray
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class Trial:
+    """One encoder: what it is trained on, and its seed."""
+
+    seed: int
+    budget: float
+    method: str
+
+    @property
+    def key(self) -> str:
+        """Its name in the results."""
+        return f"{self.method}@{self.budget:g}#{self.seed}"
+
+
+@dataclass(kw_only=True)
+class Result:
+    """What was measured of one encoder."""
+
+    trial: Trial
+    images: int
+    loss: float = math.nan
+    entropy: float = math.nan
+    error: float = math.nan
+    miou: dict[str, float] = field(default_factory=dict)
+    seconds: float = math.nan
+    mfu: float = math.nan
+
+
+def unpack(pack: Any, name: str, offsets: str, size: int, mode: str, device: torch.device) -> Tensor:
+    """Decode blobs on all cores; u8 on the device, channels first."""
+    data, bounds = pack[name], pack[offsets]
+
+    def decode(row: int) -> np.ndarray:
+        with PillowImage.open(io.BytesIO(data[bounds[row] : bounds[row + 1]].tobytes())) as image:
+            return np.asarray(
+                image.convert(mode).resize((size, size)) if image.size[0] != size else image.convert(mode)
+            )
+
+    with ThreadPoolExecutor() as pool:
+        values = np.stack(list(pool.map(decode, range(len(bounds) - 1))))
+    tensor = torch.from_numpy(values)
+    return (tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor).contiguous().to(device)
+
+
+def load(path: Path, size: int, device: torch.device) -> Corpus:
+    """Read a pack."""
+    pack = np.load(path, allow_pickle=False)
+    tasks = []
+    for name in sorted({key.partition(".")[0] for key in pack.files if "." in key}):
+        images = unpack(pack, f"{name}.images", f"{name}.image_offsets", size, "RGB", device)
+        masks = unpack(pack, f"{name}.masks", f"{name}.mask_offsets", size, "L", device)
+        tasks.append(Task(name=name, images=images, masks=masks, groups=pack[f"{name}.groups"]))
+    return Corpus(
+        images=unpack(pack, "data", "offsets", size, "RGB", device),
+        pool=np.flatnonzero(~pack["holdout"]),
+        holdout=np.flatnonzero(pack["holdout"]),
+        tasks=tuple(tasks),
+    )
+
+
+def normal(images: Tensor) -> Tensor:
+    """u8 to the model's input, float32."""
+    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
+    deviation = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
+    return (images.float() / 255 - mean) / deviation
+
+
+def flops_of(preset: Preset) -> float:
+    """Floating-point operations of one training image: three times the forward pass (Kaplan et al. 2020), the
+    attention matrices included.
+    """
+
+    def transformer(tokens: float, width: int, depth: int) -> float:
+        return depth * (24 * tokens * width**2 + 4 * tokens**2 * width)
+
+    patches = preset.grid**2
+    encoder = transformer(patches / 4 + 1, preset.width, preset.depth)
+    decoder = transformer(patches + 1, preset.decoder_width, preset.decoder_depth)
+    return 3 * (encoder + decoder)
+
+
+def train(
+    images: Tensor, rows: np.ndarray, preset: Preset, *, steps: int, batch: int, seed: int, compiled: bool
+) -> tuple[Any, float]:
+    """Pre-train a masked autoencoder on ``rows``: flips only, so that few images can be exhausted.
+
+    No step waits for the device: rows, flips and masks are drawn there, and the loss is read once at the end.
+    """
+    device = images.device
+    model: Any = build_mae(preset, torch.Generator().manual_seed(seed)).to(device)
+    generator = torch.Generator(device).manual_seed(seed)
+    pool = torch.from_numpy(rows).to(device)
+    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
+    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}],
+        lr=PEAK_LR,
+        betas=(0.9, 0.95),
+        fused=device.type == "cuda",
+    )
+
+    def loss_of(x: Tensor, noise: Tensor) -> Tensor:
+        error, mask, _ = patch_errors(model, x, noise)
+        return (error * mask).sum() / mask.sum()
+
+    step_loss = torch.compile(loss_of) if compiled else loss_of
+    recent = torch.zeros((), device=device)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = PEAK_LR * batch / 256 * schedule(step, steps)
+        draw = torch.randint(len(pool), (batch,), generator=generator, device=device)
+        x = normal(images[pool[draw]])
+        flip = torch.rand(batch, 1, 1, 1, generator=generator, device=device) < 0.5
+        x = torch.where(flip, x.flip(-1), x)
+        noise = torch.rand(batch, preset.grid**2, generator=generator, device=device)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = step_loss(x, noise)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        recent = torch.lerp(recent, loss.detach().float(), 0.05 if step else 1.0)
+    return model.eval(), float(recent)
+
+
+def schedule(step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine to zero."""
+    warmup = max(1, round(WARMUP_SHARE * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+@torch.no_grad()
+def scores(model: Any, images: Tensor, preset: Preset, block: int = 512) -> tuple[Tensor, Tensor]:
+    """Mean token (n, width) and mean squared error of masked patches (n,), over four masks that hide each
+    patch three times.
+    """
+    noise = complementary_noise(preset.grid**2, torch.Generator().manual_seed(0)).to(images.device)
+    vectors, errors = [], []
+    for start in range(0, len(images), block):
+        x = normal(images[start : start + block])
+        pooled = torch.zeros(len(x), preset.width, device=x.device)
+        error = torch.zeros(len(x), device=x.device)
+        for row in noise:
+            with torch.autocast(x.device.type, torch.bfloat16):
+                error_NL, mask_NL, tokens_NLD = patch_errors(model, x, row.expand(len(x), -1))
+            pooled += tokens_NLD[:, 1:].float().mean(1) / len(noise)
+            error += (error_NL * mask_NL).sum(1) / mask_NL.sum(1) / len(noise)
+        vectors.append(pooled)
+        errors.append(error)
+    return torch.cat(vectors), torch.cat(errors)
+
+
+def entropy(error: float, null_error: float) -> float:
+    """Held-out V-entropy H(Y|X), nats a pixel value: Gaussian, its variance that of the null model."""
+    return 0.5 * (error / null_error + math.log(2 * math.pi * null_error))
+
+
+@torch.no_grad()
+def features(encoder: Encoder, images: Tensor, block: int = 256) -> Tensor:
+    """Tokens and their 3 × 3 mean: float32 (n, grid², 2 · width + 1), the last column ones."""
+    rows = []
+    for start in range(0, len(images), block):
+        with torch.autocast(images.device.type, torch.bfloat16):
+            tokens = encoder.tokens(normal(images[start : start + block])).float()
+        around = torch.nn.functional.avg_pool2d(tokens, 3, 1, 1, count_include_pad=False)
+        both = torch.cat([tokens, around], 1).flatten(2).transpose(1, 2)
+        rows.append(torch.cat([both, torch.ones_like(both[..., :1])], 2))
+    return torch.cat(rows)
+
+
+def ridge_miou(encoder: Encoder, task: Task, seed: int) -> float:
+    """Closed-form probe: ridge regression of class shares on frozen tokens, its strength chosen by folds over
+    the training images, tested at the pack's resolution.
+    """
+    training, test = split_groups(task.groups, seed)
+    classes = int(task.masks.max()) + 1
+    x = features(encoder, task.images[torch.cat([training, test]).to(task.images.device)])
+    masks = task.masks[torch.cat([training, test]).to(task.masks.device)].long()
+    grid = encoder.grid
+    shares = torch.nn.functional.one_hot(masks, classes).permute(0, 3, 1, 2).float()
+    y = torch.nn.functional.adaptive_avg_pool2d(shares, grid).flatten(2).transpose(1, 2)
+    count = len(training)
+
+    folds = torch.arange(count) % FOLDS
+    gram = [(x[:count][folds == k].flatten(0, 1).double()) for k in range(FOLDS)]
+    moments = [
+        (part.T @ part, part.T @ y[:count][folds == k].flatten(0, 1).double()) for k, part in enumerate(gram)
+    ]
+    total_xx = sum(xx for xx, _ in moments)
+    total_xy = sum(xy for _, xy in moments)
+    scale = float(torch.as_tensor(total_xx).diagonal().mean()) / 1e4
+
+    def solve(xx: Any, xy: Any, strength: float) -> Tensor:
+        damping = strength * scale * torch.eye(len(xx), device=xx.device, dtype=xx.dtype)
+        return torch.linalg.solve(xx + damping, xy)
+
+    def losses(strength: float) -> float:
+        error = 0.0
+        for k, (xx, xy) in enumerate(moments):
+            weights = solve(total_xx - xx, total_xy - xy, strength)
+            error += float((x[:count][folds == k].double() @ weights - y[:count][folds == k]).square().sum())
+        return error
+
+    best = min(RIDGE, key=losses)
+    weights = solve(total_xx, total_xy, best).float()
+    scores_test = (x[count:] @ weights).transpose(1, 2).unflatten(2, (grid, grid))
+    size = task.masks.shape[-1]
+    logits = torch.nn.functional.interpolate(scores_test, (size, size), mode="bilinear")
+    return mean_iou(logits.argmax(1), masks[count:], classes)
+
+
+def mean_iou(predicted: Tensor, masks: Tensor, classes: int) -> float:
+    """Mean over foreground classes of the intersection over union of all test pixels."""
+    values = []
+    for number in range(1, classes):
+        hit, truth = predicted == number, masks == number
+        values.append(float((hit & truth).sum() / (hit | truth).sum().clamp(min=1)))
+    return statistics.fmean(values)
+
+
+def split_groups(groups: np.ndarray, seed: int) -> tuple[Tensor, Tensor]:
+    """Rows to train and to test on, no group on both sides; the same for every encoder of a seed."""
+    order = np.random.default_rng(seed).permutation(int(groups.max()) + 1)
+    ranks = np.argsort(order)[groups]
+    rows = np.argsort(ranks, kind="stable")
+    training = rows[:TRAIN_IMAGES]
+    test = rows[~np.isin(groups[rows], groups[training])][:TEST_IMAGES]
+    return torch.from_numpy(training), torch.from_numpy(test)
+
+
+def trials(seeds: Sequence[int], methods: Sequence[str], budgets: Sequence[float]) -> Iterator[Trial]:
+    """Seed by seed, the references first: every prefix is a fair comparison."""
+    for seed in seeds:
+        yield Trial(seed=seed, budget=1.0, method="full")
+        for budget in budgets:
+            for method in ("random", *methods):
+                yield Trial(seed=seed, budget=budget, method=method)
+
+
+@dataclass(kw_only=True)
+class Scored:
+    """What selection reads of the pool: whitened embeddings (n, d) and the error of each image (n,)."""
+
+    vectors: np.ndarray
+    difficulty: np.ndarray
+
+
+def rows_of(trial: Trial, corpus: Corpus, scored: Scored) -> np.ndarray:
+    """Images of the corpus that a trial trains on."""
+    if trial.method == "full":
+        return corpus.pool
+    selection = select(
+        scored.vectors,
+        trial.method,
+        trial.budget,
+        difficulty=scored.difficulty,
+        seed=trial.seed,
+    )
+    return corpus.pool[selection.indices]
+
+
+def measure(
+    trial: Trial,
+    corpus: Corpus,
+    scored: Scored,
+    preset: Preset,
+    null_error: float,
+    arguments: argparse.Namespace,
+) -> Result:
+    """Train one encoder and measure it."""
+    rows = rows_of(trial, corpus, scored)
+    started = time.perf_counter()
+    model, loss = train(
+        corpus.images,
+        rows,
+        preset,
+        steps=arguments.steps,
+        batch=arguments.batch,
+        seed=trial.seed,
+        compiled=arguments.compile,
+    )
+    seconds = time.perf_counter() - started
+    _, errors = scores(
+        model, corpus.images[torch.from_numpy(corpus.holdout).to(corpus.images.device)], preset
+    )
+    error = float(errors.mean())
+    encoder = Encoder(model.vit, preset.size).to(corpus.images.device).eval()
+    peak = next(
+        (flops for name, flops in PEAK_FLOPS.items() if name in device_name(corpus.images.device)), math.nan
+    )
+    return Result(
+        trial=trial,
+        images=len(rows),
+        loss=loss,
+        error=error,
+        entropy=entropy(error, null_error),
+        miou={task.name: ridge_miou(encoder, task, trial.seed) for task in corpus.tasks},
+        seconds=seconds,
+        mfu=flops_of(preset) * arguments.steps * arguments.batch / seconds / peak,
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """The accelerator's name, or the kind of device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def null_error_of(corpus: Corpus, preset: Preset) -> float:
+    """Mean squared error of the model that knows the mean image of the pool and nothing else, held out."""
+    device = corpus.images.device
+    some = corpus.pool[:: max(1, len(corpus.pool) // 4096)]
+    mean = normal(corpus.images[torch.from_numpy(some).to(device)]).mean(0)
+    held_out = normal(corpus.images[torch.from_numpy(corpus.holdout).to(device)])
+    return float((held_out - mean).square().mean())
+
+
+def read_results(path: Path) -> list[dict[str, Any]]:
+    """Lines written so far."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def main() -> None:
-    """Run until the grid or the time is over, then write tables and report."""
+    """Run until the trials or the time are over."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("images", help="folder of unlabelled images")
-    parser.add_argument("labelled", help="folder with images/ and masks/")
-    parser.add_argument("--out", required=True, help="bench folder; made, or continued")
-    parser.add_argument("--seed", type=int, default=0, help="seeds 0 to SEED")
+    parser.add_argument("pack", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", default="0,1,2,3,4")
+    parser.add_argument("--methods", default=",".join(METHODS))
+    parser.add_argument("--budgets", default=",".join(map(str, BUDGETS)))
+    parser.add_argument("--preset", default="small", choices=sorted(PRESETS))
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--minutes", type=float, default=MINUTES)
-    parser.add_argument("--preset", default="small")
-    parser.add_argument("--steps", type=int, default=1000, help="of warm-up and of each pre-training")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--train", type=int, default=100, help="labelled images to train on")
-    parser.add_argument("--evaluate-steps", type=int, default=300)
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
     arguments = parser.parse_args()
+
     started = time.monotonic()
-    bench = make_bench(bench_values(arguments))
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(
-        signal.ITIMER_REAL, max(1.0, 60 * arguments.minutes - min(RESERVE, 30 * arguments.minutes))
+    torch.set_float32_matmul_precision("high")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    preset = PRESETS[arguments.preset]
+    corpus = load(arguments.pack, preset.size, device)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    lines = arguments.out / "trials.jsonl"
+    finished = {row["key"] for row in read_results(lines)}
+    setting = {"device": device_name(device), "torch": torch.__version__, "preset": arguments.preset}
+    setting |= {"steps": arguments.steps, "batch": arguments.batch, "pool": len(corpus.pool)}
+
+    model, _ = train(
+        corpus.images,
+        corpus.pool,
+        preset,
+        steps=max(1, arguments.steps // 4),
+        batch=arguments.batch,
+        seed=1_000_003,  # no seed of a trial
+        compiled=arguments.compile,
     )
-    runner = Runner(bench, Path(arguments.out))
+    vectors, errors = scores(model, corpus.images[torch.from_numpy(corpus.pool).to(device)], preset)
+    raw = vectors.cpu().numpy()
+    scored = Scored(vectors=whitening.fit(raw).transform(raw), difficulty=errors.double().cpu().numpy())
+    null_error = null_error_of(corpus, preset)
+    print(
+        f"{len(corpus.pool)} images, warm-up and embedding after {time.monotonic() - started:.0f} s",
+        flush=True,
+    )
+
     ended = "done"
-    try:
-        runner.prepare(cells(bench))
-        runner.run(cells(bench))
-    except KeyboardInterrupt:
-        ended = "out of time"
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    tables = collect(bench, runner.root)
-    write_tables(tables, runner.root)
-    report = str(write_bench_report(runner.root)) if tables.results.height else None
+    longest = 0.0
+    for trial in trials(
+        [int(seed) for seed in arguments.seeds.split(",")],
+        [name for name in arguments.methods.split(",") if name],
+        [float(budget) for budget in arguments.budgets.split(",")],
+    ):
+        if trial.key in finished:
+            continue
+        if time.monotonic() - started + longest + RESERVE_SECONDS > 60 * arguments.minutes:
+            ended = "out of time"
+            break
+        began = time.monotonic()
+        result = measure(trial, corpus, scored, preset, null_error, arguments)
+        longest = max(longest, time.monotonic() - began)
+        with lines.open("a") as handle:
+            handle.write(json.dumps({"key": trial.key, **asdict(result), **setting}) + "\n")
+        scores_text = "  ".join(f"{name} {value:.3f}" for name, value in result.miou.items())
+        print(
+            f"{trial.key:<32}{result.images:>7} images  H {result.entropy:.4f}  {scores_text}  "
+            f"{result.seconds:.1f} s  MFU {result.mfu:.0%}"
+            if not math.isnan(result.mfu)
+            else f"{trial.key:<32}{result.images:>7} images  H {result.entropy:.4f}  {scores_text}  {result.seconds:.1f} s",
+            flush=True,
+        )
     summary = {
         "ended": ended,
-        "cells": tables.results.height,
-        "planned": tables.planned,
-        "failed": len(tables.failed),
-        "report": report,
+        "trials": len(read_results(lines)),
+        "seconds": round(time.monotonic() - started, 1),
     }
-    print(json.dumps(summary | {"seconds": round(time.monotonic() - started, 1)}))
-    if tables.failed:
-        sys.exit(f"{len(tables.failed)} cells failed; the first: {tables.failed[0].reason}")
+    print(json.dumps(summary))
 
 
 if __name__ == "__main__":

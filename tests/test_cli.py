@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 from command import call
 
@@ -210,3 +211,22 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
     monkeypatch.setattr(cli, "app", interrupt)
     assert call(monkeypatch) == 130
     assert "it continues" in capsys.readouterr().err
+
+
+def test_any_key_of_the_recipe_is_set_on_the_command_line(
+    monkeypatch: pytest.MonkeyPatch,
+    make_corpus: Callable[..., Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images = make_corpus(12)
+    common = ["select", images, "--out", tmp_path / "run", "--methods", "random"]
+    assert call(monkeypatch, *common, "--set", "budget=0.5", "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+    [folder] = (tmp_path / "run").glob("select-*")
+    assert pl.read_parquet(folder / "selection.parquet")["kept"].sum() == 6
+
+    assert call(monkeypatch, *common, "--set", "method.meddel.epsilom=0.9") == 2
+    assert "epsilom" in capsys.readouterr().err
+    assert call(monkeypatch, *common, "--set", "pretrain.step=3") == 2
+    assert "steps" in capsys.readouterr().err

@@ -10,6 +10,14 @@ class OptidelError(Exception):
     """Base of every error caused by input, options or the machine, never by a bug.
 
     The message is one sentence: what, where, the offending value and the remedy.
+
+    Example:
+        >>> import optidel
+        >>> try:
+        ...     optidel.normdel(72.0, kept=0.05)
+        ... except optidel.OptidelError as error:
+        ...     print(error)
+        miou must be in [0, 1], got 72.0; pass 0.72 for 72 points
     """
 
 

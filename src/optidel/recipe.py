@@ -192,6 +192,12 @@ class Recipe(_Section):
     training set, or do not look. ``registry``: TOML file that describes sets of your own, as ``optidel
     datasets`` lists those of DataDEL. ``method``: parameters of methods, one table a method; checked against
     the method's own function, which this file does not know.
+
+    Example:
+        >>> from optidel.recipe import make_recipe
+        >>> recipe = make_recipe({"images": "IMAGES", "out": "RUN", "budget": 0.1})
+        >>> recipe.budget, recipe.pretrain.objective
+        (0.1, 'mae')
     """
 
     images: str

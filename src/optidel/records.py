@@ -124,6 +124,14 @@ class Selection:
         kept_twin: int64 (n,), for a dropped item the row that stands in for it, else -1.
         similarity: float64 (n,), cosine similarity to that twin, else NaN.
         reason: str (n,), why the item stayed (begins with ``kept``) or went.
+
+    Example:
+        >>> import numpy as np
+        >>> import optidel
+        >>> vectors = np.random.default_rng(0).standard_normal((100, 16))
+        >>> selection = optidel.select(vectors, method="random", budget=0.05)
+        >>> len(selection.indices), len(selection.reason)
+        (5, 100)
     """
 
     indices: Int64[np.ndarray, "m"]

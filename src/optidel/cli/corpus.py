@@ -13,6 +13,7 @@ from optidel.cli.options import (
     Names,
     NameStyle,
     Out,
+    Settings,
     print_json,
     recipe_of,
     without_none,
@@ -35,6 +36,7 @@ def index(
         typer.Option("--manifest", help="CSV or Parquet that lists the files: path, group, label, …"),
     ] = None,
     config: Config = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """List the frames of a folder; quarantine what cannot be read, with the reason."""
@@ -42,7 +44,7 @@ def index(
     from optidel.corpus.walk import printable
     from optidel.pipeline.pipeline import Pipeline
 
-    recipe = recipe_of(images, out, config=config)
+    recipe = recipe_of(images, out, config=config, settings=settings)
     options = without_none({"pattern": pattern, "manifest": manifest and str(manifest)})
     section = recipe.corpus.model_copy(update=options)
     artifact = Pipeline(recipe.model_copy(update={"corpus": section})).index
@@ -176,6 +178,7 @@ def audit(
         Path | None, typer.Option("--out", help="Run folder.  [default: runs/audit-NAME]", show_default=False)
     ] = None,
     config: Config = None,
+    settings: Settings = None,
     blank: Annotated[
         float | None,
         typer.Option("--blank", help="Deviation of grey, of 255 levels, below which a frame is blank."),
@@ -223,7 +226,7 @@ def audit(
             "near": near,
         }
     )
-    result = audit_corpus(recipe_of(images, out, config=config), thresholds, sample=sample)
+    result = audit_corpus(recipe_of(images, out, config=config, settings=settings), thresholds, sample=sample)
     if as_json:
         print_json(result.to_json())
         return

@@ -66,6 +66,15 @@ PresetOption = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", help="Recipe in TOML; options given here win.", show_default=False)
 ]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Any key of the recipe, such as `pretrain.steps=2000`; may be given again.",
+        show_default=False,
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]
@@ -109,18 +118,19 @@ def recipe_of(
     seeds: str | None = None,
     preset: PresetName | None = None,
     config: Path | None = None,
+    settings: list[str] | None = None,
 ) -> "Recipe":
-    """The recipe of a command: the TOML file where there is one, the options typed on top.
+    """The recipe of a command: the TOML file where there is one, the options typed on top, ``--set`` last.
 
     Raises:
         RecipeError: the file or an option cannot be used.
     """
-    from optidel.recipe import load_recipe, make_recipe
+    from optidel.recipe import make_recipe, read_values, set_value
 
     names = None
     if methods is not None:
         names = [name.strip() for name in methods.split(",") if name.strip()]
-    values = without_none(
+    typed = without_none(
         {
             "images": images and str(images),
             "out": out and str(out),
@@ -131,4 +141,7 @@ def recipe_of(
             "preset": preset and preset.value,
         }
     )
-    return load_recipe(config, values) if config else make_recipe(values)
+    values = {**(read_values(config) if config else {}), **typed}
+    for setting in settings or []:
+        set_value(values, setting)
+    return make_recipe(values)

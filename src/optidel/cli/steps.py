@@ -19,6 +19,7 @@ from optidel.cli.options import (
     Out,
     PresetOption,
     Seeds,
+    Settings,
     print_json,
     recipe_of,
 )
@@ -56,10 +57,15 @@ def _run_until(step: str, recipe: "Recipe", as_json: bool) -> None:
 
 @app.command(epilog="Example: `optidel embed scans/ --out run --preset tiny`")
 def embed(
-    images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False
+    images: Images,
+    out: Out,
+    preset: PresetOption = None,
+    config: Config = None,
+    settings: Settings = None,
+    as_json: Json = False,
 ) -> None:
     """Embed every frame and map what a masked autoencoder cannot predict of it."""
-    _run_until("embed", recipe_of(images, out, preset=preset, config=config), as_json)
+    _run_until("embed", recipe_of(images, out, preset=preset, config=config, settings=settings), as_json)
 
 
 @app.command(epilog="Example: `optidel select scans/ --out run --methods meddel --budget 0.05`")
@@ -71,19 +77,34 @@ def select(
     seeds: Seeds = None,
     preset: PresetOption = None,
     config: Config = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Choose what is worth training on: `selection.parquet` says why each item stayed or went."""
-    recipe = recipe_of(images, out, methods=methods, budget=budget, seeds=seeds, preset=preset, config=config)
+    recipe = recipe_of(
+        images,
+        out,
+        methods=methods,
+        budget=budget,
+        seeds=seeds,
+        preset=preset,
+        config=config,
+        settings=settings,
+    )
     _run_until("select", recipe, as_json)
 
 
 @app.command(epilog="Example: `optidel patches scans/ --out run`")
 def patches(
-    images: Images, out: Out, preset: PresetOption = None, config: Config = None, as_json: Json = False
+    images: Images,
+    out: Out,
+    preset: PresetOption = None,
+    config: Config = None,
+    settings: Settings = None,
+    as_json: Json = False,
 ) -> None:
     """Cut key patches out of the frames; refused ones are listed with their reason."""
-    _run_until("patches", recipe_of(images, out, preset=preset, config=config), as_json)
+    _run_until("patches", recipe_of(images, out, preset=preset, config=config, settings=settings), as_json)
 
 
 @app.command(epilog="Example: `optidel compose scans/ --out run --budget 0.05`")
@@ -94,11 +115,19 @@ def compose(
     seeds: Seeds = None,
     preset: PresetOption = None,
     config: Config = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Compose the hardest, diverse key patches into new images."""
     recipe = recipe_of(
-        images, out, methods=_composing_methods(), budget=budget, seeds=seeds, preset=preset, config=config
+        images,
+        out,
+        methods=_composing_methods(),
+        budget=budget,
+        seeds=seeds,
+        preset=preset,
+        config=config,
+        settings=settings,
     )
     _run_until("compose", recipe, as_json)
 
@@ -119,12 +148,22 @@ def pretrain(
     seeds: Seeds = None,
     preset: PresetOption = None,
     config: Config = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Pre-train an encoder on what each method keeps; each artifact holds a Hugging Face folder
     `encoder/`.
     """
-    recipe = recipe_of(images, out, methods=methods, budget=budget, seeds=seeds, preset=preset, config=config)
+    recipe = recipe_of(
+        images,
+        out,
+        methods=methods,
+        budget=budget,
+        seeds=seeds,
+        preset=preset,
+        config=config,
+        settings=settings,
+    )
     _run_until("pretrain", recipe, as_json)
 
 
@@ -138,6 +177,7 @@ def evaluate(
     seeds: Seeds = None,
     preset: PresetOption = None,
     config: Config = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune and probe each encoder on a labelled set."""
@@ -150,6 +190,7 @@ def evaluate(
         seeds=seeds,
         preset=preset,
         config=config,
+        settings=settings,
     )
     _run_until("evaluate", recipe, as_json)
 
@@ -175,6 +216,7 @@ def run(
     seeds: Seeds = None,
     preset: PresetOption = None,
     config: Config = None,
+    settings: Settings = None,
     as_json: Json = False,
 ) -> None:
     """Everything: from images to a table and a report."""
@@ -189,6 +231,7 @@ def run(
         seeds=seeds,
         preset=preset,
         config=config,
+        settings=settings,
     )
     _print_result(run_recipe(recipe), as_json)
 

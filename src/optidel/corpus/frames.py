@@ -25,6 +25,12 @@ class Corpus:
         rejected: files that could not become a frame, and why.
         crop: as in :class:`~optidel.corpus.options.IndexOptions`.
         window: level and width in HU with which CT was indexed; None for what the files state.
+
+    Example:
+        >>> import optidel
+        >>> corpus = optidel.index("IMAGES")
+        >>> corpus.pixels(0).shape == (corpus.frames[0].height, corpus.frames[0].width, 3)
+        True
     """
 
     root: Path

@@ -136,6 +136,11 @@ def normdel(miou: float, kept: float, alpha: float = 1.0) -> float:
     Raises:
         InputError: a value out of its range.
 
+    Example:
+        >>> import optidel
+        >>> round(optidel.normdel(0.7095, kept=0.05), 4)
+        0.6626
+
     Source: arXiv 2401.17542, the DEL and NormDEL equations.
     """
     if not 0 <= miou <= 1:

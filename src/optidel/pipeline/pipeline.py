@@ -52,6 +52,11 @@ class Result:
 
     ``table`` has a row a method and protocol, ``cells`` a row a method, seed and protocol; ``report`` is the
     page.
+
+    Example:
+        >>> import optidel
+        >>> result = optidel.run("recipe.toml")  # doctest: +SKIP
+        >>> result.table.select("method", "miou")  # doctest: +SKIP
     """
 
     table: pl.DataFrame
