@@ -1,8 +1,10 @@
 """Near-duplicates among hashes, against plain loops."""
 
 import numpy as np
+import pytest
 
-from optidel.copies.hashes import first_equal, hashes, leaders, neighbours
+from optidel.copies import hashes as copies
+from optidel.copies.hashes import first_equal, hashes, leaders, neighbours, pixel_hash
 
 
 def some(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -55,3 +57,29 @@ def test_nothing_and_one() -> None:
     assert leaders(np.ones((1, 32), np.uint8), 4).tolist() == [0]
     assert hashes(["00ff"]).tolist() == [[0, 255]]
     assert first_equal(["b", "a", "b", "b"]).tolist() == [0, 1, 0, 0]
+
+
+@pytest.mark.parametrize("radius", [0, 1, 9, 24, 31, 40])
+def test_the_search_by_bands_finds_what_comparing_all_pairs_finds(
+    radius: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(2)
+    rows = some(rng, 500)
+    for row in range(300, 500):  # neighbours at every distance up to 48 bits, as copies and their like have
+        rows[row] = rows[row - 300]
+        for bit in rng.choice(256, row % 49, replace=False):
+            rows[row, bit // 8] ^= 1 << (bit % 8)
+    queries = rows[::2]
+    monkeypatch.setattr(copies, "ALL_PAIRS", 0)
+    monkeypatch.setattr(copies, "SMALLEST_BAND", 1)
+    monkeypatch.setattr(copies, "CANDIDATES", 5000)
+    by_bands = [(query, *map(np.ndarray.tolist, near)) for query, *near in neighbours(queries, rows, radius)]
+    apart = np.bitwise_count(queries[:, None] ^ rows[None]).sum(axis=2, dtype=int)
+    near = [np.flatnonzero(line <= radius) for line in apart]
+    assert by_bands == [(q, near[q].tolist(), apart[q][near[q]].tolist()) for q in range(len(queries))]
+
+
+def test_pixels_have_one_hash_whatever_lies_between_them_in_memory() -> None:
+    picture = np.arange(60, dtype=np.uint8).reshape(4, 5, 3)
+    assert pixel_hash(picture) == pixel_hash(np.asfortranarray(picture)[::1])
+    assert pixel_hash(picture) != pixel_hash(picture.reshape(5, 4, 3))

@@ -27,7 +27,6 @@ PACKAGES = (
     "optidel",
     "torch",
     "transformers",
-    "faiss-cpu",
     "numpy",
     "polars",
     "pillow",
