@@ -25,7 +25,7 @@ def test_axes_and_factors_are_those_of_the_singular_value_decomposition() -> Non
     vectors = cone()
     centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
     _, singular, axes = np.linalg.svd(centred, full_matrices=False)
-    fitted = fit(vectors)
+    fitted = fit(vectors, shrinkage=0)
     np.testing.assert_allclose(fitted.scale, np.sqrt(len(vectors)) / singular, rtol=1e-6)
     np.testing.assert_allclose(np.abs((fitted.components * axes).sum(axis=1)), 1, atol=1e-8)
 
@@ -34,7 +34,7 @@ def test_projections_are_those_of_scikit_learn() -> None:
     decomposition = pytest.importorskip("sklearn.decomposition", reason="scikit-learn is not installed")
     vectors = cone()
     reference = decomposition.PCA(whiten=True, svd_solver="full").fit_transform(vectors.astype(np.float64))
-    projected = fit(vectors).project(vectors)
+    projected = fit(vectors, shrinkage=0).project(vectors)
     # scikit-learn divides by n − 1, and chooses signs by its own rule.
     reference *= np.sqrt(len(vectors) / (len(vectors) - 1))
     signs = np.sign((reference * projected).sum(axis=0))

@@ -23,8 +23,12 @@ ROWS_PER_AXIS = 4
 SMALLEST_VARIANCE = 1e-6
 """Variances below this share of the largest are raised to it: float32 rows resolve no finer ones."""
 
-SHRINKAGE = 0.0
-"""Share of the mean variance that is added to the variance of each axis before the division."""
+SHRINKAGE = 0.1
+"""Share of the mean variance that is added to the variance of each axis before the division.
+
+Measured on 4,000 images of 15 modalities, embedded by a small MAE after 800 steps: random pairs have a cosine
+of 0.54 (raw) and 0.00 (any whitening); the nearest image is of the same clip or tile in 90 % (raw), 83 % (0),
+86 % (0.1), 87 % (1) of the cases, and an effective 4, 186, 69 and 28 images are told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

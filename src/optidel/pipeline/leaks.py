@@ -292,7 +292,7 @@ def _embedding(train: Prints, test: Prints, rate: float) -> tuple[list[Pair], fl
         return [], None
     rng = np.random.default_rng(0)
     sample = np.sort(rng.permutation(known)[:SAMPLE])
-    whitening = fit(train.descriptors[sample].astype(np.float32), width=WIDTH)
+    whitening = fit(train.descriptors[sample].astype(np.float32), width=WIDTH, shrinkage=0)
     rows = np.concatenate(
         [
             whitening.transform(train.descriptors[known[span]].astype(np.float32))
