@@ -177,7 +177,7 @@ def _within(
 
 
 def _distance(some: Hashes, others: Hashes) -> Rows:
-    return np.bitwise_count(some ^ others).sum(axis=1, dtype=np.int64)
+    return np.asarray(np.bitwise_count(some ^ others).sum(axis=1, dtype=np.int64))
 
 
 def _distinct(all_hashes: Hashes) -> tuple[Rows, Int64[np.ndarray, "n"]]:
