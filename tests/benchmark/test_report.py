@@ -126,7 +126,8 @@ def test_where_full_does_not_help_nothing_is_ranked(tmp_path: Path) -> None:
     [setting] = settings(open_bench(tmp_path / "out"))
     found = gate(setting)
     assert found is not None
-    assert found.low <= 0
+    assert found.interval is not None
+    assert found.interval.low <= 0
     assert "**This setting cannot rank methods**" in gate_sentence(setting)
     assert (
         "<strong>This setting cannot rank methods</strong>"
@@ -171,9 +172,13 @@ def test_one_seed_says_how_little_it_knows(tmp_path: Path) -> None:
     bench = fake_bench(tmp_path / "out", seeds=[0])
     [setting] = settings(open_bench(tmp_path / "out"))
     assert "No pilot yet" in detectable_sentence(bench, setting)
-    assert (
-        "One seed so far: intervals and p-values are over test images only"
-        in write_bench_report(tmp_path / "out").read_text()
+    page = write_bench_report(tmp_path / "out").read_text()
+    assert "Differences between methods have one seed so far, so no interval and no p-value" in page
+    assert "(one seed: no interval)" in page
+    compared = comparison_rows(bench, setting)
+    assert compared["difference"].is_not_null().all()
+    assert compared.select("difference_low", "joint_high", "p", "p_holm").null_count().row(0) == (
+        (len(compared),) * 4
     )
 
 

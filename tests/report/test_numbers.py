@@ -15,6 +15,7 @@ def opened(run: Path) -> Run:
 
 
 def with_scores(run: Run, method: str, **changes: float | None) -> Run:
+    changes = {"seeds": 3, **changes}  # as many as an interval needs
     scores = [replace(score, **changes) if score.method == method else score for score in run.scores]
     return replace(run, scores=tuple(scores))
 
@@ -69,6 +70,24 @@ def test_optidel_against_random_follows_the_interval(
     low, mean, high = interval
     run = with_scores(opened, "optidel", difference=mean, difference_low=low, difference_high=high)
     assert all(words in sentence for sentence in verdict(run).sentences)
+
+
+def test_one_seed_claims_nothing(opened: Run) -> None:
+    """Also where a table of the first version holds intervals."""
+    run = with_scores(opened, "optidel", seeds=1, difference=0.02, difference_low=0.01, difference_high=0.03)
+    run = with_scores(
+        run,
+        "full",
+        seeds=1,
+        difference_scratch=0.1,
+        difference_scratch_low=0.09,
+        difference_scratch_high=0.11,
+    )
+    said = verdict(run)
+    assert said.gate == "open"
+    words = "OptiDEL at 10 % minus a random choice is +0.020 (one seed: no interval)"
+    assert all(words in sentence for sentence in said.sentences[:2])
+    assert "is +0.100 (one seed: no interval) mIoU" in said.sentences[0]
 
 
 def test_missing_rows_leave_the_question_open(opened: Run) -> None:

@@ -135,10 +135,11 @@ def _advice(setting: Setting, method: str, tolerance: float, covered: dict[float
         errors["coverage"] = _rms(
             predicted_errors(np.array([*(covered[budget] for budget in budgets), 1.0]), y)
         )
-    if passed is None or passed.low <= 0:
+    interval = passed.interval if passed else None
+    if interval is None or interval.low <= 0:
         reason = (
             "full does not beat from scratch here, so there is nothing to lose"
-            if passed
+            if interval
             else gate_sentence(setting)
         )
         return Advice(

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from markupsafe import Markup
@@ -27,6 +28,7 @@ from optidel.benchmark.statistics import (
 from optidel.benchmark.tables import Tables, open_bench, write_atomically, write_tables
 from optidel.charts import SCRIPT, STYLE, standalone
 from optidel.errors import InputError
+from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
 from optidel.report.templates import environment
 from optidel.report.text import percent, signed, times
 from optidel.report.verdict import OURS
@@ -115,16 +117,17 @@ def write_bench_report(root: Path) -> Path:
 def section_of(tables: Tables, setting: Setting) -> Section:
     """Everything about one setting."""
     table, compared = method_rows(tables, setting), comparison_rows(tables.bench, setting)
-    found = gate(setting)
+    gain = gate(setting)
+    interval = gain.interval if gain else None
     return Section(
         setting=setting,
         slug=re.sub(
             r"[^\w.-]+", "-", f"{setting.task}-{setting.protocol}-{setting.objective}-{setting.compute}"
         ),
-        passed=found is not None and found.low > 0,
+        passed=interval is not None and interval.low > 0,
         sentences=(
             gate_sentence(setting),
-            *_one_seed(setting),
+            *_few_seeds(setting),
             *_findings(setting, compared),
             *_against(compared.filter(pl.col("method").is_in(_ours(tables.bench, compared))), RIVALS),
             *_against(compared, BASE),
@@ -138,11 +141,14 @@ def section_of(tables: Tables, setting: Setting) -> Section:
     )
 
 
-def _one_seed(setting: Setting) -> list[str]:
-    if max(len(found) for found in setting.iou.values()) > 1:
+def _few_seeds(setting: Setting) -> list[str]:
+    seeds = max(len(trials) for trials in setting.iou.values())
+    lack = lack_of_data(seeds, MIN_IMAGES)
+    if not lack:
         return []
     return [
-        "One seed so far: intervals and p-values are over test images only and do not know how another seed would move a method."
+        f"Differences between methods have {lack.partition(': ')[0]} so far, so no interval and no p-value: "
+        "they do not know how another seed would move a method."
     ]
 
 
@@ -202,7 +208,10 @@ def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
         if own.is_empty():
             return "–", "–"
         one = own.row(0, named=True)
-        return _signed_range(one), f"{one['p_holm']:.3f}" if one["p_holm"] >= 0.001 else "<0.001"
+        p = one["p_holm"]
+        if p is None:
+            return _signed_range(one), "–"
+        return _signed_range(one), f"{p:.3f}" if p >= 0.001 else "<0.001"
 
     chance, p = against(RANDOM)
     normdel = "–" if row["normdel"] is None else f"{row['normdel']:.3f}"
@@ -214,10 +223,11 @@ def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
     return *head, ends("miou"), ends("dice"), normdel, chance, p, against(FULL)[0], against(RIVALS)[0], *cost
 
 
-def _signed_range(row: Mapping[str, float]) -> str:
-    return (
-        f"{signed(row['difference'])} ({signed(row['difference_low'])} to {signed(row['difference_high'])})"
-    )
+def _signed_range(row: Mapping[str, Any]) -> str:
+    low, high = row["difference_low"], row["difference_high"]
+    if low is None or high is None:
+        return f"{signed(row['difference'])} ({lack_of_data(row['seeds'], MIN_IMAGES) or 'no interval'})"
+    return f"{signed(row['difference'])} ({signed(low)} to {signed(high)})"
 
 
 def markdown(section: Section) -> str:

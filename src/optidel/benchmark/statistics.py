@@ -3,6 +3,7 @@ could be detected.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -11,8 +12,9 @@ from jaxtyping import Float
 from optidel.benchmark.plan import Bench, cells, method_of
 from optidel.benchmark.tables import Tables
 from optidel.errors import InputError
+from optidel.evaluation.claims import Difference, claim, lack_of_data
 from optidel.evaluation.comparisons import compare
-from optidel.evaluation.intervals import Interval, difference_interval, mean_interval
+from optidel.evaluation.intervals import Interval, mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.evaluation.variance import Spread, detectable, spread_of
 from optidel.methods import METHODS
@@ -148,9 +150,9 @@ def comparison_rows(bench: Bench, setting: Setting) -> pl.DataFrame:
 
     Families, over which corrections count: the methods compared to one reference at one budget. ``rivals`` is
     the mean of every other selection method at that budget, ``random`` and variants left out; ``base`` is the
-    method that a variant changes.
+    method that a variant changes. Where data for a claim are missing, a row has its difference alone.
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
     for budget in setting.budgets:
         methods = [method for method, other in setting.iou if other == budget]
         for reference in REFERENCES:
@@ -161,19 +163,18 @@ def comparison_rows(bench: Bench, setting: Setting) -> pl.DataFrame:
             }
             judged = compare(list(found.values()), np.random.default_rng(0))
             for method, difference, one in zip(found, found.values(), judged, strict=True):
-                rows.append(
-                    {
-                        "method": method,
-                        "budget": budget,
-                        "reference": reference,
-                        "seeds": len(difference),
-                        **_ends("difference", one.interval),
-                        "joint_low": one.joint.low,
-                        "joint_high": one.joint.high,
-                        "p": one.p,
-                        "p_holm": one.p_holm,
-                    }
-                )
+                row = {
+                    "method": method,
+                    "budget": budget,
+                    "reference": reference,
+                    "seeds": len(difference),
+                    "difference": one.interval.mean,
+                }
+                if not lack_of_data(*difference.shape):
+                    row |= _ends("difference", one.interval)
+                    row |= {"joint_low": one.joint.low, "joint_high": one.joint.high}
+                    row |= {"p": one.p, "p_holm": one.p_holm}
+                rows.append(row)
     return pl.DataFrame(rows, schema=COMPARED)
 
 
@@ -217,27 +218,36 @@ def _rivals(setting: Setting, budget: float) -> list[str]:
     ]
 
 
-def gate(setting: Setting) -> Interval | None:
+def gate(setting: Setting) -> Difference | None:
     """Full minus scratch: only where it excludes zero from below can this setting rank methods. None where
     not both ran.
     """
     difference = setting.difference((FULL, 1.0), (SCRATCH, 0.0))
-    return (
-        None
-        if difference is None
-        else difference_interval(difference, np.zeros_like(difference), np.random.default_rng(0))
-    )
+    if difference is None:
+        return None
+    return claim(difference, np.zeros_like(difference), np.random.default_rng(0))
 
 
 def gate_sentence(setting: Setting) -> str:
     """The gate in words."""
-    found = gate(setting)
-    if found is None:
-        return "Full and from scratch were not both run with one seed, so whether pre-training helps here is open: no ranking is claimed."
-    said = f"full minus scratch {found.mean:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
-    if found.low > 0:
-        return f"Gate passed: pre-training on everything helps here, {said}."
-    return f"Gate not passed: {said}. **This setting cannot rank methods**; what differs between them below is not evidence for either."
+    gain = gate(setting)
+    if gain is None:
+        return (
+            "Full and from scratch were not both run with one seed, so whether pre-training helps here is "
+            "open: no ranking is claimed."
+        )
+    if gain.interval is None:
+        return (
+            f"Gate open: full minus scratch {gain.mean:+.3f} ({gain.lack}), so whether pre-training helps here "
+            "is not known: no ranking is claimed."
+        )
+    ends = f"full minus scratch {gain.mean:+.3f} ({gain.interval.low:+.3f} to {gain.interval.high:+.3f})"
+    if gain.interval.low > 0:
+        return f"Gate passed: pre-training on everything helps here, {ends}."
+    return (
+        f"Gate not passed: {ends}. **This setting cannot rank methods**; what differs between them below is not "
+        "evidence for either."
+    )
 
 
 def rank_rows(setting: Setting, budget: float) -> pl.DataFrame:

@@ -305,8 +305,12 @@ def _print_result(result: "Result", as_json: bool) -> None:
 
 
 def _difference(row: dict[str, Any], name: str) -> str:
-    """A difference of mIoU with its interval; a dash for the baseline itself and where it did not run."""
+    """A difference of mIoU with its interval, or why there is none; a dash where there is no difference."""
+    from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
+
     if row[name] is None:
         return "–"
     low, high = row[f"{name}_low"], row[f"{name}_high"]
+    if low is None or high is None:
+        return f"{row[name]:+.3f} ({lack_of_data(row['seeds'], MIN_IMAGES) or 'no interval'})"
     return f"{row[name]:+.3f} ({low:+.3f} to {high:+.3f})"

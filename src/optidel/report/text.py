@@ -2,7 +2,7 @@
 
 import math
 
-from optidel.evaluation.intervals import Interval
+from optidel.evaluation.claims import Difference
 
 
 def signed(value: float) -> str:
@@ -32,8 +32,11 @@ def percent(budget: float) -> str:
     return f"{budget * 100:.3g} %"
 
 
-def written(interval: Interval) -> str:
-    """``+0.034 (95 % interval +0.021 to +0.048)``."""
+def written(difference: Difference) -> str:
+    """``+0.034 (95 % interval +0.021 to +0.048)``, or ``+0.034 (one seed: no interval)``."""
+    interval = difference.interval
+    if interval is None:
+        return f"{signed(difference.mean)} ({difference.lack})"
     level = f"{interval.level:.0%}".replace("%", " %")
     return f"{signed(interval.mean)} ({level} interval {signed(interval.low)} to {signed(interval.high)})"
 

@@ -7,7 +7,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float
 
-from optidel.evaluation.intervals import Interval, difference_interval, mean_interval
+from optidel.evaluation.claims import Difference, claim
+from optidel.evaluation.intervals import mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.recipe import Recipe, as_json
 from optidel.runs.baselines import BLIND, RANDOM, SCRATCH
@@ -175,17 +176,18 @@ def _method_row(
     columns = {RANDOM: "difference", SCRATCH: "difference_scratch"}
     for baseline, prefix in columns.items():
         gain = _difference(iou, method, baseline)
+        interval = gain.interval if gain else None
         row[prefix] = gain.mean if gain else None
-        row[f"{prefix}_low"] = gain.low if gain else None
-        row[f"{prefix}_high"] = gain.high if gain else None
+        row[f"{prefix}_low"] = interval.low if interval else None
+        row[f"{prefix}_high"] = interval.high if interval else None
     return row
 
 
-def _difference(iou: Mapping[str, Float[np.ndarray, "s n"]], method: str, baseline: str) -> Interval | None:
-    """Interval of a method's difference to a baseline; None for the baseline, or where that did not run."""
+def _difference(iou: Mapping[str, Float[np.ndarray, "s n"]], method: str, baseline: str) -> Difference | None:
+    """A method's difference to a baseline; None for the baseline itself, or where it did not run."""
     if baseline not in iou or baseline == method:
         return None
-    return difference_interval(iou[method], iou[baseline], np.random.default_rng(0))
+    return claim(iou[method], iou[baseline], np.random.default_rng(0))
 
 
 def _matrix(cells: Sequence[Trial], method: str, protocol: str, column: str) -> Float[np.ndarray, "s n"]:
