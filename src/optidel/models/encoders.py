@@ -25,10 +25,11 @@ KINDS = ("vit", "vit_mae", "dinov2", "dinov2_with_registers")
 """Values of ``model_type`` that an encoder may have."""
 
 UNUSED = ("pooler.", "embeddings.mask_token")
-"""Tensors that may be absent: a ViT's pooler is not asked, and no token is masked when images are embedded."""
+"""Tensors that may be absent: nothing here reads a ViT's pooler, and no token is masked when images are
+embedded."""
 
 DINOV2_SIDE = 224
-"""Pixels. DINOv2 is published for 518 px, where an image costs five times as much, and works at 224 as well."""
+"""Pixels. DINOv2 is published for 518 px, with five times the tokens; it works at 224 as well."""
 
 Pixels = UInt8[Tensor, "n s s 3"] | UInt8[np.ndarray, "n s s 3"]
 
@@ -99,12 +100,15 @@ class Encoder(nn.Module):
     def forward(self, x: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
         """One vector an image: the mean patch token of a masked autoencoder, the class token otherwise."""
         first, patches = self.hidden(x)
-        return patches.mean(1) if self.kind == "vit_mae" else first
+        if self.kind == "vit_mae":
+            return patches.mean(1)
+        return first
 
 
 def build_encoder(preset: Preset, generator: torch.Generator) -> Encoder:
     """An untrained encoder: the from-scratch row of every table."""
-    return Encoder(build_mae(preset, generator).vit, preset.size)
+    model = build_mae(preset, generator)
+    return Encoder(model.vit, preset.size)
 
 
 def load_encoder(weights: str | Path, size: int | None = None) -> Encoder:
@@ -127,7 +131,8 @@ def load_encoder(weights: str | Path, size: int | None = None) -> Encoder:
         )
     if config.num_channels != 3:
         raise WeightsError(
-            f"{weights} takes images of {config.num_channels} channels; images here have 3, pass a model for RGB"
+            f"{weights} takes images of {config.num_channels} channels; images here have 3, "
+            "pass a model for RGB"
         )
 
     native = side_of(config.image_size, "image size", weights)

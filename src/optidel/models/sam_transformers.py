@@ -12,12 +12,12 @@ from optidel.errors import WeightsError
 from optidel.models.masks import SCENE, Mask, Points, mask_from_logits, sam_input
 from optidel.models.weights import load_model, read_config
 
+# In one decoder call; a prompt of the full model needs some 30 MB.
 PROMPTS = 64
-"""Prompts in one decoder call; a prompt of the full model needs some 30 MB."""
 
 
 class TransformersSam:
-    """A :class:`transformers.SamModel`: the encoder runs once an image, the decoder once for up to 64 points."""
+    """A :class:`transformers.SamModel`: the encoder runs once an image, the decoder once for 64 points."""
 
     name = "sam"
 
@@ -29,7 +29,9 @@ class TransformersSam:
             weights: identity, ``sha256:<hex>`` of the parameters.
             every_mask: give all three masks of a point (whole, part, subpart) instead of the best region.
         """
-        self.model, self.weights, self.every_mask = model, weights, every_mask
+        self.model = model
+        self.weights = weights
+        self.every_mask = every_mask
         self.size = int(model.config.vision_config.image_size)
 
     @torch.inference_mode()
@@ -41,10 +43,11 @@ class TransformersSam:
         if not len(points):
             return []
         device = self.model.device
-        embedding = self.model.get_image_embeddings(torch.from_numpy(sam_input(image, self.size)).to(device))
-        scaled = torch.as_tensor(
-            np.asarray(points, dtype=np.float32) * np.float32(self.size / max(height, width)), device=device
-        )
+        pixels = torch.from_numpy(sam_input(image, self.size)).to(device)
+        embedding = self.model.get_image_embeddings(pixels)
+
+        scale = np.float32(self.size / max(height, width))
+        scaled = torch.as_tensor(np.asarray(points, dtype=np.float32) * scale, device=device)
         masks: list[Mask] = []
         for start in range(0, len(scaled), PROMPTS):
             batch = scaled[start : start + PROMPTS]
@@ -59,12 +62,11 @@ class TransformersSam:
     def _masks(
         self, logits: Float[np.ndarray, "p 3 a b"], ious: Float[np.ndarray, "p 3"], height: int, width: int
     ) -> list[Mask]:
-        masks = []
-        for point in range(len(logits)):
-            three = [
-                mask_from_logits(*pair, height, width, self.size)
-                for pair in zip(logits[point], ious[point], strict=True)
-            ]
+        masks: list[Mask] = []
+        for point_logits, point_ious in zip(logits, ious, strict=True):
+            three = []  # the whole, a part, a part of that
+            for level, iou in zip(point_logits, point_ious, strict=True):
+                three.append(mask_from_logits(level, float(iou), height, width, self.size))
             masks += three if self.every_mask else [_best(three)]
         return masks
 
@@ -74,9 +76,9 @@ def _best(masks: list[Mask]) -> Mask:
     are.
     """
     regions = [mask for mask in masks if mask.mask.mean() <= SCENE]
-    if regions:
-        return max(regions, key=lambda mask: mask.predicted_iou)
-    return min(masks, key=lambda mask: int(mask.mask.sum()))
+    if not regions:
+        return min(masks, key=lambda mask: int(mask.mask.sum()))
+    return max(regions, key=lambda mask: mask.predicted_iou)
 
 
 def load_sam(source: str, every_mask: bool = False) -> TransformersSam:
@@ -90,7 +92,8 @@ def load_sam(source: str, every_mask: bool = False) -> TransformersSam:
     config = read_config(source)
     if config.model_type != "sam":
         raise WeightsError(
-            f"{source!r} is a {config.model_type!r} model, not 'sam'; pass a SAM, MedSAM or SlimSAM id or folder"
+            f"{source!r} is a {config.model_type!r} model, not 'sam'; "
+            "pass a SAM, MedSAM or SlimSAM id or folder"
         )
     model = load_model(SamModel, source)
     model.eval()
@@ -101,5 +104,7 @@ def load_sam(source: str, every_mask: bool = False) -> TransformersSam:
 def _identity(model: Any) -> str:
     state = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
-        state.update(name.encode() + np.ascontiguousarray(tensor.float().cpu().numpy()).tobytes())
+        values = tensor.float().cpu().numpy()
+        state.update(name.encode())
+        state.update(np.ascontiguousarray(values).tobytes())
     return f"sha256:{state.hexdigest()}"

@@ -11,13 +11,18 @@ from optidel.models.encoders import Encoder
 from optidel.models.mae import initialise
 
 Protocol = Literal["fine-tune", "probe"]
+
+# Channels of the head; a token dimension then has 576 weights.
 WIDTH = 64
+
+# Least deviation of a token dimension, so that one that never varies is not blown up.
+LEAST_SPREAD = 1e-4
 
 
 class Segmenter(nn.Module):
     """Standardised tokens, a 3 x 3 and a 1 x 1 convolution on the token grid, bilinear to the image.
 
-    The head sees the last tokens only and works at their resolution, so what it finds must be in them; heads
+    The head reads the last tokens only and works at their resolution, so whatever it finds is in them. Heads
     that also read pixels or early layers lift every encoder alike and hide the difference.
     """
 
@@ -31,9 +36,8 @@ class Segmenter(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.classes = classes
-        self.head = nn.Sequential(
-            nn.Conv2d(encoder.dim, WIDTH, 3, padding=1), nn.GELU(), nn.Conv2d(WIDTH, classes, 1)
-        )
+        around = nn.Conv2d(encoder.dim, WIDTH, 3, padding=1)
+        self.head = nn.Sequential(around, nn.GELU(), nn.Conv2d(WIDTH, classes, 1))
         initialise(self.head, generator)
         self.register_buffer("centre", torch.zeros(1, encoder.dim, 1, 1))
         self.register_buffer("spread", torch.ones(1, encoder.dim, 1, 1))
@@ -43,15 +47,20 @@ class Segmenter(nn.Module):
         """Scale every token dimension to mean 0 and deviation 1 over ``tokens``: encoders differ in scale,
         one learning rate serves all.
         """
-        self.centre.copy_(tokens.mean((0, 2, 3), keepdim=True))
-        self.spread.copy_(tokens.std((0, 2, 3), keepdim=True).clamp(min=1e-4))
+        over = (0, 2, 3)
+        centre = tokens.mean(over, keepdim=True)
+        spread = tokens.std(over, keepdim=True)
+        self.centre.copy_(centre)
+        self.spread.copy_(spread.clamp(min=LEAST_SPREAD))
 
     def decode(self, tokens: Float[Tensor, "n d g g"]) -> Float[Tensor, "n k s s"]:
         """Tokens to float32 logits of k classes at the image's size."""
-        coarse = self.head((tokens - self.centre) / self.spread)
+        standardised = (tokens - self.centre) / self.spread
+        coarse = self.head(standardised)
         size = (self.encoder.size, self.encoder.size)
         return F.interpolate(coarse.float(), size=size, mode="bilinear", align_corners=False)
 
     def forward(self, x: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n k s s"]:
         """Normalised images to logits."""
-        return self.decode(self.encoder.tokens(x))
+        tokens = self.encoder.tokens(x)
+        return self.decode(tokens)

@@ -1,7 +1,8 @@
 """Random views of a batch, drawn on the batch from a given generator."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +13,8 @@ MAE_CROP = (0.2, 1.0)
 """Area kept by a crop: the augmentation of MAE (arXiv 2111.06377, appendix A.1)."""
 
 JITTER = 0.4
-"""Largest change of brightness, contrast and saturation: half of SimCLR's 0.8 (arXiv 2002.05709, appendix A),
-because colour carries the diagnosis in endoscopy and histology."""
+"""Largest change of brightness, contrast and saturation, as in MoCo v2 (arXiv 2003.04297); SimCLR's is twice
+as strong (arXiv 2002.05709, appendix A)."""
 
 GREY = 0.2
 """Share of the images that lose their colour (arXiv 2002.05709, appendix A)."""
@@ -61,12 +62,9 @@ def make_views(
     >>> make_views("flip-only", jitter=0.2)
     Views(crop=(1.0, 1.0), flip=True, jitter=0.2)
     """
-    views = VIEWS[preset]
-    return Views(
-        crop=views.crop if crop is None else crop,
-        flip=views.flip if flip is None else flip,
-        jitter=views.jitter if jitter is None else jitter,
-    )
+    changes: dict[str, Any] = {"crop": crop, "flip": flip, "jitter": jitter}
+    explicit = {name: value for name, value in changes.items() if value is not None}
+    return replace(VIEWS[preset], **explicit)
 
 
 def crop_and_flip(

@@ -1,4 +1,4 @@
-"""Weights of a Hugging Face folder or id, taken only if they are whole: nothing missing, finite, no code run."""
+"""Weights of a Hugging Face folder or id, used only if none is missing and all are finite; no code is run."""
 
 import json
 import re
@@ -36,12 +36,12 @@ def read_config(weights: str | Path) -> Any:
     except Exception as error:  # the errors of transformers share no base class with a meaning
         if "custom code" in str(error):
             raise WeightsError(
-                f"{weights} needs code of its own (auto_map in config.json), which is never run; pass a model of an "
-                "architecture that transformers has"
+                f"{weights} needs code of its own (auto_map in config.json), which is never run; "
+                "pass a model of an architecture that transformers has"
             ) from error
         raise WeightsError(
-            f"no model at {str(weights)!r} ({first_line(error)}); pass a Hugging Face id that this machine can reach, "
-            "or a folder with config.json and model.safetensors"
+            f"no model at {str(weights)!r} ({first_line(error)}); pass a Hugging Face id that this machine "
+            "can reach, or a folder with config.json and model.safetensors"
         ) from error
 
 
@@ -64,8 +64,8 @@ def load_model(kind: Any, weights: str | Path, unused: Collection[str] = ()) -> 
             )
     except Exception as error:  # OSError, ValueError, RuntimeError and SafetensorError, by the damage
         raise WeightsError(
-            f"{weights} has no readable weights in safetensors that fit its config.json ({first_line(error)}); "
-            "convert them with save_pretrained, pickled weights are never loaded"
+            f"{weights} has no readable weights in safetensors that fit its config.json "
+            f"({first_line(error)}); convert them with save_pretrained, pickled weights are never loaded"
         ) from error
 
     missing = sorted(name for name in report["missing_keys"] if not name.startswith(tuple(unused)))
@@ -135,17 +135,15 @@ def read_statistics(
         raise WeightsError(f"{path} cannot be read ({first_line(error)}); restore or delete it") from error
     if len(means) != 3 or len(deviations) != 3 or min(deviations) <= 0:
         raise WeightsError(
-            f"{path} gives image_mean {means} and image_std {deviations}; three means and three positive deviations "
-            "are needed"
+            f"{path} gives image_mean {means} and image_std {deviations}; "
+            "three means and three positive deviations are needed"
         )
     return means, deviations
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silence the library's progress bars and its report of the weights that were loaded; we look at the report
-    ourselves.
-    """
+    """Silence the library's progress bars and its report of the weights; we read the report ourselves."""
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
@@ -173,5 +171,7 @@ def _is_block(name: str) -> bool:
 def _refuse(weights: str | Path, verb: str, names: list[str], what: str) -> None:
     if not names:
         return
-    shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-    raise WeightsError(f"the weights of {str(weights)!r} {verb} {len(names)} ({shown}) {what}")
+    examples = ", ".join(names[:3])
+    if len(names) > 3:
+        examples += ", …"
+    raise WeightsError(f"the weights of {str(weights)!r} {verb} {len(names)} ({examples}) {what}")

@@ -27,6 +27,7 @@ def dice_cross_entropy(logits: Float[Tensor, "n k s s"], target: UInt8[Tensor, "
     Source: Milletari et al., 3DV 2016 (arXiv 1606.04797); the sum: nnU-Net (arXiv 1904.08128). Equals MONAI's
         ``DiceCELoss(softmax=True, to_onehot_y=True, include_background=False, batch=True)``.
     """
+    # scatter and cross entropy need a class at every pixel; void ones are taken out afterwards.
     void = target == VOID
     classes = target.long().masked_fill(void, 0)
     predicted = torch.softmax(logits, 1)[:, 1:]
@@ -35,6 +36,7 @@ def dice_cross_entropy(logits: Float[Tensor, "n k s s"], target: UInt8[Tensor, "
         counted = ~void[:, None]
         predicted, truth = predicted * counted, truth * counted
 
+    # Batch and image together, so that a class absent from one image still has a denominator.
     over = (0, 2, 3)
     shared = (truth * predicted).sum(over)
     only_predicted = (predicted.sum(over) - shared) * 0.5

@@ -40,8 +40,8 @@ class Measure(Protocol):
     ) -> Information:
         """Measure images u8 (n, s, s, 3), under masks or views that follow from ``seed``.
 
-        ``shared_variance``: let nothing but the errors differ from encoder to encoder: a likelihood's variance is
-        the null model's, which depends on the images alone.
+        ``shared_variance``: let nothing but the errors differ from encoder to encoder. A likelihood's
+        variance is then the null model's, which depends on the images alone.
         """
         ...
 
@@ -55,7 +55,7 @@ class Objective:
         paper: arXiv number, or an empty string.
         build: preset, options and CPU generator in, the module before its first step out; its weights depend
             on these alone. A parameter with ``requires_grad=False`` is not trained, but is checkpointed.
-        loss: module, normalised batch f32 (n, 3, s, s), options and CPU generator in, a scalar out. Every draw
+        loss: module, normalised batch (n, 3, s, s), options and CPU generator in, a scalar out. Every draw
             comes from the generator: that is what a resumed run replays.
         kept: the part of the module that is saved, a Hugging Face model that ``load_encoder`` can read.
         information: V-information of images under a saved encoder.
@@ -81,11 +81,12 @@ def _build_mae(preset: Preset, options: PretrainOptions, generator: torch.Genera
 
 
 def _mae_loss(model: Any, x: Batch, options: PretrainOptions, generator: torch.Generator) -> Tensor:
-    patches = (model.config.image_size // model.config.patch_size) ** 2
-    noise = torch.rand(len(x), patches, generator=generator).to(x.device)
+    grid = model.config.image_size // model.config.patch_size
+    noise = torch.rand(len(x), grid**2, generator=generator).to(x.device)
+
     views = options.views
     view = crop_and_flip(x, generator, views.crop, views.flip)
-    view = colour_jitter(view, generator, views.jitter or 0.0)
+    view = colour_jitter(view, generator, views.jitter or 0.0)  # MAE's own augmentation has no colour
     return masked_loss(model, view, noise)
 
 
@@ -106,7 +107,8 @@ def _simclr_loss(model: SimCLR, x: Batch, options: PretrainOptions, generator: t
     strength = JITTER if views.jitter is None else views.jitter
 
     def view() -> Tensor:
-        return colour_jitter(crop_and_flip(x, generator, views.crop, views.flip), generator, strength)
+        cropped = crop_and_flip(x, generator, views.crop, views.flip)
+        return colour_jitter(cropped, generator, strength)
 
     first, second = view(), view()
     loss: Tensor = model(first, second)
@@ -117,7 +119,8 @@ def _simclr_information(
     folder: Path, images: Images, seed: int, *, shared_variance: bool = False
 ) -> Information:
     # A choice between candidates has no variance, so there is nothing to share.
-    return simclr_information(load_encoder(folder).to(device()), images, seed=seed)
+    encoder = load_encoder(folder).to(device())
+    return simclr_information(encoder, images, seed=seed)
 
 
 OBJECTIVES: dict[str, Objective] = {

@@ -44,9 +44,13 @@ class PretrainOptions:
         Options of later versions appear only where they differ from their default, so that they change no
         fingerprint of an encoder they did not change.
         """
-        later = {option.name for option in fields(self)} - FIRST_OPTIONS
-        unchanged = {name for name in later if getattr(self, name) == getattr(DEFAULTS, name)}
-        return {name: value for name, value in asdict(self).items() if name not in unchanged}
+        config = asdict(self)
+        # A name that is left out here must never change its default.
+        for option in fields(self):
+            name = option.name
+            if name not in FIRST_OPTIONS and getattr(self, name) == getattr(DEFAULTS, name):
+                del config[name]
+        return config
 
 
 FIRST_OPTIONS = frozenset(

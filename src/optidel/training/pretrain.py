@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from optidel.arrays import Images, Indices
-from optidel.errors import TrainingError
 from optidel.models.encoders import normalise
 from optidel.models.presets import Preset
 from optidel.models.weights import first_line
 from optidel.progress import bar, say
 from optidel.training.objectives import objective_named
+from optidel.training.optimizer import check_weights, finite_loss, parameter_groups
 from optidel.training.options import PretrainOptions
 from optidel.training.precision import autocast, device, input_dtype
 from optidel.training.schedule import cosine
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["PretrainOptions", "batch_rows", "pretrain"]
 
+# AdamW's, as MAE is trained (arXiv 2111.06377, table 8).
 BETAS = (0.9, 0.95)
-"""AdamW's, as MAE is trained (arXiv 2111.06377, table 8)."""
+
+REMEDY = "lower pretrain.lr, or raise pretrain.batch"
 
 
 @dataclass(slots=True)
@@ -55,10 +57,14 @@ def batch_rows(step: int, batch: int, count: int, seed: int) -> Indices:
         int64 (batch,), in [0, count).
     """
     positions = np.arange(step * batch, (step + 1) * batch)
-    epochs, inside = positions // count, positions % count
-    order = {epoch: np.random.default_rng([seed, epoch]).permutation(count) for epoch in np.unique(epochs)}
-    rows = [order[epoch][position] for epoch, position in zip(epochs, inside, strict=True)]
-    return np.array(rows, dtype=np.int64)
+    epochs, inside = np.divmod(positions, count)
+
+    rows = np.empty(batch, dtype=np.int64)
+    for epoch in np.unique(epochs):
+        order = np.random.default_rng([seed, epoch]).permutation(count)
+        of_epoch = epochs == epoch
+        rows[of_epoch] = order[inside[of_epoch]]
+    return rows
 
 
 def pretrain(
@@ -102,11 +108,12 @@ def pretrain(
             for group in state.optimizer.param_groups:
                 group["lr"] = lr
 
-            batch = training_set[batch_rows(step, options.batch, len(training_set), seed)]
-            x = normalise(images[np.sort(batch)], device()).to(input_dtype(device()))
+            rows_of_step = batch_rows(step, options.batch, len(training_set), seed)
+            batch = np.sort(training_set[rows_of_step])  # a memory map is read fastest in order
+            x = normalise(images[batch], device()).to(input_dtype(device()))
             with autocast(device()):
                 loss = objective.loss(state.module, x, options, state.generator).float()
-            state.losses.append(_finite(loss, step, lr))
+            state.losses.append(finite_loss(loss, step, lr, REMEDY))
 
             torch.autograd.backward(loss)
             state.optimizer.step()
@@ -117,20 +124,23 @@ def pretrain(
 
             finished = step + 1
             if finished % options.checkpoint_every == 0 and finished < options.steps:
-                _check_weights(state.module, step)
+                check_weights(state.module, step, REMEDY)
                 _save(checkpoint, state)
                 if saved:
                     saved()
 
-    _check_weights(state.module, options.steps - 1)
-    rates = [cosine(step, options.steps, options.lr, options.warmup) for step in range(options.steps)]
-    log = pl.DataFrame({"step": list(range(options.steps)), "loss": state.losses, "lr": rates})
-    return objective.kept(state.module).eval().cpu(), log
+    check_weights(state.module, options.steps - 1, REMEDY)
+    steps = list(range(options.steps))
+    rates = [cosine(step, options.steps, options.lr, options.warmup) for step in steps]
+    log = pl.DataFrame({"step": steps, "loss": state.losses, "lr": rates})
+    encoder = objective.kept(state.module)
+    return encoder.eval().cpu(), log
 
 
 def _training_set(count: int, rows: Indices | None, options: PretrainOptions, seed: int) -> Indices:
     """The rows to train on: those given, or a sample of them."""
     selection = np.arange(count) if rows is None else rows
+    # Drawn from the seed alone: a resumed run draws the same.
     if options.sample is None or options.sample >= len(selection):
         return selection
     return np.random.default_rng(seed).choice(selection, options.sample, replace=False)
@@ -139,37 +149,11 @@ def _training_set(count: int, rows: Indices | None, options: PretrainOptions, se
 def _fresh(preset: Preset, options: PretrainOptions, seed: int) -> _State:
     """Untrained weights and an optimizer that has taken no step."""
     generator = torch.Generator().manual_seed(seed)
-    module = objective_named(options.objective).build(preset, options, generator).to(device())
-
-    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in trained if parameter.ndim > 1]
-    vectors = [parameter for parameter in trained if parameter.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": options.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
+    objective = objective_named(options.objective)
+    module = objective.build(preset, options, generator).to(device())
+    groups = parameter_groups(module, options.weight_decay)
     optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=BETAS)
     return _State(module=module, optimizer=optimizer, generator=generator, losses=[])
-
-
-def _finite(loss: Tensor, step: int, lr: float) -> float:
-    """The loss as a number."""
-    value = float(loss.item())
-    if not np.isfinite(value):
-        raise TrainingError(
-            f"the loss of step {step} is {value} at a learning rate of {lr:.2g}; lower pretrain.lr, or raise "
-            "pretrain.batch"
-        )
-    return value
-
-
-def _check_weights(module: nn.Module, step: int) -> None:
-    for name, tensor in module.state_dict().items():
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise TrainingError(
-                f"{name} holds values that are not finite after step {step}; lower pretrain.lr, or raise "
-                "pretrain.batch"
-            )
 
 
 def _save(path: Path, state: _State) -> None:
@@ -180,6 +164,7 @@ def _save(path: Path, state: _State) -> None:
         "random": state.generator.get_state(),
         "losses": state.losses,
     }
+    # A kill between the two lines leaves the checkpoint before it in place.
     scratch = path.with_name(f".tmp-{path.name}")
     torch.save(content, scratch)
     scratch.replace(path)
@@ -206,4 +191,4 @@ def _restore(state: _State, content: Any) -> None:
     state.optimizer.load_state_dict(content["optimizer"])
     state.generator.set_state(content["random"])
     state.losses = [float(loss) for loss in content["losses"]]
-    _check_weights(state.module, len(state.losses) - 1)
+    check_weights(state.module, len(state.losses) - 1, REMEDY)

@@ -4,6 +4,7 @@ Legend: N images, T turns, S pixels along a side, D token dimensions, G tokens a
 """
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,11 +20,24 @@ from optidel.models.encoders import Encoder
 from optidel.models.segmenter import Protocol, Segmenter
 from optidel.progress import bar
 from optidel.training.losses import dice_cross_entropy
+from optidel.training.optimizer import finite_loss, parameter_groups
 from optidel.training.precision import autocast
 from optidel.training.schedule import cosine
 
+# The symmetries of a square: four quarter turns, each mirrored or not.
 TURNS = 8
+
+# Images whose tokens or logits are computed at once; a round number, nothing depends on it.
 CHUNK = 64
+
+# AdamW's, with a shorter memory of squares than the default, since a training has a few hundred steps; CLIP's
+# (arXiv 2103.00020, table 18).
+BETAS = (0.9, 0.98)
+
+# Norm to which gradients are clipped, the usual value for transformers.
+LARGEST_GRADIENT = 1.0
+
+REMEDY = "look at the encoder's loss, it may have been trained at too high a learning rate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +98,23 @@ def train_segmenter(
     plan = schedule or SCHEDULES[protocol]
     where = encoder.mean.device
     segmenter = Segmenter(copy.deepcopy(encoder), classes, generator).to(where).eval()
+
+    # Copies of a small set: the training images and, for a probe, their tokens stay on the device.
     x_N3SS = encoder.normalise(images)
     target_NSS = torch.from_numpy(np.array(masks)).to(where)
     frozen = protocol == "probe"
     tokens_TNDGG = _tokens(segmenter.encoder, x_N3SS, TURNS if frozen else 1)
     segmenter.standardise(tokens_TNDGG.flatten(0, 1))
-    optimizer = torch.optim.AdamW(_groups(segmenter, plan, frozen), betas=(0.9, 0.98))
+
+    groups = _groups(segmenter, plan, frozen)
+    optimizer = torch.optim.AdamW(groups, betas=BETAS)
     order = _order(plan, len(images), generator)
-    segmenter.train(not frozen)
+    segmenter.train(not frozen)  # a frozen encoder keeps its drop-out off
     with bar(protocol, plan.steps) as advance:
         for step in range(plan.steps):
             for group in optimizer.param_groups:
                 group["lr"] = cosine(step, plan.steps, group["peak"], plan.warmup)
+
             rows = order[step].to(where)
             turns = torch.randint(TURNS, (plan.batch,), generator=generator).to(where)
             target = turned(target_NSS[rows], turns)
@@ -103,13 +122,16 @@ def train_segmenter(
                 if frozen:
                     logits = segmenter.decode(tokens_TNDGG[turns, rows])
                 else:
-                    logits = segmenter(jittered(turned(x_N3SS[rows], turns), generator))
+                    views = turned(x_N3SS[rows], turns)
+                    logits = segmenter(jittered(views, generator))
             loss = dice_cross_entropy(logits, target)
+            value = finite_loss(loss, step, optimizer.param_groups[0]["lr"], REMEDY)
+
             optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(segmenter.parameters(), 1.0)
+            nn.utils.clip_grad_norm_(segmenter.parameters(), LARGEST_GRADIENT)
             optimizer.step()
-            advance(note=f"loss {loss.item():.3f}")
+            advance(note=f"loss {value:.3f}")
     return segmenter.eval()
 
 
@@ -123,7 +145,10 @@ def predict(segmenter: Segmenter, images: Images) -> UInt8[np.ndarray, "n s s"]:
 
 @torch.inference_mode()
 def predict_logits(segmenter: Segmenter, images: Images) -> Iterator[Float32[np.ndarray, "k s s"]]:
-    """Logits of every image, float32 (k, s, s), one image after the other; ``images`` as in :func:`predict`."""
+    """Logits of every image, float32 (k, s, s), one image after the other.
+
+    ``images`` as in :func:`predict`.
+    """
     where = segmenter.centre.device
     for start in range(0, len(images), CHUNK):
         with autocast(where):
@@ -145,8 +170,10 @@ def jittered(
     x: Float[Tensor, "n 3 s s"], generator: torch.Generator, strength: float = 0.2
 ) -> Float[Tensor, "n 3 s s"]:
     """Contrast and brightness of every channel of every image, changed by at most ``strength`` deviations."""
-    change = strength * (2 * torch.rand(2, len(x), 3, 1, 1, generator=generator) - 1).to(x.device)
-    return x + x * change[0] + change[1]
+    uniform = 2 * torch.rand(2, len(x), 3, 1, 1, generator=generator) - 1
+    contrast, brightness = strength * uniform.to(x.device)
+    changed: Tensor = x + x * contrast + brightness
+    return changed
 
 
 @torch.no_grad()
@@ -155,45 +182,43 @@ def _tokens(encoder: Encoder, x: Float[Tensor, "n 3 s s"], turns: int) -> Float[
     rows = []
     for turn in range(turns):
         kind = torch.full((len(x),), turn, device=x.device)
+        chunks = torch.split(turned(x, kind), CHUNK)
         with autocast(x.device):
-            rows.append(
-                torch.cat([encoder.tokens(chunk).float() for chunk in torch.split(turned(x, kind), CHUNK)])
-            )
+            tokens = [encoder.tokens(chunk).float() for chunk in chunks]
+        rows.append(torch.cat(tokens))
     return torch.stack(rows)
 
 
 def _groups(segmenter: Segmenter, plan: Schedule, frozen: bool) -> list[dict[str, object]]:
-    parts: list[tuple[nn.Module, float]] = [(segmenter.head, plan.lr)]
+    """Groups of parameters, each with the learning rate at its ``peak``; a frozen encoder is in none."""
+    groups = parameter_groups(segmenter.head, plan.weight_decay)
+    for group in groups:
+        group["peak"] = plan.lr
     if frozen:
         segmenter.encoder.requires_grad_(False)
-    else:
-        parts.append((segmenter.encoder, plan.encoder_lr))
-    return [
-        {"params": chosen, "peak": peak, "weight_decay": decay}
-        for part, peak in parts
-        for chosen, decay in (
-            (
-                [weight for weight in part.parameters() if weight.requires_grad and weight.ndim > 1],
-                plan.weight_decay,
-            ),
-            ([weight for weight in part.parameters() if weight.requires_grad and weight.ndim <= 1], 0.0),
-        )
-    ]
+        return groups
+
+    of_encoder = parameter_groups(segmenter.encoder, plan.weight_decay)
+    for group in of_encoder:
+        group["peak"] = plan.encoder_lr
+    return groups + of_encoder
 
 
 def _order(plan: Schedule, count: int, generator: torch.Generator) -> Int64[Tensor, "steps batch"]:
     """Rows of every step: the set reshuffled every epoch, epochs joined end to end."""
-    needed = plan.steps * plan.batch
-    epochs = [torch.randperm(count, generator=generator) for _ in range(-(-needed // count))]
-    return torch.cat(epochs)[:needed].view(plan.steps, plan.batch)
+    total = plan.steps * plan.batch
+    epochs = math.ceil(total / count)
+    orders = [torch.randperm(count, generator=generator) for _ in range(epochs)]
+    return torch.cat(orders)[:total].view(plan.steps, plan.batch)
 
 
 def _check(encoder: Encoder, images: Images, masks: UInt8[np.ndarray, "n s s"], classes: int) -> None:
     side = encoder.size
-    if len(images) == 0 or images.shape[1:] != (side, side, 3) or masks.shape != images.shape[:3]:
+    fits = images.shape[1:] == (side, side, 3) and masks.shape == images.shape[:3]
+    if len(images) == 0 or not fits:
         raise InputError(
-            f"images {images.shape} and masks {masks.shape} must be (n, {side}, {side}, 3) and (n, {side}, {side}) with n >= 1; "
-            f"read the labelled set at the encoder's {side} px"
+            f"images {images.shape} and masks {masks.shape} must be (n, {side}, {side}, 3) and "
+            f"(n, {side}, {side}) with n >= 1; read the labelled set at the encoder's {side} px"
         )
     highest = int(np.where(masks == VOID, 0, masks).max())
     if classes < 2 or highest >= classes:

@@ -1,5 +1,7 @@
 """The family of SimCLR: Y is which of the candidates is the other view of the same image."""
 
+import math
+
 import numpy as np
 from jaxtyping import Float, Float64
 
@@ -33,11 +35,17 @@ def nt_xent_surprisal(
     n = len(first)
     views = unit(np.concatenate([first, second])).astype(np.float64)
     logits = views @ views.T / temperature
-    np.fill_diagonal(logits, -np.inf)
+    np.fill_diagonal(logits, -np.inf)  # a view is no candidate for itself
+
+    # The largest logit is taken out before exp, which would overflow at low temperatures.
     largest = logits.max(axis=1, keepdims=True)
-    total = np.log(np.exp(logits - largest).sum(axis=1)) + largest[:, 0]
-    own = logits[np.arange(2 * n), (np.arange(2 * n) + n) % (2 * n)]
-    return np.asarray((total - own).reshape(2, n).mean(axis=0))
+    exponentials = np.exp(logits - largest)
+    total = np.log(exponentials.sum(axis=1)) + largest[:, 0]
+
+    rows = np.arange(2 * n)
+    partner = (rows + n) % (2 * n)
+    surprisals = total - logits[rows, partner]
+    return np.asarray(surprisals.reshape(2, n).mean(axis=0))
 
 
 def contrastive_information(
@@ -53,17 +61,16 @@ def contrastive_information(
         first: float (n, d), projections of one view.
         second: float (n, d), of the other.
         temperature: divides the cosine similarities.
-        batch: images told from each other; n is cut into as few near-equal batches of at most so many as it
-            takes.
+        batch: most images that are told from each other; n is cut into as few near-equal batches as possible.
 
     Raises:
         InputError: as :func:`nt_xent_surprisal`.
     """
     if batch < 2:
         raise InputError(f"batch must be at least 2 images, got {batch}")
-    parts = np.array_split(np.arange(len(first)), -(-len(first) // batch))
-    conditional = np.concatenate(
-        [nt_xent_surprisal(first[part], second[part], temperature) for part in parts]
-    )
-    null = np.concatenate([np.full(len(part), np.log(2 * len(part) - 1)) for part in parts])
-    return Information(null=null, conditional=conditional, values=1)
+    count = math.ceil(len(first) / batch)
+    conditional, null = [], []
+    for part in np.array_split(np.arange(len(first)), count):
+        conditional.append(nt_xent_surprisal(first[part], second[part], temperature))
+        null.append(np.full(len(part), np.log(2 * len(part) - 1)))
+    return Information(null=np.concatenate(null), conditional=np.concatenate(conditional), values=1)

@@ -7,8 +7,12 @@ from optidel.arrays import Vectors
 from optidel.errors import InputError
 from optidel.features.rows import spans, unit
 
+# Squared distance of unit vectors up to which :func:`log_determinant` describes a set: a tenth of their length.
 DISTORTION = 0.01
-"""Default squared distance, of unit vectors, up to which :func:`log_determinant` describes a set."""
+
+
+# Eigenvalues up to this share of their sum are rounding errors of zero, some of them negative.
+NEGLIGIBLE = 1e-12
 
 
 def log_determinant(vectors: Vectors, distortion: float = DISTORTION) -> float:
@@ -35,7 +39,8 @@ def log_determinant(vectors: Vectors, distortion: float = DISTORTION) -> float:
     n, d = vectors.shape
     mean = _sum(vectors) / n
     covariance = _gram(vectors, mean) / n
-    sign, value = np.linalg.slogdet(np.eye(d) + d / distortion * covariance)
+    regularised = np.eye(d) + d / distortion * covariance
+    sign, value = np.linalg.slogdet(regularised)
     assert sign > 0, "identity plus a covariance is positive definite"
     return max(0.0, 0.5 * float(value))
 
@@ -52,6 +57,7 @@ def vendi(vectors: Vectors) -> float:
 
     Source: Friedman & Dieng, TMLR 2023 (arXiv 2210.02410), definition 3.1.
     """
+    # U·Uᵀ and Uᵀ·U have the same eigenvalues, zeros aside; the smaller one is computed.
     n, d = vectors.shape
     if n < d:
         rows = unit(np.asarray(vectors)).astype(np.float64)
@@ -59,14 +65,16 @@ def vendi(vectors: Vectors) -> float:
     else:
         gram = _gram(vectors, np.zeros(d))
     eigenvalues = np.linalg.eigvalsh(gram / n)
-    weights = eigenvalues[eigenvalues > 1e-12]
-    return float(np.exp(-(weights * np.log(weights)).sum()))
+    weights = eigenvalues[eigenvalues > NEGLIGIBLE]
+    entropy = -(weights * np.log(weights)).sum()
+    return float(np.exp(entropy))
 
 
 def _sum(vectors: Vectors) -> Float64[np.ndarray, "d"]:
     total = np.zeros(vectors.shape[1])
     for span in spans(*vectors.shape):
-        total += unit(np.asarray(vectors[span])).sum(axis=0, dtype=np.float64)
+        rows = unit(np.asarray(vectors[span]))
+        total += rows.sum(axis=0, dtype=np.float64)
     return total
 
 

@@ -1,4 +1,4 @@
-"""The family of masked autoencoders: a Gaussian likelihood around the prediction, so squared errors are nats."""
+"""The family of masked autoencoders: a Gaussian likelihood around the prediction turns errors into nats."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -30,7 +30,8 @@ class Information:
         """Pointwise V-information (n,), nats per image: low is hard, below 0 the model does worse than
         knowing nothing.
         """
-        return np.asarray(self.null - self.conditional)
+        difference = self.null - self.conditional
+        return np.asarray(difference)
 
     @property
     def h_null(self) -> float:
@@ -83,11 +84,9 @@ def information(
         raise InputError(
             f"error and null_error must have one shape, got {np.shape(error)} and {np.shape(null_error)}"
         )
-    return Information(
-        null=surprisal(null_error, values, variance=null_variance, floor=floor),
-        conditional=surprisal(error, values, variance=variance, floor=floor),
-        values=values,
-    )
+    null = surprisal(null_error, values, variance=null_variance, floor=floor)
+    conditional = surprisal(error, values, variance=variance, floor=floor)
+    return Information(null=null, conditional=conditional, values=values)
 
 
 def surprisal(
@@ -114,7 +113,8 @@ def surprisal(
     if variance is None:
         if len(squared) < 2:
             raise InputError(
-                "the variance of one image cannot be estimated on others; pass variance=, or two images or more"
+                "the variance of one image cannot be estimated on others; "
+                "pass variance=, or two images or more"
             )
         spread = (squared.sum() - squared) / (len(squared) - 1)
     else:
@@ -122,7 +122,8 @@ def surprisal(
     spread = np.maximum(spread, floor)
     if not (spread > 0).all():
         raise InputError(
-            "the residual variance is 0, so the V-entropy is minus infinity; pass floor=, the variance of the rounding of y"
+            "the residual variance is 0, so the V-entropy is minus infinity; "
+            "pass floor=, the variance of the rounding of y"
         )
     return np.asarray(values / 2 * (np.log(2 * np.pi * spread) + squared / spread))
 
@@ -139,13 +140,15 @@ def null_errors(targets: Shaped[np.ndarray, "n ..."]) -> Float64[np.ndarray, "n"
     if len(targets) < 2:
         raise InputError("the null model of one image has nothing to take a mean of; pass two images or more")
     rows = np.asarray(targets, np.float64).reshape(len(targets), -1)
+    squared = np.square(rows - rows.mean(axis=0))
     # x − mean of the others = n/(n − 1) · (x − mean of all)
-    return np.asarray((np.square(rows - rows.mean(axis=0)).mean(axis=1)) * left_out(len(rows)))
+    return np.asarray(squared.mean(axis=1) * left_out(len(rows)))
 
 
 def left_out(n: int) -> float:
     """What turns a squared distance to the mean of n rows into that to the mean of the other n − 1."""
-    return (n / (n - 1)) ** 2
+    ratio = n / (n - 1)
+    return ratio**2
 
 
 def difficulty(error: Scores, null_error: Scores, scorer: Scorer) -> Float64[np.ndarray, "n"]:

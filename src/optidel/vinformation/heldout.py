@@ -9,11 +9,11 @@ from jaxtyping import Float64
 from optidel.errors import InputError
 from optidel.vinformation.gaussian import Information
 
+# Of the bootstrap. A round number: the ends of a 95 % interval move little from seed to seed.
 RESAMPLES = 2000
-"""Of the bootstrap: the ends of a 95 % interval then move by some 2 % of its width from seed to seed."""
 
+# Numbers drawn at once: 32 MB.
 RESAMPLED = 1 << 22
-"""Numbers drawn at once: 32 MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +21,9 @@ class HeldOut:
     """H_V(Y|X) of held-out images under one encoder, in nats per value of what its objective predicts.
 
     ``per_image`` (n,), their ``mean``, and the interval ``low`` to ``high`` that holds the mean with
-    probability ``level`` over a new draw of images (or of groups of images). ``null`` is H_V(Y|∅), what knowing
-    nothing costs. Lower is better. Only values of one objective, preset and held-out set compare.
+    probability ``level`` over a new draw of images (or of groups of images). ``null`` is H_V(Y|∅), the value
+    of a model that knows nothing. Lower is better. Only values of one objective, preset and held-out set
+    compare.
     """
 
     per_image: Float64[np.ndarray, "n"]
@@ -67,6 +68,7 @@ def held_out_entropy(
     if not 0 < level < 1:
         raise InputError(f"level must be in (0, 1), got {level}; pass 0.95")
 
+    # Whole groups are drawn: images of one patient repeat each other's error.
     number_of = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     if len(number_of) < 2:
         raise InputError("an interval needs held-out images of two groups or more; hold out a larger share")
@@ -94,6 +96,7 @@ def _resampled_means(
     step = max(1, RESAMPLED // count)
     means = []
     for start in range(0, RESAMPLES, step):
-        drawn_times = rng.multinomial(count, np.full(count, 1 / count), min(step, RESAMPLES - start))
-        means.append((drawn_times @ sums) / (drawn_times @ sizes))
+        resamples = min(step, RESAMPLES - start)
+        times = rng.multinomial(count, np.full(count, 1 / count), resamples)
+        means.append((times @ sums) / (times @ sizes))
     return np.concatenate(means)

@@ -1,5 +1,6 @@
 """V-information of images under a model of each family."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,12 @@ from optidel.models.views import colour_jitter, crop_and_flip
 from optidel.vinformation.contrastive import contrastive_information
 from optidel.vinformation.gaussian import Information, information, left_out
 
+# Images of one pass; fixed, because the order of a sum is part of its value.
 BLOCK = 256
-"""Images of one pass."""
 
+# Variance of the rounding of pixels to 256 levels, in normalised plain pixels: no image is known better. A uniform
+# error of width w has the variance w² / 12.
 ROUNDING = sum((1 / 255 / std) ** 2 for std in STD) / len(STD) / 12
-"""Variance of the rounding of pixels to 256 levels, in normalised plain pixels: no image is known better than
-that.
-"""
 
 Errors = Float64[np.ndarray, "n"]
 
@@ -31,7 +31,8 @@ def masked_values(shape: tuple[int, ...]) -> int:
     """Numbers predicted of one image of ``shape`` (side, side, 3): the colour values of its hidden three
     quarters.
     """
-    return round(MASK_RATIO * float(np.prod(shape)))
+    numbers = float(np.prod(shape))
+    return round(MASK_RATIO * numbers)
 
 
 def own_null_errors(images: Images) -> Errors:
@@ -42,10 +43,13 @@ def own_null_errors(images: Images) -> Errors:
         images: u8 (n, s, s, 3), at least two.
     """
     mean = mean_image(images, np.random.default_rng(0))
-    blocks = [
-        errors_of(np.asarray(images[start : start + BLOCK]), mean) for start in range(0, len(images), BLOCK)
-    ]
-    return np.asarray(np.concatenate(blocks).astype(np.float64) * left_out(len(images)))
+    errors = []
+    for start in range(0, len(images), BLOCK):
+        block = np.asarray(images[start : start + BLOCK])
+        errors.append(errors_of(block, mean))
+    joined = np.concatenate(errors).astype(np.float64)
+    # The mean image holds the image itself, which must not be predicted from itself.
+    return np.asarray(joined * left_out(len(images)))
 
 
 def mae_information(
@@ -66,16 +70,13 @@ def mae_information(
             on the images alone, so the H_V(Y|X) of several encoders differ by their errors only. By default
             each model has its own, estimated out of sample, image by image.
     """
-    error, null_error = masked_errors(model, images, seed), _null_errors(model, images)
-    variance = max(float(null_error.mean()), ROUNDING) if shared_variance else None
-    return information(
-        error,
-        null_error,
-        masked_values(images.shape[1:]),
-        variance=variance,
-        null_variance=variance,
-        floor=ROUNDING,
-    )
+    error = masked_errors(model, images, seed)
+    null_error = _null_errors(model, images)
+    values = masked_values(images.shape[1:])
+    variance = None
+    if shared_variance:
+        variance = max(float(null_error.mean()), ROUNDING)
+    return information(error, null_error, values, variance=variance, null_variance=variance, floor=ROUNDING)
 
 
 def masked_errors(model: Any, images: Images, seed: int) -> Errors:
@@ -93,24 +94,26 @@ def masked_errors(model: Any, images: Images, seed: int) -> Errors:
     model.eval()
     errors = []
     for start in range(0, len(images), BLOCK):
-        x = normalise(np.asarray(images[start : start + BLOCK]), where)
-        maps = score(model, x, noise).error_map
+        block = np.asarray(images[start : start + BLOCK])
+        maps = score(model, normalise(block, where), noise).error_map
         errors.append(maps.mean(dim=(1, 2)).double().cpu().numpy())
     return np.concatenate(errors)
 
 
 def _null_errors(model: Any, images: Images) -> Errors:
-    """Errors (n,) of the null model on what ``model`` predicts: pixels, or patches that are scaled one by one."""
+    """Errors (n,) of the null model on what ``model`` predicts: pixels, or patches scaled one by one."""
     if not model.config.norm_pix_loss:
         return own_null_errors(images)
 
-    def targets(start: int) -> torch.Tensor:
-        x = normalise(np.asarray(images[start : start + BLOCK]), torch.device("cpu"))
-        return target_patches(model, x).double()
+    def targets() -> Iterator[torch.Tensor]:
+        for start in range(0, len(images), BLOCK):
+            block = np.asarray(images[start : start + BLOCK])
+            yield target_patches(model, normalise(block, torch.device("cpu"))).double()
 
-    starts = range(0, len(images), BLOCK)
-    mean = torch.stack([targets(start).sum(dim=0) for start in starts]).sum(dim=0) / len(images)
-    errors = [(targets(start) - mean).square().mean(dim=(1, 2)) for start in starts]
+    # Two passes, so that no more than a block of images is in memory.
+    total = sum(block.sum(dim=0) for block in targets())
+    mean = total / len(images)
+    errors = [(block - mean).square().mean(dim=(1, 2)) for block in targets()]
     return np.asarray(torch.cat(errors).numpy() * left_out(len(images)))
 
 
@@ -130,7 +133,8 @@ def simclr_information(model: Any, images: Images, *, seed: int = 0, batch: int 
     model.eval()
     vectors: tuple[list[Any], list[Any]] = ([], [])
     for start in range(0, len(images), BLOCK):
-        x = model.normalise(np.asarray(images[start : start + BLOCK]))
+        block = np.asarray(images[start : start + BLOCK])
+        x = model.normalise(block)
         for blocks in vectors:
             view = colour_jitter(crop_and_flip(x, generator), generator)
             blocks.append(model(view).double().cpu().numpy())
