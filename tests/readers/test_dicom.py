@@ -357,3 +357,136 @@ def test_colour_of_sixteen_bits() -> None:
     colour = tissue(16, 16).astype(np.uint16) * 257
     (frame,) = read(made(colour))
     np.testing.assert_array_equal(frame.image, tissue(16, 16))
+
+
+SLOPE = np.linspace(50, 950, 40 * 48).reshape(40, 48)
+"""Anatomy without structure: its spread is easily said."""
+
+
+@pytest.mark.parametrize(
+    ("padding", "extra"),
+    [
+        (-32768, {"PixelPaddingValue": -32768}),
+        (-1999, {"PixelPaddingValue": -2000, "PixelPaddingRangeLimit": -1500}),
+        (-1999, {"PixelPaddingValue": -1500, "PixelPaddingRangeLimit": -2000}),
+        (32767, {"PixelPaddingValue": 32767}),
+        (32767, {"PixelPaddingValue": 32767, "PhotometricInterpretation": "MONOCHROME1"}),
+    ],
+)
+def test_padding_takes_no_part_in_contrast_and_is_black(padding: int, extra: dict[str, object]) -> None:
+    """PS3.3 C.7.5.1.1.2. The picture without padding says what the anatomy has to look like."""
+    values = SLOPE.astype(np.int16)
+    expected, _ = shown(made(values, Modality="MR", **{"PhotometricInterpretation": "MONOCHROME2"} | extra))
+    padded = values.copy()
+    padded[:10] = padding
+    pixels, frame = shown(made(padded, Modality="MR", **extra))
+    assert (pixels[:10] == 0).all()
+    low, high = np.percentile(values[10:], [0.5, 99.5])
+    rest = ((values[10:] - min(low, 0)) / (high - min(low, 0))).clip(0, 1)
+    np.testing.assert_allclose(pixels[10:], 1 - rest if "inverted" in frame.rule else rest, atol=1e-4)
+    assert expected.shape == pixels.shape
+
+
+def test_padding_of_signed_values_stated_as_unsigned() -> None:
+    padded = SLOPE.astype(np.int16)
+    padded[:10] = -2000
+    data = pydicom.dcmread(BytesIO(made(padded, Modality="MR")))
+    data.add_new(0x00280120, "US", 63536)
+    _, frame = shown(encoded(lambda out: data.save_as(out)))
+    assert frame.high == pytest.approx(np.percentile(padded[10:], 99.5))
+    assert frame.low == 0
+
+
+def test_padding_under_a_window_is_black_too() -> None:
+    padded = SLOPE.astype(np.uint16)
+    padded[:10] = 4000
+    pixels, _ = shown(made(padded, WindowCenter=500, WindowWidth=900, PixelPaddingValue=4000))
+    plain, _ = shown(made(padded, WindowCenter=500, WindowWidth=900))
+    assert (plain[:10] == 1).all()
+    assert (pixels[:10] == 0).all()
+    np.testing.assert_array_equal(pixels[10:], plain[10:])
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR", "PT", "OT"])
+def test_a_screen_of_eight_bits_is_what_the_screen_showed(modality: str) -> None:
+    screen = tissue()[..., 0]
+    pixels, frame = shown(made(screen, Modality=modality))
+    np.testing.assert_allclose(pixels, screen / 255, atol=1e-6)
+    assert frame.rule == "bit depth 8"
+
+
+def test_only_a_ct_in_hu_gets_a_ct_window() -> None:
+    signed = (RAMP.astype(np.int32) - 2000).astype(np.int16)
+    ct = {"Modality": "CT", "SOPClassUID": uid.CTImageStorage}
+    assert "CT window" in shown(made(signed, **ct))[1].rule
+    assert "CT window" in shown(made(signed, Modality="CT", RescaleSlope=1, RescaleIntercept=0))[1].rule
+    other = shown(made(signed, **ct, RescaleSlope=1, RescaleIntercept=0, RescaleType="Z_EFF"))[1]
+    assert other.rule == "percentiles 0.5-99.5"
+
+
+def test_the_window_of_the_recipe_is_for_ct_alone() -> None:
+    signed = (RAMP.astype(np.int32) - 2000).astype(np.int16)
+    options = DecodeOptions(window=(-600.0, 1500.0))
+    ct = made(signed, Modality="CT", RescaleSlope=1, RescaleIntercept=0, WindowCenter=40, WindowWidth=80)
+    source = Source(name="a.dcm", data=ct)
+    (frame,) = list(read_with(source, options))
+    np.testing.assert_allclose(frame.pixels[..., 0], ((signed + 1350) / 1500).clip(0, 1), atol=1e-5)
+    assert frame.rule == "window -600/1500, by the recipe"
+    mr = Source(name="a.dcm", data=made(signed, Modality="MR"))
+    assert [frame.rule for frame in read_with(mr, options)] == ["percentiles 0.5-99.5"]
+
+
+def read_with(source: Source, options: DecodeOptions) -> list[Decoded]:
+    reader = reader_for(source)
+    assert reader
+    return list(reader(source, options, None))
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("stored", [10, 12, 14])
+@pytest.mark.parametrize("shift", [0, 1, 2, "all"])
+def test_bits_may_lie_anywhere_in_their_word(
+    tmp_path: Path, signed: bool, stored: int, shift: int | str
+) -> None:
+    """With rubbish in the bits that are not used, as retired overlays put there; PS3.5 8.1.1. GDCM is the
+    reference for the usual place; elsewhere it masks and does not shift.
+    """
+    shift = 16 - stored if isinstance(shift, str) else shift
+    rng = np.random.default_rng(stored)
+    samples_ = rng.integers(0, 1 << stored, (16, 20))
+    values = samples_ - (samples_ >> (stored - 1) << stored) if signed else samples_
+    junk = rng.integers(0, 1 << 16, samples_.shape)
+    mask = ((1 << stored) - 1) << shift
+    word = ((samples_ << shift) | (junk & ~mask)).astype(np.uint16)
+    data = made(
+        word, BitsStored=stored, HighBit=stored - 1 + shift, PixelRepresentation=int(signed), Modality="CR"
+    )
+    (frame,) = read(data)
+    np.testing.assert_array_equal(frame.values[..., 0], values)
+    if shift == 0:
+        (tmp_path / "a.dcm").write_bytes(data)
+        np.testing.assert_array_equal(simple_itk(tmp_path / "a.dcm")[0, ..., 0], values)
+
+
+def test_frames_of_one_file_share_one_scale(tmp_path: Path) -> None:
+    """A dim frame stays dim, whether all frames are read or one of them again, from a file or from memory."""
+    frames = np.stack([(SLOPE * share).astype(np.uint16) for share in (1.0, 0.5, 0.1)])
+    data = made(frames[0], Modality="MR", NumberOfFrames=3, PixelData=frames.tobytes())
+    read_all = read(data)
+    low, high = np.percentile(frames, [0.5, 99.5])
+    for frame, values in zip(read_all, frames, strict=True):
+        assert (frame.low, frame.high) == pytest.approx((min(low, 0), high))
+        np.testing.assert_array_equal(frame.values[..., 0], values)
+    (tmp_path / "a.dcm").write_bytes(data)
+    for source in (data, tmp_path / "a.dcm"):
+        (again,) = read(source, wanted={"frame:2"})
+        np.testing.assert_array_equal(again.pixels, read_all[2].pixels)
+
+
+def test_pixels_of_floats_that_are_not_finite_are_black() -> None:
+    values = SLOPE.astype(np.float32)
+    values[3, 4], values[5, 6] = np.nan, np.inf
+    data = made(SLOPE.astype(np.uint16), PixelData=None, BitsAllocated=32, FloatPixelData=values.tobytes())
+    (frame,) = read(data)
+    assert frame.pixels[3, 4] == frame.pixels[5, 6] == 0
+    np.testing.assert_array_equal(frame.values[6:, :, 0], values[6:])

@@ -196,3 +196,93 @@ def test_what_follows_the_voxels_is_not_kept() -> None:
         packed.write(volume((9, 9, 9)))
         packed.write(bytes(1 << 26))
     assert len(read("v.nii.gz", out.getvalue())) == 27
+
+
+def ct(shape: tuple[int, int, int] = (40, 40, 12)) -> np.ndarray:
+    """A body of 60 HU with a lesion of 20 HU, a lung and a bone, in air."""
+    x, y, _ = np.mgrid[0 : shape[0], 0 : shape[1], 0 : shape[2]]
+    voxels = np.full(shape, -1000.0)
+    voxels[(x - 20) ** 2 + (y - 20) ** 2 < 256] = 60
+    voxels[(x - 14) ** 2 + (y - 20) ** 2 < 9] = 20
+    voxels[(x - 28) ** 2 + (y - 20) ** 2 < 16] = -850
+    voxels[(x - 20) ** 2 + (y - 30) ** 2 < 9] = 900
+    return (voxels + np.random.default_rng(0).normal(0, 8, shape)).round()
+
+
+@pytest.mark.parametrize(
+    ("stored", "slope", "offset"),
+    [(np.int16, 1.0, 0.0), (np.uint16, 1.0, -1100.0), (np.float32, 1.0, 0.0), (np.int16, 0.5, 0.0)],
+)
+def test_a_ct_is_recognised_and_gets_the_window_that_its_dicom_would_get(
+    stored: type, slope: float, offset: float
+) -> None:
+    voxels = ct()
+    image = nib.Nifti1Image(((voxels - offset) / slope).astype(stored), np.eye(4))
+    data = bytearray(image.to_bytes())
+    struct.pack_into("<2f", data, 112, slope, offset)
+    frame = read("a.nii", bytes(data), DecodeOptions())["axial:5"]
+    assert frame.rule == "CT window 40/400, values look like HU"
+    expected = ((voxels[:, :, 5].T[::-1] + 160) / 400).clip(0, 1)
+    np.testing.assert_allclose(frame.pixels[..., 0], expected, atol=2e-3)
+    frame = read("a.nii", bytes(data), DecodeOptions(window=(-600.0, 1500.0)))["axial:5"]
+    assert frame.rule == "window -600/1500, by the recipe"
+    np.testing.assert_allclose(
+        frame.pixels[..., 0], ((voxels[:, :, 5].T[::-1] + 1350) / 1500).clip(0, 1), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("kind", ["padding", "no air", "noise", "phase", "magnitude", "z-map"])
+def test_what_is_and_what_is_no_ct(kind: str) -> None:
+    rng, voxels = np.random.default_rng(0), ct()
+    if kind == "padding":  # outside a round field of view
+        voxels[:3] = -3024
+    elif kind == "no air":
+        voxels = voxels.clip(-200, 300)
+    elif kind == "noise":
+        voxels = rng.uniform(-1000, 1000, voxels.shape)
+    elif kind == "phase":
+        voxels = rng.uniform(-4096, 4095, voxels.shape).round()
+    elif kind == "magnitude":
+        voxels = np.abs(rng.normal(0, 800, voxels.shape))
+    elif kind == "z-map":
+        voxels = rng.normal(0, 3, voxels.shape)
+    data = nib.Nifti1Image(voxels.astype(np.float32), np.eye(4)).to_bytes()
+    rule = read("a.nii", data, DecodeOptions())["axial:5"].rule
+    assert ("HU" in rule) == (kind == "padding")
+    stated = read("a.nii", data, DecodeOptions(window=(40.0, 400.0)))["axial:5"].rule
+    assert ("by the recipe" in stated) == (kind in ("padding", "no air", "noise", "phase"))
+
+
+def test_planes_however_they_lie() -> None:
+    plane = np.random.default_rng(0).integers(1, 900, (12, 10)).astype(np.int16)
+    (frame,) = read("a.nii", nib.Nifti1Image(plane, np.eye(4)).to_bytes(), DecodeOptions()).values()
+    assert frame.locator == "axial:0"
+    np.testing.assert_array_equal(frame.values[..., 0], plane.T[::-1])
+    sagittal = nib.Nifti1Image(plane[None], np.eye(4)).to_bytes()
+    (frame,) = read("a.nii", sagittal, DecodeOptions()).values()
+    assert frame.locator == "sagittal:0"
+    np.testing.assert_array_equal(frame.values[..., 0], plane.T[::-1])
+
+
+def test_values_that_are_not_finite_cost_a_voxel_and_not_the_file() -> None:
+    voxels = np.random.default_rng(0).uniform(100, 900, (10, 11, 12)).astype(np.float32)
+    voxels[3, 4, 5], voxels[4, 4, 5], voxels[5, 4, 5] = np.nan, np.inf, -np.inf
+    frame = read("a.nii", nib.Nifti1Image(voxels, np.eye(4)).to_bytes(), DecodeOptions())["axial:5"]
+    assert frame.rule == "percentiles 0.5-99.5, not finite is black"
+    assert (frame.pixels[6, 3:6] == 0).all()
+    sound = voxels[np.isfinite(voxels)]
+    assert frame.high == pytest.approx(np.percentile(sound, 99.5), rel=1e-5)
+    others = np.isfinite(voxels[:, :, 5].T[::-1])
+    np.testing.assert_array_equal(frame.values[..., 0][others], voxels[:, :, 5].T[::-1][others])
+
+
+@pytest.mark.parametrize("affine", [np.zeros((4, 4)), np.diag([1.0, 1, 0, 1]), np.full((4, 4), np.nan)])
+def test_an_affine_without_an_inverse_orients_nothing_and_is_said(affine: np.ndarray) -> None:
+    voxels = np.random.default_rng(0).integers(1, 900, (10, 11, 12)).astype(np.int16)
+    image = nib.Nifti1Image(voxels, np.eye(4))
+    data = bytearray(image.to_bytes())
+    struct.pack_into("<12f", data, 280, *affine[:3].ravel())
+    struct.pack_into("<2h", data, 252, 0, 2)  # no quaternion, and rows of an affine
+    frame = read("a.nii", bytes(data), DecodeOptions())["axial:5"]
+    np.testing.assert_array_equal(frame.values[..., 0], voxels[:, :, 5].T[::-1])
+    assert frame.rule == "percentiles 0.5-99.5, orientation unknown"

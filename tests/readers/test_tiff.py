@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -204,3 +205,149 @@ def change(data: bytes, tag: int, value: int) -> bytes:
 def test_refused_with_the_reason(make: Callable[[], bytes], part: str) -> None:
     with pytest.raises(InputError, match=part):
         read(make())
+
+
+def pages(data: bytes, name: str = "a.tif") -> list[Decoded]:
+    source = Source(name=name, data=data)
+    reader = reader_for(source)
+    assert reader
+    return list(reader(source, DecodeOptions(), None))
+
+
+def together(*parts: tuple[np.ndarray, dict[str, object]], **options: object) -> bytes:
+    def save(out: BytesIO) -> None:
+        with tifffile.TiffWriter(out, **options) as file:
+            for values, about in parts:
+                file.write(values, **about)
+
+    return encoded(save)
+
+
+@pytest.mark.parametrize("bits", range(1, 33))
+def test_every_number_of_bits(bits: int) -> None:
+    most = 2**bits - 1
+    kind = np.uint8 if bits <= 8 else np.uint16 if bits <= 16 else np.uint32
+    values = np.linspace(0, most, 20 * 30).round().reshape(20, 30).astype(kind)
+    (frame,) = pages(write(values, photometric="minisblack", bitspersample=bits))
+    np.testing.assert_array_equal(frame.values[..., 0], values)
+    if bits < 32:
+        np.testing.assert_allclose(frame.pixels[..., 0], values / most, atol=1e-6)
+        assert frame.rule.startswith(f"bit depth {bits}")
+    else:  # 32 bits are a type, not a range
+        assert frame.rule == "percentiles 0.5-99.5"
+
+
+@pytest.mark.parametrize("options", [{}, {"imagej": True}, {"ome": True}, {"bigtiff": True}])
+def test_pages_of_a_stack_share_one_scale(options: dict[str, object]) -> None:
+    """A camera of 13 bits: a page that stays under 4096 is not shown sixteen times brighter than its neighbour."""
+    ramp = np.linspace(0, 1, 20 * 30).reshape(20, 30)
+    stack = np.stack([(ramp * top).astype(np.uint16) for top in (4000, 4200, 8000)])
+    frames = pages(write(stack, photometric="minisblack", **options))
+    assert len(frames) == 3
+    for frame, values in zip(frames, stack, strict=True):
+        np.testing.assert_allclose(frame.pixels[..., 0], values / 65535, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int32, np.uint32, np.float32])
+def test_a_stack_of_other_numbers_by_percentiles_of_all_pages(kind: type, tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).normal(500, 90, (4, 20, 30)) * np.array([1, 0.5, 2, 1])[:, None, None]
+    stack = stack.clip(0).astype(kind)
+    data = write(stack, photometric="minisblack")
+    low, high = np.percentile(stack[stack != 0], [0.5, 99.5])
+    for frame in pages(data):
+        assert (frame.low, frame.high) == pytest.approx((min(low, 0), high))
+    (tmp_path / "a.tif").write_bytes(data)
+    for source in (Source(name="a.tif", path=tmp_path / "a.tif"), Source(name="a.tif", data=data)):
+        reader = reader_for(source)
+        assert reader
+        (again,) = reader(source, DecodeOptions(), {"page:2"})
+        np.testing.assert_array_equal(again.pixels, pages(data)[2].pixels)
+
+
+def test_large_stacks_as_imagej_writes_them() -> None:
+    """One header, and the other images behind the first one's pixels; tifffile reads them as one series."""
+    stack = np.random.default_rng(0).integers(0, 60_000, (5, 20, 30)).astype(np.uint16)
+    whole = write(stack, imagej=True)
+    with tifffile.TiffFile(BytesIO(whole)) as file:
+        first = file.pages[0].offset
+        tags = int.from_bytes(whole[first : first + 2], "big" if file.byteorder == ">" else "little")
+    end = first + 2 + 12 * tags
+    data = whole[:end] + bytes(4) + whole[end + 4 :]  # no next header
+    frames = pages(data)
+    assert [frame.locator for frame in frames] == [f"page:{i}" for i in range(5)]
+    for frame, values in zip(frames, stack, strict=True):
+        np.testing.assert_array_equal(frame.values[..., 0], values)
+
+
+PICTURE = np.asarray(Image.open(SKIMAGE / "astronaut.png").convert("RGB"))
+
+
+@pytest.mark.parametrize("flag", [0, 1])
+@pytest.mark.parametrize("how", ["pages", "sub-IFDs", "first"])
+def test_pyramids_with_and_without_flags_are_one_frame(flag: int, how: str) -> None:
+    smaller = [np.asarray(Image.fromarray(PICTURE).resize((512 // k, 512 // k))) for k in (2, 4, 8, 16)]
+    about = {"photometric": "rgb", "subfiletype": flag}
+    levels = [(level, about) for level in smaller]
+    if how == "first":  # the thumbnail before the picture
+        data = together(*levels[::-1], (PICTURE, {"photometric": "rgb"}))
+    else:
+        below = {"subifds": len(levels)} if how == "sub-IFDs" else {}
+        data = together((PICTURE, {"photometric": "rgb", **below}), *levels)
+    (frame,) = pages(data)
+    np.testing.assert_array_equal(frame.values, PICTURE)
+
+
+def test_pages_of_different_sizes_that_show_different_things_all_stay() -> None:
+    other = np.asarray(Image.open(SKIMAGE / "coffee.png").convert("RGB").resize((256, 256)))
+    frames = pages(together((PICTURE, {"photometric": "rgb"}), (other, {"photometric": "rgb"})))
+    assert [frame.values.shape[0] for frame in frames] == [512, 256]
+
+
+def test_transparency_masks_are_left_out() -> None:
+    mask = (PICTURE[..., 0] > 100).astype(np.uint8) * 255
+    data = together((PICTURE, {"photometric": "rgb"}), (mask, {"subfiletype": 2}))
+    entry = struct.pack("<HHII", 254, 4, 1, 2)
+    assert data.count(entry) == 1
+    (frame,) = pages(data.replace(entry, struct.pack("<HHII", 254, 4, 1, 4)))
+    np.testing.assert_array_equal(frame.values, PICTURE)
+
+
+def test_a_picture_under_its_thumbnail_is_found() -> None:
+    thumbnail = PICTURE[::8, ::8].copy()
+    data = together((thumbnail, {"subfiletype": 1, "subifds": 1}), (PICTURE, {"photometric": "rgb"}))
+    (frame,) = pages(data)
+    np.testing.assert_array_equal(frame.values, PICTURE)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_four_inks_become_colour_as_in_pillow(depth: int) -> None:
+    inks = np.asarray(Image.fromarray(PICTURE).convert("CMYK"))
+    expected = np.asarray(Image.fromarray(inks, "CMYK").convert("RGB"))
+    values = inks if depth == 8 else inks.astype(np.uint16) * 257
+    (frame,) = pages(write(values, photometric="separated"))
+    assert np.abs(np.round(frame.pixels * 255) - expected).max() <= 1
+
+
+def test_a_palette_of_eight_bits_in_sixteen() -> None:
+    indices = np.arange(20 * 30, dtype=np.uint8).reshape(20, 30) % 64
+    colours = np.random.default_rng(0).integers(0, 256, (3, 256)).astype(np.uint16)
+    for table in (colours, colours * 257):
+        (frame,) = pages(write(indices, photometric="palette", colormap=table))
+        np.testing.assert_array_equal(frame.values, colours.T[indices])
+
+
+def test_values_that_are_not_finite_cost_a_pixel_and_not_the_file() -> None:
+    values = np.random.default_rng(0).uniform(0.2, 0.9, (20, 30)).astype(np.float32)
+    values[3, 4], values[5, 6] = np.nan, np.inf
+    (frame,) = pages(write(values))
+    assert frame.rule == "unit range"
+    assert frame.pixels[3, 4] == frame.pixels[5, 6] == 0
+    sound = np.isfinite(values)
+    np.testing.assert_array_equal(frame.pixels[..., 0][sound], values[sound])
+
+
+@pytest.mark.parametrize("name", ["slide.svs", "a.ndpi", "a.dcm", "a.png", "a"])
+def test_a_tiff_is_one_under_every_ending(name: str) -> None:
+    for options in ({}, {"bigtiff": True}):
+        (frame,) = pages(write(PICTURE, photometric="rgb", **options), name)
+        np.testing.assert_array_equal(frame.values, PICTURE)

@@ -1,5 +1,8 @@
-"""JPEG with the warnings of its decoder: libjpeg fills what it cannot read with grey and says so, but most
-wrappers keep that to themselves.
+"""JPEG, and whether it is damaged: it has no checksum, but two things tell.
+
+libjpeg fills what it cannot read with grey and warns, which most wrappers keep to themselves. And where a changed
+bit shifts the brightness of all blocks behind it, some of them end up brighter than white or darker than black,
+which no encoder writes.
 """
 
 import numpy as np
@@ -27,6 +30,14 @@ SPACES = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 """Colour space of a file to that in which it is decoded; RGB for all others."""
 
 
+HEADROOM = 4
+"""Times that the range is widened to see block means beyond it; damage seldom shifts by more than 384 levels."""
+
+QUANTIZATION, SCAN = 0xDB, 0xDA
+FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
+"""Markers of a frame that is coded in blocks of 8 x 8: baseline, extended, progressive, and arithmetic."""
+
+
 def decode_jpeg(data: bytes, space: str, strict: bool) -> UInt8[np.ndarray, "h w c"] | None:
     """Baseline or progressive JPEG of 8 bits, by libjpeg-turbo.
 
@@ -42,9 +53,15 @@ def decode_jpeg(data: bytes, space: str, strict: bool) -> UInt8[np.ndarray, "h w
         InputError: the decoder warns of damage.
     """
     try:
-        return _decoded(data, space, warnings=True)
+        values = _decoded(data, space, warnings=True)
     except ValueError as error:
         message = str(error)
+    else:
+        if strict and has_impossible_blocks(data):
+            raise InputError(
+                f"is damaged: blocks of its JPEG are brighter than white or darker than black; {REMEDY}"
+            )
+        return values
     is_harmless = message.startswith(HARMLESS)
     is_damage = message.startswith(DAMAGE) and not is_harmless
     if strict and is_damage:
@@ -69,3 +86,69 @@ def check_jpeg(data: bytes) -> None:
     except ValueError:
         return
     decode_jpeg(data, SPACES.get(space, "RGB"), strict=True)
+
+
+def has_impossible_blocks(data: bytes) -> bool:
+    """Whether the mean of a block of 8 x 8 px lies beyond black or white by more than quantization explains.
+
+    The step by which the means are multiplied is made smaller in a copy of the header, and the copy decoded at an
+    eighth of its size, where a pixel is the mean of a block: nothing is clipped then. Brightness alone is looked
+    at; False where its step is 1 or cannot be found.
+
+    Args:
+        data: JPEG of 8 bits that decodes.
+    """
+    position = _step_position(data)
+    if position is None or data[position] < 2:
+        return False
+    step = data[position]
+    smaller = -(-step // HEADROOM)
+    copy = bytearray(data)
+    copy[position] = smaller
+    try:
+        if simplejpeg.decode_jpeg_header(data, strict=False)[2] not in ("Gray", "YCbCr"):
+            return False
+        means = simplejpeg.decode_jpeg(
+            bytes(copy), "GRAY", min_factor=8, min_height=1, min_width=1, strict=False
+        )
+    except ValueError:
+        return False
+
+    # The mean of a block is an eighth of its DC coefficient, above 128 (ITU-T T.81, A.3.1 and A.3.3).
+    stretch = step / smaller
+    darkest = (float(means.min()) - 128) * stretch + 128
+    brightest = (float(means.max()) - 128) * stretch + 128
+    rounding = step / 16 + stretch / 2 + 1  # of the coefficient, of the small picture, and of the encoder
+    return darkest < -rounding or brightest > 255 + rounding
+
+
+def _step_position(data: bytes) -> int | None:
+    """Where the header holds the quantization step of the means of the first component's blocks."""
+    tables: dict[int, int] = {}
+    table: int | None = None
+    position = 2
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        if marker == 0xFF:  # fill bytes may stand before a marker
+            position += 1
+            continue
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
+        if marker == SCAN:
+            break
+        if marker == QUANTIZATION:
+            tables |= _tables(data, position + 4, end)
+        elif marker in FRAMES and position + 12 < len(data):
+            table = data[position + 12]
+        position = end
+    return tables.get(table) if table is not None else None
+
+
+def _tables(data: bytes, position: int, end: int) -> dict[int, int]:
+    """Number of each quantization table of 8 bits in a segment to the position of its first step."""
+    tables = {}
+    while position < min(end, len(data) - 64):
+        precision, number = data[position] >> 4, data[position] & 15
+        if precision == 0:
+            tables[number] = position + 1
+        position += 65 if precision == 0 else 129
+    return tables

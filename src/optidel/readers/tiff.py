@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import tifffile
@@ -88,7 +88,7 @@ class _Plane:
 def read_tiff(source: Source, options: DecodeOptions, locators: Collection[str] | None) -> Iterator[Decoded]:
     """Pages: one frame, or ``page:i`` where there are several."""
     strict = locators is None and options.damaged == "refuse"
-    with source.open() as stream, _told(strict), tifffile.TiffFile(stream) as file:
+    with source.open() as stream, _told(strict), _opened(stream) as file:
         planes = _planes(file)
         for number, plane in enumerate(planes):
             locator = f"page:{number}" if len(planes) > 1 else ""
@@ -104,6 +104,13 @@ def read_tiff(source: Source, options: DecodeOptions, locators: Collection[str] 
                         f"page {number} of {len(planes)} cannot be decoded ({type(error).__name__})"
                     ) from None
                 yield decoded
+
+
+def _opened(stream: BinaryIO) -> tifffile.TiffFile:
+    try:
+        return tifffile.TiffFile(stream)
+    except tifffile.TiffFileError:
+        raise InputError("is no TIFF, or its header is damaged") from None
 
 
 @contextmanager
@@ -136,8 +143,11 @@ class _Messages(logging.Handler):
 
 def _planes(file: tifffile.TiffFile) -> list[_Plane]:
     """The pictures in the order of the file, checked: without reduced copies, thumbnails and masks."""
-    check_frames(len(file.pages))
-    pages = [_page(file.pages, number) for number in range(len(file.pages))]
+    try:
+        check_frames(len(file.pages))
+        pages = [_page(file.pages, number) for number in range(len(file.pages))]
+    except tifffile.TiffFileError:
+        raise InputError("is damaged: its list of pages breaks off") from None
     full = [page for page in pages if not page.subfiletype & (REDUCED | MASK)]
     if not full:  # some cameras keep the picture under its thumbnail
         below = [_page(page.pages, i) for page in pages if page.pages for i in range(len(page.pages))]
