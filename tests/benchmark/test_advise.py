@@ -78,3 +78,19 @@ def test_advice_is_refused_where_the_data_cannot_say(tmp_path: Path) -> None:
     assert any("no budget below full is sure" in item.sentence for item in advise(tmp_path / "noise"))
     with pytest.raises(InputError, match="tolerance"):
         advise(tmp_path / "few", tolerance=5)
+
+
+def test_held_out_entropy_answers_first(tmp_path: Path) -> None:
+    h = {"random": 0.010, "k-center": 0.020, "moderate": 0.005, "meddel": 0.001}
+    fake_bench(tmp_path / "out", h=h)
+    advice = advise(tmp_path / "out")
+    by_method = {item.method: item for item in advice if item.outcome == "H"}
+    assert [item.outcome for item in advice[:4]] == ["H"] * 4
+    item = by_method["meddel"]
+    assert item.budget is not None
+    assert item.loss is not None
+    # meddel leaves 0.001 · 0.05 / budget of random's 0.010 at 5 %.
+    truth = 0.1 * (0.05 / item.budget)
+    assert item.loss.low - 0.02 <= truth <= item.loss.high + 0.02
+    assert "expected loss against full" in item.sentence
+    assert "% of the distance in H" in item.sentence

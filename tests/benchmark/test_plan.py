@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from optidel.benchmark.plan import cells, key_of, load_bench, make_bench, recipe_of
+from optidel.benchmark.load import load_bench, make_bench
+from optidel.benchmark.plan import key_of, recipe_of, trials
 from optidel.errors import RecipeError
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -11,7 +12,7 @@ GIVEN: dict[str, Any] = {"images": "IMAGES", "labelled": "DIR"}
 
 
 def trainings(**changes: Any) -> list[tuple[Any, ...]]:
-    return list(dict.fromkeys(cell.training[:3] for cell in cells(make_bench(GIVEN | changes))))
+    return list(dict.fromkeys(cell.training[:3] for cell in trials(make_bench(GIVEN | changes))))
 
 
 def test_every_prefix_is_a_fair_answer() -> None:
@@ -48,9 +49,9 @@ def test_axes_multiply() -> None:
         }
     )
     assert (
-        len(cells(bench)) == len(set(cells(bench))) == 2 * 2 * 2 * 2 * 2
+        len(trials(bench)) == len(set(trials(bench))) == 2 * 2 * 2 * 2 * 2
     )  # scratch and full, 2 tasks, objectives, rules, protocols
-    assert len({key_of(bench, cell) for cell in cells(bench)}) == 32
+    assert len({key_of(bench, cell) for cell in trials(bench)}) == 32
 
 
 def test_a_task_may_be_held_out_and_name_its_protocols() -> None:
@@ -60,10 +61,10 @@ def test_a_task_may_be_held_out_and_name_its_protocols() -> None:
         "test": {"labelled": "C", "held_out": True},
     }
     given = {"images": "IMAGES", "tasks": tasks, "methods": ["full"], "seeds": [0]}
-    found = [(cell.method, cell.task, cell.protocol) for cell in cells(make_bench(given))]
+    found = [(cell.method, cell.task, cell.protocol) for cell in trials(make_bench(given))]
     one = [("polyps", "fine-tune"), ("polyps", "probe"), ("lungs", "probe")]
     assert found == [(method, *pair) for method in ("scratch", "full") for pair in one]
-    asked = cells(make_bench(given | {"also": [{"tasks": ["test"]}]}))
+    asked = trials(make_bench(given | {"also": [{"tasks": ["test"]}]}))
     assert [(cell.task, cell.protocol) for cell in asked[6:]] == [
         ("test", "fine-tune"),
         ("test", "probe"),
@@ -74,7 +75,7 @@ def test_the_evidence_compares_on_the_tuning_split_and_holds_the_test_split_out(
     """And every prefix is fair: the first cells are those of all methods at 5 % and the first seed."""
     folders = {name: f"{name}-folder" for name in ("polyps", "polyps-test", "nuclei", "lungs")}
     bench = load_bench(EXAMPLES / "evidence.toml", {"images": "IMAGES", "labelled": folders})
-    planned = cells(bench)
+    planned = trials(bench)
     assert not [cell for cell in planned if cell.task == "polyps-test"]
     first = list(dict.fromkeys((cell.method, cell.budget) for cell in planned if cell.seed == 0))[
         : 1 + len(bench.methods)
@@ -94,7 +95,7 @@ def test_the_evidence_compares_on_the_tuning_split_and_holds_the_test_split_out(
         EXAMPLES / "evidence.toml",
         {"images": "IMAGES", "labelled": folders, "also": [{"tasks": ["polyps-test"]}]},
     )
-    assert len([cell for cell in cells(once) if cell.task == "polyps-test"]) == 2 * len(bench.seeds) * (
+    assert len([cell for cell in trials(once) if cell.task == "polyps-test"]) == 2 * len(bench.seeds) * (
         1 + len(bench.methods)
     )
 
@@ -116,7 +117,7 @@ def test_a_cell_is_a_recipe() -> None:
             "pretrain": {"steps": 10},
         }
     )
-    cell = next(cell for cell in cells(bench) if cell.method == "by-pvi" and cell.protocol == "probe")
+    cell = next(cell for cell in trials(bench) if cell.method == "by-pvi" and cell.protocol == "probe")
     recipe = recipe_of(bench, cell, "OUT")
     assert (recipe.methods, recipe.budget, recipe.seeds, recipe.labelled) == (("optidel",), 0.1, (7,), "DIR")
     assert (recipe.optidel.scorer, recipe.optidel.grid, recipe.pretrain.steps) == ("pvi", 9, 10)
@@ -132,21 +133,21 @@ def test_a_variant_changes_parameters_of_its_method() -> None:
             "variants": {"near": {"method": {"meddel": {"keep": "nearest"}}}},
         }
     )
-    recipes = {cell.method: recipe_of(bench, cell, "OUT") for cell in cells(bench)}
+    recipes = {cell.method: recipe_of(bench, cell, "OUT") for cell in trials(bench)}
     assert recipes["near"].methods == ("meddel",)
     assert recipes["near"].method["meddel"] == {"k": 5, "keep": "nearest"}
     assert recipes["meddel"].method["meddel"] == {"k": 5}
-    keys = {cell.method: key_of(bench, cell) for cell in cells(bench) if cell.seed == 0}
+    keys = {cell.method: key_of(bench, cell) for cell in trials(bench) if cell.seed == 0}
     plain = make_bench(GIVEN | {"methods": ["random"]})
     # Parameters of another method leave a cell as it is.
-    assert keys["random"] in {key_of(plain, cell) for cell in cells(plain)}
+    assert keys["random"] in {key_of(plain, cell) for cell in trials(plain)}
     assert keys["meddel"] != keys["near"]
 
 
 def test_the_key_of_a_cell_knows_options_but_no_paths() -> None:
     def keys(**changes: Any) -> list[str]:
         bench = make_bench({"images": "IMAGES", "tasks": {"polyps": {"labelled": "DIR"}}} | changes)
-        return [key_of(bench, cell) for cell in cells(bench)]
+        return [key_of(bench, cell) for cell in trials(bench)]
 
     assert keys() == keys(images="ELSEWHERE", tasks={"polyps": {"labelled": "OTHER"}})
     assert not set(keys()) & set(keys(pretrain={"steps": 801}))

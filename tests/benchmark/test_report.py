@@ -6,18 +6,13 @@ import polars as pl
 import pytest
 from fake_bench import EFFECTS, fake_bench
 
+from optidel.benchmark.entropy import entropies
 from optidel.benchmark.figures import pareto_front
+from optidel.benchmark.gate import can_rank, gate, gate_sentence, room, room_sentences
+from optidel.benchmark.power import detectable_sentence
 from optidel.benchmark.report import write_bench_report
-from optidel.benchmark.statistics import (
-    comparison_rows,
-    concordance,
-    detectable_sentence,
-    gate,
-    gate_sentence,
-    method_rows,
-    rank_rows,
-    settings,
-)
+from optidel.benchmark.settings import settings
+from optidel.benchmark.statistics import comparison_rows, concordance, method_rows, rank_rows
 from optidel.benchmark.tables import open_bench
 from optidel.errors import InputError
 
@@ -241,3 +236,58 @@ def test_folders_without_a_bench_are_refused(tmp_path: Path) -> None:
         path.unlink()
     with pytest.raises(InputError, match="no finished cell"):
         write_bench_report(tmp_path / "out")
+
+
+def test_the_gate_asks_what_selection_can_win_at_each_budget(tmp_path: Path) -> None:
+    """Full is as good as random from 25 % on, and better below."""
+    effects = EFFECTS | {"random": 0.0, "scratch": -0.3}
+    fake_bench(tmp_path / "out", effects, noise=0.002, budgets=[0.05, 0.9])
+    [setting] = settings(open_bench(tmp_path / "out"))
+    gain = room(setting, 0.05)
+    assert gain is not None
+    assert gain.mean == pytest.approx(
+        setting.matrix(("full", 1.0)).mean() - setting.matrix(("random", 0.05)).mean()
+    )
+    few, many = room_sentences(setting)
+    assert few.startswith("At 5 %, selection has +0.0")
+    assert "**this setting cannot rank k-center, moderate, meddel at 90 %**" in many
+    assert can_rank(setting)
+    fake_bench(tmp_path / "hopeless", effects | {"full": -0.1}, noise=0.002)
+    [setting] = settings(open_bench(tmp_path / "hopeless"))
+    assert not can_rank(setting)
+    assert (
+        "the gate is not passed: no ranking"
+        in (write_bench_report(tmp_path / "hopeless").parent / "tables.tex").read_text()
+    )
+
+
+def test_held_out_entropy_comes_first_and_says_what_is_closed(tmp_path: Path) -> None:
+    h = {"random": 0.010, "k-center": 0.020, "moderate": 0.005, "meddel": 0.001}
+    fake_bench(tmp_path / "out", h=h, budgets=[0.05, 0.1])
+    tables = open_bench(tmp_path / "out")
+    [setting] = settings(tables)
+    measured = entropies(tables, setting)
+    closed = {method: entropy.closed for (method, budget), entropy in measured.items() if budget == 0.05}
+    assert closed.pop("random") is None
+    assert closed == {
+        "k-center": pytest.approx(-1.0),
+        "moderate": pytest.approx(0.5),
+        "meddel": pytest.approx(0.9),
+    }
+    assert measured["full", 1.0].mean == pytest.approx(0.3005)
+    interval = measured["meddel", 0.05].interval
+    assert interval is not None
+    assert interval.low < 0.3015 < interval.high
+    page = write_bench_report(tmp_path / "out")
+    assert "Held-out H against budget" in page.read_text()
+    text = (page.parent / "tables.md").read_text()
+    assert text.index("held-out H, nats per value") < text.index("different from random")
+    assert re.search(r"At 5 %, held-out H.*full 0\.3005.*meddel 0\.3015 \(.*\), closes 90 %", text)
+    assert "| H | mIoU |" in text
+
+
+def test_without_held_out_frames_there_is_no_column_for_them(tmp_path: Path) -> None:
+    fake_bench(tmp_path / "out", budgets=[0.05])
+    text = (write_bench_report(tmp_path / "out").parent / "tables.md").read_text()
+    assert "| H |" not in text
+    assert "held-out" not in text

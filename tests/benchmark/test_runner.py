@@ -20,7 +20,7 @@ from nano_bench import values
 from PIL import Image
 
 from optidel.benchmark import make_bench, run_bench, runner
-from optidel.benchmark.plan import Cell, cells
+from optidel.benchmark.plan import Trial, trials
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.stopping import decided
 from optidel.benchmark.tables import open_bench
@@ -270,7 +270,7 @@ def test_shards_merged_by_copying_equal_the_single_run(
 def test_parts_hold_every_cell_once(count: int) -> None:
     given = {"images": "IMAGES", "labelled": "DIR", "methods": [*METHODS], "seeds": [0, 1, 2]}
     bench = make_bench(given)
-    planned = cells(bench)
+    planned = trials(bench)
     parts = [part_of(bench, planned, number, count) for number in range(count)]
     assert sorted(map(repr, planned)) == sorted(repr(cell) for part in parts for cell in part)
     sizes = [len({cell.training for cell in part}) for part in parts]
@@ -307,10 +307,10 @@ def test_a_decided_comparison_needs_no_further_seed() -> None:
         "budgets": [0.25],
         "protocols": ["probe"],
     }
-    planned = cells(make_bench({**given, "seeds": [0, 1, 2, 3], "stop": {"seeds": 2}}))
+    planned = trials(make_bench({**given, "seeds": [0, 1, 2, 3], "stop": {"seeds": 2}}))
     noise = np.random.default_rng(0).normal(0, 0.01, (4, 2, 30))
 
-    def scores(cell: Cell) -> Any:
+    def scores(cell: Trial) -> Any:
         return 0.5 + 0.3 * (cell.method == "k-center") + noise[cell.seed, int(cell.method == "k-center")]
 
     def left_out(**changes: Any) -> dict[tuple[str, int], str]:
@@ -325,6 +325,31 @@ def test_a_decided_comparison_needs_no_further_seed() -> None:
     assert found["k-center", 2].startswith("decided with 2 seeds: +0.30")
     noise *= 100
     assert left_out(stop={"seeds": 2}) == {}
+
+
+def test_a_margin_decides_that_two_methods_are_equal() -> None:
+    given = {
+        "images": "IMAGES",
+        "labelled": "DIR",
+        "methods": ["random", "k-center"],
+        "budgets": [0.25],
+        "protocols": ["probe"],
+        "seeds": [0, 1, 2, 3],
+    }
+    noise = np.random.default_rng(0).normal(0, 0.001, (4, 2, 300))
+
+    def scores(trial: Trial) -> Any:
+        return 0.5 + noise[trial.seed, int(trial.method == "k-center")]
+
+    def left_out(stop: dict[str, float]) -> dict[int, str]:
+        bench = make_bench({**given, "stop": stop})
+        return {trial.seed: reason for trial in trials(bench) if (reason := decided(bench, trial, scores))}
+
+    assert left_out({"seeds": 2}) == {}
+    found = left_out({"seeds": 2, "margin": 0.01})
+    assert found.keys() == {2, 3}
+    assert "equal within 0.01" in found[2]
+    assert left_out({"seeds": 2, "margin": 1e-6}) == {}
 
 
 def test_a_left_out_cell_is_recorded(

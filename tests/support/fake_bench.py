@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from optidel.benchmark.plan import Bench, cells, key_of, make_bench
+from optidel.benchmark.bench import Bench
+from optidel.benchmark.load import make_bench
+from optidel.benchmark.plan import key_of, trials
 from optidel.benchmark.tables import Record
 from optidel.store import MANIFEST, Store, canonical, digest
 
@@ -34,9 +36,15 @@ FIRST_VERSION: dict[str, Any] = {
 """A manifest without hashes, so that a test may change a table."""
 
 
-def fake_bench(root: Path, effects: dict[str, float] = EFFECTS, noise: float = 0.01, **changes: Any) -> Bench:
+def fake_bench(
+    root: Path,
+    effects: dict[str, float] = EFFECTS,
+    noise: float = 0.01,
+    h: dict[str, float] | None = None,
+    **changes: Any,
+) -> Bench:
     """Write records and per-image scores: a method's effect, less the smaller the budget, and noise of seeds,
-    images and the rest.
+    images and the rest. ``h``: held-out H of a method at 5 % above that of full, 0.3.
     """
     methods = [name for name in effects if name != "scratch"]
     given = {
@@ -52,7 +60,7 @@ def fake_bench(root: Path, effects: dict[str, float] = EFFECTS, noise: float = 0
     (root / "bench.json").write_text(json.dumps(bench.model_dump(mode="json")))
     rng = np.random.default_rng(0)
     hardness = 0.3 * rng.beta(2, 2, size=IMAGES)
-    for number, cell in enumerate(cells(bench)):
+    for number, cell in enumerate(trials(bench)):
         short = 0.0 if cell.method in ("scratch", "full") else 0.02 * (cell.budget**-0.3 - 1)
         iou = (
             0.4
@@ -81,6 +89,9 @@ def fake_bench(root: Path, effects: dict[str, float] = EFFECTS, noise: float = 0
             "seconds_train": 100.0 * cell.budget,
             "device": "cpu",
         }
+        if h is not None and trained:
+            excess = h.get(cell.method, 0.0) * (0.05 / cell.budget if cell.method != "full" else 1.0)
+            row["h"] = 0.3 + excess + 0.0005 * cell.seed
         artifacts = {"evaluate": f"evaluate-{number:016x}"}
         record = Record(cell=cell, state="done", reason="", row=row, artifacts=artifacts)
         (root / "cells" / f"{key_of(bench, cell)}.json").write_text(json.dumps(asdict(record)))

@@ -1,6 +1,7 @@
 """Methods × budgets × seeds × objectives × tasks: run, measured, compared."""
 
-from optidel.benchmark.plan import Bench, load_bench, make_bench
+from optidel.benchmark.bench import Bench
+from optidel.benchmark.load import load_bench, make_bench
 from optidel.benchmark.report import write_bench_report
 from optidel.benchmark.runner import run_bench
 

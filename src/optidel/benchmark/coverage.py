@@ -1,7 +1,6 @@
-"""A cheap proxy of what a selection is worth: how close every image is to a kept one, over nested budgets; no
-training.
-"""
+"""A cheap proxy of what a selection is worth: how close every image is to a kept one. It needs no training."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -13,52 +12,54 @@ from optidel.features.rows import unit
 from optidel.pipeline.selections import kept_rows
 from optidel.runs.collect import open_store
 from optidel.runs.summaries import SelectSummary, read_summary
-from optidel.store import Artifact
 
-SAMPLE = 5000
-"""Images whose nearest kept one is looked up: the mean over them is known to a hundredth of its spread."""
+SAMPLE = (
+    5000  # images whose nearest kept one is looked up: the mean is then known to a hundredth of its spread
+)
+
+Curve = dict[float, float]
+"""Budget to coverage."""
 
 
 def coverage(vectors: Vectors, kept: Int64[np.ndarray, "m"], rng: np.random.Generator) -> float:
-    """Mean over (a sample of) the rows of the cosine similarity to the nearest kept row; 1 where everything
-    is kept.
+    """Mean over (a sample of) the rows of the cosine similarity to the nearest kept row.
 
     Args:
         vectors: float (n, d), memory-mapped if large.
         kept: int64 (m,), rows kept.
         rng: the sample.
+
+    Returns:
+        1 where everything is kept.
     """
-    rows = rng.permutation(len(vectors))[:SAMPLE]
-    _, similarity = nearest_rows(
-        unit(np.asarray(vectors[np.sort(rows)])), unit(np.asarray(vectors[np.sort(kept)]))
-    )
+    sample = np.sort(rng.permutation(len(vectors))[:SAMPLE])
+    sample_vectors = unit(np.asarray(vectors[sample]))
+    kept_vectors = unit(np.asarray(vectors[np.sort(kept)]))
+    _, similarity = nearest_rows(sample_vectors, kept_vectors)
     return float(np.mean(similarity))
 
 
-def coverage_of_run(root: Path) -> dict[str, dict[float, float]]:
-    """Method to budget to coverage, the mean over seeds, for every selection of frames in a run folder that
-    has an embedding.
-    """
-    artifacts = open_store(root).artifacts()
-    embedded = next((artifact for artifact in reversed(artifacts) if artifact.step == "embed"), None)
-    if embedded is None:
+def coverage_of_run(root: Path) -> dict[str, Curve]:
+    """Method to its coverage, the mean over seeds, for every selection of frames of an embedded corpus."""
+    store = open_store(root)
+    embeds = store.artifacts("embed")
+    if not embeds:
         return {}
-    vectors = embedded.array("vectors.npy")
-    found: dict[str, dict[float, list[float]]] = {}
-    for selected in (artifact for artifact in artifacts if artifact.step == "select"):
-        summary = read_summary(selected, SelectSummary)
-        if summary.unit == "frame" and summary.budget < 1 and _same_frames(selected, len(vectors)):
-            value = coverage(vectors, kept_rows(selected), np.random.default_rng(0))
-            found.setdefault(summary.method, {}).setdefault(summary.budget, []).append(value)
-    return {
-        method: {budget: float(np.mean(values)) for budget, values in sorted(budgets.items())}
-        for method, budgets in sorted(found.items())
-    }
+    vectors = embeds[-1].array("vectors.npy")
+
+    values: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for select in store.artifacts("select"):
+        summary = read_summary(select, SelectSummary)
+        # A selection from an earlier state of the corpus has other rows than the embedding.
+        same_frames = summary.items == len(vectors)
+        if summary.unit == "frame" and summary.budget < 1 and same_frames:
+            value = coverage(vectors, kept_rows(select), np.random.default_rng(0))
+            values[summary.method][summary.budget].append(value)
+    return {method: _means(budgets) for method, budgets in sorted(values.items())}
 
 
-def _same_frames(selected: Artifact, frames: int) -> bool:
-    """Whether the selection is of the corpus that was embedded, and not of an earlier state of it."""
-    return read_summary(selected, SelectSummary).items == frames
+def _means(budgets: dict[float, list[float]]) -> Curve:
+    return {budget: float(np.mean(values)) for budget, values in sorted(budgets.items())}
 
 
 def predicted_errors(covered: Float[np.ndarray, "k"], y: Float[np.ndarray, "k"]) -> Float[np.ndarray, "i"]:
@@ -69,6 +70,7 @@ def predicted_errors(covered: Float[np.ndarray, "k"], y: Float[np.ndarray, "k"])
         y: mean scores.
     """
     order = np.argsort(covered)
+    # The ends would be extrapolated; three points leave no inner one to check a line by.
     inner = order[1:-1] if len(y) > 3 else order[:0]
     errors = []
     for row in inner:

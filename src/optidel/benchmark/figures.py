@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from optidel.benchmark.statistics import REFERENCES, Setting, rank_rows
+from optidel.benchmark.entropy import Entropy
+from optidel.benchmark.settings import Choice, Setting
+from optidel.benchmark.statistics import REFERENCES, rank_rows
 from optidel.charts import Point, Series, Whisker, colour_of, lines, whiskers
 from optidel.charts.colours import COLOURS, GREY
 from optidel.report.text import percent
@@ -20,19 +22,24 @@ LEAST_COST = 1e-3  # seconds or images that a logarithmic axis shows for nothing
 Colours = Mapping[str, str]
 
 
-def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> dict[str, str]:
+def figures(
+    setting: Setting, table: pl.DataFrame, compared: pl.DataFrame, measured: Mapping[Choice, Entropy]
+) -> dict[str, str]:
     """Name to SVG; only what there is data for.
 
     Args:
         setting: the scores.
         table: of :func:`~optidel.benchmark.statistics.method_rows`.
         compared: of :func:`~optidel.benchmark.statistics.comparison_rows`.
+        measured: of :func:`~optidel.benchmark.entropy.entropies`.
     """
     colours = colour_of(list(dict.fromkeys(table["method"])))
     in_points = pl.col("miou", "miou_low", "miou_high") * POINTS
     table = table.with_columns(in_points)
 
     charts: dict[str, str] = {}
+    if any(0 < budget < 1 for _, budget in measured):
+        charts["entropy"] = _entropies(measured, colours)
     if setting.budgets:
         charts["miou"] = _against_budget(table, colours, "miou", "mIoU, %")
         charts["normdel"] = _against_budget(table, colours, "normdel", "NormDEL")
@@ -46,6 +53,40 @@ def figures(setting: Setting, table: pl.DataFrame, compared: pl.DataFrame) -> di
         if ranks["seed"].n_unique() > 1 and ranks["method"].n_unique() > 1:
             charts[f"ranks-{100 * budget:g}"] = _ranks(ranks, colours, budget)
     return charts
+
+
+def _entropies(measured: Mapping[Choice, Entropy], colours: Colours) -> str:
+    """Held-out H of each method over its budgets; full across."""
+    # Full stands across, and an untrained encoder would push all others together.
+    curves = {choice: entropy for choice, entropy in measured.items() if 0 < choice[1] < 1}
+    methods = list(dict.fromkeys(method for method, _ in curves))
+    series = []
+    full = measured.get((FULL, 1.0))
+    if full:
+        point = Point(x=1.0, y=full.mean)
+        series.append(Series(name=FULL, colour=COLOURS[FULL], points=[point], across=True, dashed=True))
+    for position, method in enumerate(methods):
+        shift = APART ** (position - (len(methods) - 1) / 2)
+        points = []
+        for (name, budget), entropy in sorted(curves.items(), key=lambda item: item[0][1]):
+            if name == method:
+                points.append(_entropy_point(method, budget, entropy, shift))
+        series.append(Series(name=method, colour=colours[method], points=points, shape=position))
+
+    ticks = [(budget, percent(budget)) for budget in sorted({budget for _, budget in curves})]
+    label = "held-out H, nats per value (lower is better)"
+    return lines(series, "budget", label, log=True, ticks=ticks, zoom=True)
+
+
+def _entropy_point(method: str, budget: float, entropy: Entropy, shift: float) -> Point:
+    interval = entropy.interval
+    return Point(
+        x=budget * shift,
+        y=entropy.mean,
+        low=interval.low if interval else None,
+        high=interval.high if interval else None,
+        title=f"{method} {percent(budget)}: {entropy.mean:.4f}",
+    )
 
 
 def _differences(compared: pl.DataFrame, reference: str, colours: Colours) -> str:

@@ -1,38 +1,57 @@
-"""What a bench will run and about how long, before it runs: costs measured in the store, else a stated rule
-of thumb.
+"""What a bench will run and about how long, before it runs.
+
+Costs are those measured in the store, else of a stated rule of thumb.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from optidel.benchmark.plan import Bench, Cell, cells, key_of, method_of, recipe_of
+from optidel.benchmark.bench import Bench, method_of
+from optidel.benchmark.plan import Trial, key_of, recipe_of, trials
+from optidel.benchmark.power import detectable_sentence
+from optidel.benchmark.settings import settings
 from optidel.benchmark.shards import part_of
-from optidel.benchmark.statistics import detectable_sentence, settings
 from optidel.benchmark.tables import open_bench, read_record
 from optidel.methods import METHODS
 from optidel.models.presets import PRESETS
 from optidel.recipe import PatchesSection, Recipe
 from optidel.report.text import percent
-from optidel.runs.baselines import BLIND, SCRATCH
+from optidel.runs.baselines import BLIND
 from optidel.store import MANIFEST, Artifact, Store
-from optidel.training.objectives import OBJECTIVES, objective_named
+from optidel.training.objectives import objective_named
 from optidel.training.precision import device
 from optidel.training.segmentation import SCHEDULES
 
+# Floating-point operations a second that a training step reaches: measured on two CPU cores and on one H100.
 RATE = {"cpu": 1.4e11, "cuda": 3e13}
-"""Floating-point operations a second that a training step is taken to reach: two CPU cores, one GPU."""
+
+# Seconds a frame, measured on two CPU cores; for key patches those of the proposer on the candidate frames.
 FRAME_SECONDS = {"index": 0.01, "pixels": 0.01, "embed": 0.005, "patches": 1.3}
-"""Seconds a frame; for key patches those of the proposer on the candidate frames, on two CPU cores."""
+OTHER_SECONDS = 0.01  # of a step without a rule: it does not count beside training
+
+# What an evaluation step costs in forward passes of a training step: fine-tuning also goes back through the
+# encoder and through a decoder, a probe trains a small head on a frozen one.
+EVALUATION = {"fine-tune": 1.5, "probe": 0.2}
+
+SELECTION_SECONDS = 1.0  # a selection from some thousand frames
+NO_PILOT = (
+    "Without a pilot (two seeds, in the run folder or by --pilot) "
+    "the smallest detectable difference is not known."
+)
+
+Costs = Mapping[tuple[Any, ...], float]
+"""Seconds by kind of work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One kind of work: how often it is to be done, how often it is done already, seconds each, and where
-    that number is from.
+    """One kind of work: how often it is to be done and is done, and seconds each.
+
+    ``measured`` says whether these are from the store, and not by the rule of thumb.
     """
 
     what: str
@@ -49,14 +68,13 @@ class Item:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forecast:
-    """``cells`` in the order in which they run, with whether each is done; the kinds of work; and what
-    difference could be detected.
+    """``cells``, the trials in the order in which they run, with whether each is done; and the kinds of work.
 
     ``blocks``: seconds from now until all methods of a seed and budget have been run once, in the order in
-        which that happens.
+    which that happens. ``detectable``: sentences on what difference could be detected.
     """
 
-    cells: tuple[tuple[Cell, bool], ...]
+    cells: tuple[tuple[Trial, bool], ...]
     items: tuple[Item, ...]
     blocks: tuple[tuple[str, float], ...]
     detectable: tuple[str, ...]
@@ -79,226 +97,243 @@ def forecast(
         pilot: a folder with a finished or unfinished bench of two seeds or more, for the minimum detectable
             difference; default ``out``.
     """
-    planned = cells(bench)
-    mine = planned if shard is None else part_of(bench, planned, *shard)
-    done = {
-        cell for cell in mine if (record := read_record(out, key_of(bench, cell))) and record.state == "done"
-    }
+    planned = trials(bench)
+    part = planned if shard is None else part_of(bench, planned, *shard)
+    finished = {trial for trial in part if _is_finished(bench, out, trial)}
     artifacts = Store(out).artifacts() if (out / "run.json").exists() else []
-    costs = _measured(artifacts)
-    recipe = recipe_of(bench, mine[0], "") if mine else recipe_of(bench, planned[0], "")
+    outlook = _Outlook(
+        bench=bench,
+        finished=frozenset(finished),
+        artifacts=artifacts,
+        costs=_measured(artifacts),
+        recipe=recipe_of(bench, (part or planned)[0], ""),
+    )
 
-    def items(part: Sequence[Cell]) -> list[Item]:
-        there = done & set(part)
-        shared, chosen = (
-            _shared(bench, part, recipe, artifacts, costs),
-            _selections(bench, part, there, costs),
-        )
-        return [
-            *shared,
-            *chosen,
-            *_trainings(bench, part, there, costs),
-            *_evaluations(bench, part, there, costs),
-        ]
-
+    blocks = []
+    for name, stop in _blocks(part):
+        seconds = sum(item.left for item in outlook.items(part[:stop]))
+        blocks.append((name, seconds))
     return Forecast(
-        cells=tuple((cell, cell in done) for cell in mine),
-        items=tuple(item for item in items(mine) if item.total),
-        blocks=tuple((name, sum(item.left for item in items(mine[:stop]))) for name, stop in _blocks(mine)),
+        cells=tuple((trial, trial in finished) for trial in part),
+        items=tuple(item for item in outlook.items(part) if item.total),
+        blocks=tuple(blocks),
         detectable=_detectable(bench, pilot or out),
     )
 
 
-def _blocks(mine: Sequence[Cell]) -> list[tuple[str, int]]:
-    """Where in the plan a seed and budget ends; from scratch and full belong to the budget that follows them."""
+def _is_finished(bench: Bench, out: Path, trial: Trial) -> bool:
+    record = read_record(out, key_of(bench, trial))
+    return record is not None and record.state == "done"
+
+
+def _blocks(part: Sequence[Trial]) -> list[tuple[str, int]]:
+    """Where in the plan a seed and budget ends; from scratch and full belong to the budget that follows."""
     ends: list[tuple[str, int]] = []
-    for place, cell in enumerate(mine, 1):
-        name = f"seed {cell.seed}, {percent(cell.budget)}"
-        following = mine[place] if place < len(mine) else None
-        if following is None or (cell.seed, cell.budget) != (following.seed, following.budget):
-            whole = cell.budget in (0.0, 1.0) and following is not None and following.seed == cell.seed
-            ends += [] if whole else [(name, place)]
+    for stop, trial in enumerate(part, start=1):
+        following = part[stop] if stop < len(part) else None
+        if following and (trial.seed, trial.budget) == (following.seed, following.budget):
+            continue
+        baseline = trial.budget in (0.0, 1.0)
+        if baseline and following and following.seed == trial.seed:
+            continue
+        ends.append((f"seed {trial.seed}, {percent(trial.budget)}", stop))
     return ends
 
 
 def _detectable(bench: Bench, pilot: Path) -> tuple[str, ...]:
     if not (pilot / "bench.json").exists():
-        return (
-            "Without a pilot (two seeds, in the run folder or by --pilot) the smallest detectable difference is not known.",
-        )
-    return tuple(
-        f"{setting.name}: {detectable_sentence(bench, setting)}" for setting in settings(open_bench(pilot))
-    )
+        return (NO_PILOT,)
+    sentences = []
+    for setting in settings(open_bench(pilot)):
+        sentences.append(f"{setting.name}: {detectable_sentence(bench, setting)}")
+    return tuple(sentences)
 
 
-def _measured(artifacts: Sequence[Artifact]) -> Mapping[tuple[Any, ...], float]:
-    """Median seconds by kind: a training step by preset, batch and objective; an evaluation step by protocol;
-    others by step.
+def _measured(artifacts: Sequence[Artifact]) -> Costs:
+    """Median seconds by kind of work.
+
+    A training step by preset, batch and objective; an evaluation by preset, protocol and options; other steps
+    by name.
     """
-    found: dict[tuple[Any, ...], list[float]] = {}
+    seconds: dict[tuple[Any, ...], list[float]] = defaultdict(list)
     for artifact in artifacts:
         config = artifact.json(MANIFEST)["config"]
+        options = config.get("options", {})
         if artifact.step in ("pretrain", "warmup"):
-            options = config["options"]
-            found.setdefault(("train", config["preset"], options["batch"], options["objective"]), []).append(
-                artifact.seconds / options["steps"]
-            )
+            key = _training_key(config["preset"], options["batch"], options["objective"])
+            seconds[key].append(artifact.seconds / options["steps"])
         elif artifact.step == "evaluate":
-            key = (
-                "evaluate",
-                config["preset"],
-                config["protocol"],
-                config["options"]["steps"],
-                config["options"]["batch"],
-            )
-            found.setdefault(key, []).append(artifact.seconds)
+            key = _evaluation_key(config["preset"], config["protocol"], options["steps"], options["batch"])
+            seconds[key].append(artifact.seconds)
         else:
-            found.setdefault((artifact.step,), []).append(artifact.seconds)
-    return {key: median(values) for key, values in found.items()}
+            seconds[artifact.step,].append(artifact.seconds)
+    return {key: median(values) for key, values in seconds.items()}
+
+
+def _training_key(preset: str, batch: int, objective: str) -> tuple[Any, ...]:
+    return "train", preset, batch, objective
+
+
+def _evaluation_key(preset: str, protocol: str, steps: int | None, batch: int | None) -> tuple[Any, ...]:
+    return "evaluate", preset, protocol, steps, batch
 
 
 def step_seconds(preset: str, batch: int) -> float:
     """The rule of thumb: a step costs three forward passes of 2 operations a weight and token, at ``RATE``."""
     model = PRESETS[preset]
-    return 6 * 12 * model.width**2 * model.depth * model.grid**2 * batch / RATE[device().type]
+    # A block of a transformer has twelve weights a squared width: four of attention, eight of its two layers.
+    weights = 12 * model.width**2 * model.depth
+    operations = 3 * 2 * weights * model.grid**2 * batch
+    return operations / RATE[device().type]
 
 
-def _shared(
-    bench: Bench,
-    mine: Sequence[Cell],
-    recipe: Recipe,
-    artifacts: Sequence[Artifact],
-    costs: Mapping[tuple[Any, ...], float],
-) -> list[Item]:
-    there = Counter(artifact.step for artifact in artifacts)
-    frames = _frames(bench, artifacts)
-    methods = {method_of(bench, cell.method) for cell in mine if cell.method != SCRATCH}
-    variants = {cell.method: cell for cell in mine if cell.method != SCRATCH}
-    looking = any(method not in BLIND for method in methods)
-    sections = {recipe_of(bench, cell, "").patches for name, cell in variants.items() if _cuts(bench, name)}
-    cut = sum(any(_cut_so(artifact, section) for artifact in artifacts) for section in sections)
-    train = (
-        costs.get(("train", recipe.preset, recipe.pretrain.batch, "mae"))
-        or step_seconds(recipe.preset, recipe.pretrain.batch) * OBJECTIVES["mae"].passes
-    )
-    wanted = {
-        "index": 1,
-        "pixels": 1,
-        "task": len({cell.task for cell in mine}),
-        "warmup": int(looking),
-        "embed": int(looking),
-    }
-    items = []
-    for step, total in {**wanted, "patches": len(sections)}.items():
-        share = recipe.patches.candidates if step == "patches" else 1.0
-        rule = (
-            recipe.encoder.steps * train
-            if step == "warmup"
-            else FRAME_SECONDS.get(step, 0.01) * frames * share
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Outlook:
+    """What the kinds of work are counted from."""
+
+    bench: Bench
+    finished: frozenset[Trial]
+    artifacts: Sequence[Artifact]
+    costs: Costs
+    recipe: Recipe
+
+    def items(self, part: Sequence[Trial]) -> list[Item]:
+        """Every kind of work of some trials."""
+        trained = [trial for trial in part if not trial.untrained]
+        return [
+            *self._shared(part, trained),
+            self._selections(trained),
+            *self._trainings(trained),
+            *self._evaluations(part),
+        ]
+
+    def _shared(self, part: Sequence[Trial], trained: Sequence[Trial]) -> list[Item]:
+        """The steps that all trials have in common."""
+        existing = Counter(artifact.step for artifact in self.artifacts)
+        looking = any(method_of(self.bench, trial.method) not in BLIND for trial in trained)
+        totals = {
+            "index": 1,
+            "pixels": 1,
+            "task": len({trial.task for trial in part}),
+            "warmup": int(looking),
+            "embed": int(looking),
+        }
+        items = [self._shared_item(step, total, min(existing[step], total)) for step, total in totals.items()]
+
+        sections = self._patch_sections(trained)
+        cut = sum(any(_is_cut(artifact, section) for artifact in self.artifacts) for section in sections)
+        items.append(self._shared_item("patches", len(sections), cut))
+        return items
+
+    def _shared_item(self, step: str, total: int, finished: int) -> Item:
+        seconds = self.costs.get((step,))
+        rule = seconds if seconds is not None else self._rule(step)
+        return Item(what=step, total=total, done=finished, seconds=rule, measured=seconds is not None)
+
+    def _rule(self, step: str) -> float:
+        """Seconds of a shared step by the rule of thumb."""
+        if step == "warmup":
+            return self.recipe.encoder.steps * self._step_cost(self.recipe, "mae")
+        share = self.recipe.patches.candidates if step == "patches" else 1.0
+        return FRAME_SECONDS.get(step, OTHER_SECONDS) * self._frames() * share
+
+    def _frames(self) -> int:
+        """Frames of the index, or files under the folder where there is none yet."""
+        for artifact in reversed(self.artifacts):
+            if artifact.step == "index":
+                return len(artifact.table("frames.parquet"))
+        folder = Path(self.bench.images)
+        return sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 0
+
+    def _patch_sections(self, trained: Sequence[Trial]) -> set[PatchesSection]:
+        """The different options with which key patches are cut."""
+        sections = set()
+        for method, trial in {trial.method: trial for trial in trained}.items():
+            if METHODS[method_of(self.bench, method)].unit == "key patch":
+                sections.add(recipe_of(self.bench, trial, "").patches)
+        return sections
+
+    def _step_cost(self, recipe: Recipe, objective: str) -> float:
+        """Seconds of a training step."""
+        key = _training_key(recipe.preset, recipe.pretrain.batch, objective)
+        rule = step_seconds(recipe.preset, recipe.pretrain.batch) * objective_named(objective).passes
+        return self.costs.get(key) or rule
+
+    def _selections(self, trained: Sequence[Trial]) -> Item:
+        seconds = self.costs.get(("select",))
+        return Item(
+            what="select (nested methods rank once)",
+            total=len({self._selection(trial) for trial in trained}),
+            done=len({self._selection(trial) for trial in trained if trial in self.finished}),
+            seconds=SELECTION_SECONDS if seconds is None else seconds,
+            measured=seconds is not None,
         )
-        done = cut if step == "patches" else min(there[step], total)
-        items.append(
-            Item(
-                what=step, total=total, done=done, seconds=costs.get((step,), rule), measured=(step,) in costs
+
+    def _selection(self, trial: Trial) -> tuple[Any, ...]:
+        """What tells selections apart: a nested method ranks once for all budgets."""
+        nested = METHODS[method_of(self.bench, trial.method)].nested
+        return (trial.method, trial.seed) if nested else (trial.method, trial.seed, trial.budget)
+
+    def _trainings(self, trained: Sequence[Trial]) -> list[Item]:
+        """By objective and rule: under equal epochs a smaller set trains shorter."""
+        encoders: dict[tuple[str, str], dict[Any, Trial]] = defaultdict(dict)
+        for trial in trained:
+            encoders[trial.objective, trial.compute][trial.training] = trial
+
+        finished = {trial.training for trial in self.finished}
+        items = []
+        for (objective, compute), sets in encoders.items():
+            recipe = recipe_of(self.bench, next(iter(sets.values())), "")
+            key = _training_key(recipe.preset, recipe.pretrain.batch, objective)
+            budgets = [trial.budget if compute == "epochs" else 1.0 for trial in sets.values()]
+            share = sum(budgets) / len(budgets)
+            item = Item(
+                what=f"pretrain, {objective}, equal {compute}",
+                total=len(sets),
+                done=len(finished & sets.keys()),
+                seconds=self._step_cost(recipe, objective) * recipe.pretrain.steps * share,
+                measured=key in self.costs,
             )
-        )
-    return items
+            items.append(item)
+        return items
+
+    def _evaluations(self, part: Sequence[Trial]) -> list[Item]:
+        """By task and protocol."""
+        groups: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+        for trial in part:
+            groups[trial.task, trial.protocol].append(trial)
+
+        items = []
+        for (task, protocol), group in groups.items():
+            recipe = recipe_of(self.bench, group[0], "")
+            options = recipe.evaluate
+            key = _evaluation_key(recipe.preset, protocol, options.steps, options.batch)
+            item = Item(
+                what=f"evaluate, {task}, {protocol}",
+                total=len(group),
+                done=sum(trial in self.finished for trial in group),
+                seconds=self.costs.get(key, _evaluation_rule(recipe, protocol)),
+                measured=key in self.costs,
+            )
+            items.append(item)
+        return items
 
 
-def _cut_so(artifact: Artifact, section: PatchesSection) -> bool:
-    """Whether an artifact holds key patches of these options; weights are not compared, for they would have
-    to be read.
+def _evaluation_rule(recipe: Recipe, protocol: str) -> float:
+    """Seconds of an evaluation by the rule of thumb."""
+    schedule = SCHEDULES[protocol]  # type: ignore[index]
+    batch = recipe.evaluate.batch or schedule.batch
+    steps = recipe.evaluate.steps or schedule.steps
+    return step_seconds(recipe.preset, batch) * steps * EVALUATION[protocol]
+
+
+def _is_cut(artifact: Artifact, section: PatchesSection) -> bool:
+    """Whether an artifact holds key patches of these options.
+
+    Weights are not compared, for they would have to be read.
     """
     if artifact.step != "patches":
         return False
     config = artifact.json(MANIFEST)["config"]
-    same = config["options"] == section.model_dump(mode="json", exclude={"weights", "backend"})
-    return same and section.backend in ("auto", config["backend"])
-
-
-def _cuts(bench: Bench, name: str) -> bool:
-    return METHODS[method_of(bench, name)].unit == "key patch"
-
-
-def _frames(bench: Bench, artifacts: Sequence[Artifact]) -> int:
-    """Frames of the index, or files under the folder where there is none yet."""
-    index = next((artifact for artifact in reversed(artifacts) if artifact.step == "index"), None)
-    if index:
-        return len(index.table("frames.parquet"))
-    return sum(path.is_file() for path in Path(bench.images).rglob("*")) if Path(bench.images).is_dir() else 0
-
-
-def _selections(
-    bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mapping[tuple[Any, ...], float]
-) -> list[Item]:
-    def kinds(some: Sequence[Cell] | set[Cell]) -> set[tuple[Any, ...]]:
-        trained = [cell for cell in some if cell.method != SCRATCH]
-        return {
-            (c.method, c.seed) if METHODS[method_of(bench, c.method)].nested else (c.method, c.seed, c.budget)
-            for c in trained
-        }
-
-    seconds, known = costs.get(("select",), 1.0), ("select",) in costs
-    what = "select (nested methods rank once)"
-    return [Item(what=what, total=len(kinds(mine)), done=len(kinds(done)), seconds=seconds, measured=known)]
-
-
-def _trainings(
-    bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mapping[tuple[Any, ...], float]
-) -> list[Item]:
-    """By objective and rule: under equal epochs a smaller set trains shorter. Full trains alike under both."""
-    items = []
-    for objective, compute in dict.fromkeys((cell.objective, cell.compute) for cell in mine):
-        own = {
-            cell.training: cell
-            for cell in mine
-            if (cell.objective, cell.compute) == (objective, compute) and cell.method != SCRATCH
-        }
-        if not own:
-            continue
-        recipe = recipe_of(bench, next(iter(own.values())), "")
-        key = ("train", recipe.preset, recipe.pretrain.batch, objective)
-        each = (
-            costs.get(key)
-            or step_seconds(recipe.preset, recipe.pretrain.batch) * objective_named(objective).passes
-        )
-        share = sum(cell.budget if compute == "epochs" else 1.0 for cell in own.values()) / len(own)
-        made = len({cell.training for cell in done} & set(own))
-        what = f"pretrain, {objective}, equal {compute}"
-        items.append(
-            Item(
-                what=what,
-                total=len(own),
-                done=made,
-                seconds=each * recipe.pretrain.steps * share,
-                measured=key in costs,
-            )
-        )
-    return items
-
-
-def _evaluations(
-    bench: Bench, mine: Sequence[Cell], done: set[Cell], costs: Mapping[tuple[Any, ...], float]
-) -> list[Item]:
-    items = []
-    for task, protocol in dict.fromkeys((cell.task, cell.protocol) for cell in mine):
-        own = [cell for cell in mine if (cell.task, cell.protocol) == (task, protocol)]
-        recipe = recipe_of(bench, own[0], "")
-        options, plan = recipe.evaluate, SCHEDULES[protocol]
-        key = ("evaluate", recipe.preset, protocol, options.steps, options.batch)
-        rule = (
-            step_seconds(recipe.preset, options.batch or plan.batch)
-            * (options.steps or plan.steps)
-            * (1.5 if protocol == "fine-tune" else 0.2)
-        )
-        seconds = costs.get(key, rule)
-        items.append(
-            Item(
-                what=f"evaluate, {task}, {protocol}",
-                total=len(own),
-                done=len(done & set(own)),
-                seconds=seconds,
-                measured=key in costs,
-            )
-        )
-    return items
+    options = section.model_dump(mode="json", exclude={"weights", "backend"})
+    return config["options"] == options and section.backend in ("auto", config["backend"])

@@ -9,21 +9,21 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
+from optidel.benchmark.bench import Bench, method_of
+from optidel.benchmark.entropy import Entropy, entropies, entropy_sentences
 from optidel.benchmark.figures import figures
-from optidel.benchmark.plan import Bench, cells, method_of
+from optidel.benchmark.gate import can_rank, gate_sentence, room_sentences
+from optidel.benchmark.plan import trials
+from optidel.benchmark.power import detectable_sentence
+from optidel.benchmark.settings import SETTING, Choice, Setting, settings
 from optidel.benchmark.statistics import (
     BASE,
     REFERENCES,
     RIVALS,
-    Setting,
     comparison_rows,
     concordance,
-    detectable_sentence,
-    gate,
-    gate_sentence,
     method_rows,
     rank_rows,
-    settings,
 )
 from optidel.benchmark.tables import Tables, open_bench, write_atomically, write_tables
 from optidel.charts import SCRIPT, STYLE, standalone
@@ -32,15 +32,16 @@ from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
 from optidel.report.templates import environment
 from optidel.report.text import percent, signed, times
 from optidel.report.verdict import OURS
-from optidel.runs.baselines import FULL, RANDOM, SCRATCH
+from optidel.runs.baselines import FULL, RANDOM
 from optidel.store import replacing
 
 FOLDER = "report"
-HEADS = (
+HEADS: tuple[str, ...] = (
     "method",
     "budget",
     "seeds",
     "images",
+    "H",
     "mIoU",
     "Dice",
     "NormDEL",
@@ -52,15 +53,19 @@ HEADS = (
     "s train",
     "break-even",
 )
+ENTROPY_COLUMN = HEADS.index("H")  # left out where no frame was held out
+
 TITLES = {
+    "entropy": "Held-out H against budget",
     "miou": "mIoU against budget",
     "normdel": "NormDEL against budget",
     "pareto-images": "mIoU against images",
     "pareto-seconds": "mIoU against time",
-    **{
-        f"difference-{reference}": f"Paired differences to {words}" for reference, words in REFERENCES.items()
-    },
+    **{f"difference-{name}": f"Paired differences to {words}" for name, words in REFERENCES.items()},
 }
+
+SIGNIFICANT = 0.05  # Holm's p under which a difference is put into words
+LEAST_P = 0.001  # smaller p-values are not told apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +76,7 @@ class Section:
     slug: str
     passed: bool
     sentences: tuple[str, ...]
+    heads: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     pictures: Mapping[str, str]
     methods: pl.DataFrame
@@ -78,8 +84,9 @@ class Section:
 
 
 def write_bench_report(root: Path) -> Path:
-    """Gather a bench and write ``report/``: ``report.html``, ``tables.md``, ``tables.tex``,
-    ``figures/*.svg``, and two Parquet tables.
+    """Gather a bench and write ``report/``.
+
+    It holds ``report.html``, ``tables.md``, ``tables.tex``, ``figures/*.svg``, and two Parquet tables.
 
     Args:
         root: run folder of ``optidel bench``; unfinished, or merged from shards, it shows what there is.
@@ -88,61 +95,89 @@ def write_bench_report(root: Path) -> Path:
         The page's path.
 
     Raises:
-        InputError: no bench, or no finished cell yet.
+        InputError: no bench, or no finished trial yet.
         StoreError: the report cannot be written.
     """
-    tables = open_bench(Path(root))
-    write_tables(tables, Path(root))  # shards may have been copied together
+    root = Path(root)
+    tables = open_bench(root)
+    write_tables(tables, root)  # shards may have been copied together
     sections = [section_of(tables, setting) for setting in settings(tables)]
     if not sections:
         reason = f"; the first failure: {tables.failed[0].reason}" if tables.failed else ""
         raise InputError(
             f"{root} has no finished cell yet; run `optidel bench BENCH.toml --out {root}`{reason}"
         )
-    folder = Path(root) / FOLDER
+
+    folder = root / FOLDER
     (folder / "figures").mkdir(parents=True, exist_ok=True)
     for section in sections:
         for name, picture in section.pictures.items():
             write_atomically(folder / "figures" / f"{section.slug}-{name}.svg", standalone(picture))
     write_atomically(folder / "tables.md", "\n".join(markdown(section) for section in sections))
     write_atomically(folder / "tables.tex", "\n".join(latex(section) for section in sections))
-    for name in ("methods", "compared"):
-        rows = [getattr(section, name).with_columns(**_names(section.setting)) for section in sections]
-        with replacing(folder / f"{name}.parquet") as scratch:
-            pl.concat(rows).write_parquet(scratch)
+    _write_table([(section.setting, section.methods) for section in sections], folder / "methods.parquet")
+    _write_table([(section.setting, section.compared) for section in sections], folder / "compared.parquet")
     write_atomically(folder / "report.html", page(tables, sections))
     return folder / "report.html"
+
+
+def _write_table(parts: Sequence[tuple[Setting, pl.DataFrame]], target: Path) -> None:
+    """The tables of all settings below one another."""
+    named = []
+    for setting, table in parts:
+        names = [pl.lit(getattr(setting, name)).alias(name) for name in SETTING]
+        named.append(table.with_columns(*names))
+    with replacing(target) as scratch:
+        pl.concat(named).write_parquet(scratch)
 
 
 def section_of(tables: Tables, setting: Setting) -> Section:
     """Everything about one setting."""
     table, compared = method_rows(tables, setting), comparison_rows(tables.bench, setting)
-    gain = gate(setting)
-    interval = gain.interval if gain else None
+    measured = entropies(tables, setting)
+    heads, rows = HEADS, [_row(row, compared, measured) for row in table.iter_rows(named=True)]
+    if not measured:
+        heads = _without_entropy(heads)
+        rows = [_without_entropy(row) for row in rows]
+
+    words = "-".join((setting.task, setting.protocol, setting.objective, setting.compute))
     return Section(
         setting=setting,
-        slug=re.sub(
-            r"[^\w.-]+", "-", f"{setting.task}-{setting.protocol}-{setting.objective}-{setting.compute}"
-        ),
-        passed=interval is not None and interval.low > 0,
-        sentences=(
-            gate_sentence(setting),
-            *_few_seeds(setting),
-            *_findings(setting, compared),
-            *_against(compared.filter(pl.col("method").is_in(_ours(tables.bench, compared))), RIVALS),
-            *_against(compared, BASE),
-            *_steadiness(setting),
-            detectable_sentence(tables.bench, setting),
-        ),
-        rows=tuple(_row(row, compared) for row in table.iter_rows(named=True)),
-        pictures=figures(setting, table, compared),
+        slug=re.sub(r"[^\w.-]+", "-", words),
+        passed=can_rank(setting),
+        sentences=tuple(_sentences(tables.bench, setting, compared, measured)),
+        heads=heads,
+        rows=tuple(rows),
+        pictures=figures(setting, table, compared, measured),
         methods=table,
         compared=compared,
     )
 
 
+def _without_entropy(row: tuple[str, ...]) -> tuple[str, ...]:
+    return row[:ENTROPY_COLUMN] + row[ENTROPY_COLUMN + 1 :]
+
+
+def _sentences(
+    bench: Bench, setting: Setting, compared: pl.DataFrame, measured: Mapping[Choice, Entropy]
+) -> list[str]:
+    """What may be said of a setting: the gate first, then held-out H, then mIoU."""
+    ours = [name for name in compared["method"].unique() if method_of(bench, name) == OURS]
+    return [
+        gate_sentence(setting),
+        *room_sentences(setting),
+        *entropy_sentences(measured),
+        *_few_seeds(setting),
+        *_findings(setting, compared),
+        *_against(compared.filter(pl.col("method").is_in(ours)), RIVALS),
+        *_against(compared, BASE),
+        *_steadiness(setting),
+        detectable_sentence(bench, setting),
+    ]
+
+
 def _few_seeds(setting: Setting) -> list[str]:
-    seeds = max(len(trials) for trials in setting.iou.values())
+    seeds = max(len(scores) for scores in setting.iou.values())
     lack = lack_of_data(seeds, MIN_IMAGES)
     if not lack:
         return []
@@ -154,108 +189,140 @@ def _few_seeds(setting: Setting) -> list[str]:
 
 def _findings(setting: Setting, compared: pl.DataFrame) -> list[str]:
     """For each budget, who beats random by Holm's p; and whether anyone beats full."""
-    said = []
+    sentences = []
     for budget in setting.budgets:
         for reference in (RANDOM, FULL):
             rows = compared.filter((pl.col("budget") == budget) & (pl.col("reference") == reference))
             if rows.is_empty():
                 continue
-            sure = rows.filter(pl.col("p_holm") < 0.05).sort("difference", descending=True)
-            texts = [f"{row['method']} {signed(row['difference'])}" for row in sure.iter_rows(named=True)]
-            what = ", ".join(texts) if texts else "no method"
-            said.append(
-                f"At {percent(budget)}, different from {reference} (Holm p < 0.05, of {len(rows)} compared): {what}."
+            different = rows.filter(pl.col("p_holm") < SIGNIFICANT).sort("difference", descending=True)
+            texts = [
+                f"{row['method']} {signed(row['difference'])}" for row in different.iter_rows(named=True)
+            ]
+            sentences.append(
+                f"At {percent(budget)}, different from {reference} (Holm p < {SIGNIFICANT:g}, "
+                f"of {len(rows)} compared): {', '.join(texts) or 'no method'}."
             )
-    return said
-
-
-def _ours(bench: Bench, compared: pl.DataFrame) -> list[str]:
-    """OptiDEL and its variants."""
-    return [name for name in compared["method"].unique() if method_of(bench, name) == OURS]
+    return sentences
 
 
 def _against(compared: pl.DataFrame, reference: str) -> list[str]:
     """For each budget, every method against one reference."""
-    said = []
-    for (budget,), part in compared.filter(pl.col("reference") == reference).group_by(
-        "budget", maintain_order=True
-    ):
+    rows = compared.filter(pl.col("reference") == reference)
+    sentences = []
+    for (budget,), part in rows.group_by("budget", maintain_order=True):
         texts = [f"{row['method']} {_signed_range(row)}" for row in part.iter_rows(named=True)]
-        said.append(f"At {percent(budget)}, against {REFERENCES[reference]}: {', '.join(texts)}.")
-    return said
+        sentences.append(
+            f"At {percent(float(str(budget)))}, against {REFERENCES[reference]}: {', '.join(texts)}."
+        )
+    return sentences
 
 
 def _steadiness(setting: Setting) -> list[str]:
-    found = [(budget, concordance(rank_rows(setting, budget))) for budget in setting.budgets]
-    texts = [f"{value:.2f} at {percent(budget)}" for budget, value in found if value is not None]
+    """How far the seeds agree about the order of the methods."""
+    texts = []
+    for budget in setting.budgets:
+        agreement = concordance(rank_rows(setting, budget))
+        if agreement is not None:
+            texts.append(f"{agreement:.2f} at {percent(budget)}")
+    if not texts:
+        return []
+    return [f"Agreement of the seeds about the ranks (Kendall's W, 1 full, 0 none): {', '.join(texts)}."]
+
+
+def _row(
+    row: Mapping[str, Any], compared: pl.DataFrame, measured: Mapping[Choice, Entropy]
+) -> tuple[str, ...]:
+    """A row of the table, as texts."""
+    choice = row["method"], row["budget"]
+    comparisons = {
+        comparison["reference"]: comparison
+        for comparison in compared.filter(
+            (pl.col("method") == choice[0]) & (pl.col("budget") == choice[1])
+        ).iter_rows(named=True)
+    }
+    trained = bool(row["n_images"])
+    entropy = measured.get(choice)
     return (
-        [f"Agreement of the seeds about the ranks (Kendall's W, 1 full, 0 none): {', '.join(texts)}."]
-        if texts
-        else []
+        row["method"],
+        percent(row["budget"]) if trained else "–",
+        str(row["seeds"]),
+        str(row["n_images"]) if trained else "–",
+        "–" if entropy is None else _entropy_text(entropy),
+        _range(row, "miou"),
+        _range(row, "dice"),
+        "–" if row["normdel"] is None else f"{row['normdel']:.3f}",
+        _signed_range(comparisons.get(RANDOM)),
+        _p_text(comparisons.get(RANDOM)),
+        _signed_range(comparisons.get(FULL)),
+        _signed_range(comparisons.get(RIVALS)),
+        f"{row['seconds_select']:.0f}",
+        f"{row['seconds_train']:.0f}",
+        "–" if row["break_even"] is None else times(row["break_even"]),
     )
 
 
-def _row(row: Mapping[str, object], compared: pl.DataFrame) -> tuple[str, ...]:
-    def ends(name: str) -> str:
-        return f"{row[name]:.3f} ({row[f'{name}_low']:.3f}–{row[f'{name}_high']:.3f})"
-
-    def against(reference: str) -> tuple[str, str]:
-        own = compared.filter(
-            (pl.col("method") == row["method"])
-            & (pl.col("budget") == row["budget"])
-            & (pl.col("reference") == reference)
-        )
-        if own.is_empty():
-            return "–", "–"
-        one = own.row(0, named=True)
-        p = one["p_holm"]
-        if p is None:
-            return _signed_range(one), "–"
-        return _signed_range(one), f"{p:.3f}" if p >= 0.001 else "<0.001"
-
-    chance, p = against(RANDOM)
-    normdel = "–" if row["normdel"] is None else f"{row['normdel']:.3f}"
-    cost = [f"{row[name]:.0f}" for name in ("seconds_select", "seconds_train")]
-    cost.append("–" if row["break_even"] is None else times(float(str(row["break_even"]))))
-    trained = bool(row["n_images"])
-    budget = percent(float(str(row["budget"]))) if trained else "–"
-    head = (str(row["method"]), budget, str(row["seeds"]), str(row["n_images"]) if trained else "–")
-    return *head, ends("miou"), ends("dice"), normdel, chance, p, against(FULL)[0], against(RIVALS)[0], *cost
+def _entropy_text(entropy: Entropy) -> str:
+    if entropy.interval is None:
+        return f"{entropy.mean:.4f}"
+    return f"{entropy.mean:.4f} ({entropy.interval.low:.4f}–{entropy.interval.high:.4f})"
 
 
-def _signed_range(row: Mapping[str, Any]) -> str:
-    low, high = row["difference_low"], row["difference_high"]
+def _range(row: Mapping[str, Any], name: str) -> str:
+    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f}–{row[f'{name}_high']:.3f})"
+
+
+def _signed_range(comparison: Mapping[str, Any] | None) -> str:
+    if comparison is None:
+        return "–"
+    low, high = comparison["difference_low"], comparison["difference_high"]
     if low is None or high is None:
-        return f"{signed(row['difference'])} ({lack_of_data(row['seeds'], MIN_IMAGES) or 'no interval'})"
-    return f"{signed(row['difference'])} ({signed(low)} to {signed(high)})"
+        lack = lack_of_data(comparison["seeds"], MIN_IMAGES) or "no interval"
+        return f"{signed(comparison['difference'])} ({lack})"
+    return f"{signed(comparison['difference'])} ({signed(low)} to {signed(high)})"
+
+
+def _p_text(comparison: Mapping[str, Any] | None) -> str:
+    if comparison is None or comparison["p_holm"] is None:
+        return "–"
+    p = comparison["p_holm"]
+    return f"{p:.3f}" if p >= LEAST_P else f"<{LEAST_P:g}"
 
 
 def markdown(section: Section) -> str:
     """A heading, the sentences and the table."""
-    lines = [f"## {section.setting.name}", "", *(f"- {sentence}" for sentence in section.sentences), ""]
-    lines += ["| " + " | ".join(HEADS) + " |", "|---|" + "---:|" * (len(HEADS) - 1)]
+    lines = [f"## {section.setting.name}", ""]
+    lines += [f"- {sentence}" for sentence in section.sentences]
+    lines += ["", "| " + " | ".join(section.heads) + " |", "|---|" + "---:|" * (len(section.heads) - 1)]
     lines += ["| " + " | ".join(row) + " |" for row in section.rows]
     return "\n".join(lines) + "\n"
 
 
 def latex(section: Section) -> str:
-    """The table, as wide as the text, for a paper that loads booktabs and graphicx; the caption says which
-    setting and whether the gate is passed."""
-    gate_text = "full beats scratch" if section.passed else "full does not beat scratch: no ranking"
+    """The table, as wide as the text, for a paper that loads booktabs and graphicx.
+
+    The caption says which setting, and whether it can rank methods.
+    """
+    gate_text = "the gate is passed" if section.passed else "the gate is not passed: no ranking"
+    caption = f"{_tex(section.setting.name)} ({gate_text}); 95\\,\\% intervals over seeds and test images"
     lines = [
         r"\begin{table}",
-        rf"\caption{{{_tex(section.setting.name)} ({gate_text}); 95\,\% intervals over seeds and test images}}",
+        rf"\caption{{{caption}}}",
         r"\resizebox{\textwidth}{!}{%",
-        r"\begin{tabular}{l" + "r" * (len(HEADS) - 1) + "}",
+        r"\begin{tabular}{l" + "r" * (len(section.heads) - 1) + "}",
         r"\toprule",
-        " & ".join(_tex(head) for head in HEADS) + r" \\",
+        _tex_row(section.heads),
         r"\midrule",
-        *(" & ".join(_tex(text) for text in row) + r" \\" for row in section.rows),
+        *(_tex_row(row) for row in section.rows),
         r"\bottomrule",
         r"\end{tabular}}",
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _tex_row(texts: Sequence[str]) -> str:
+    return " & ".join(_tex(text) for text in texts) + r" \\"
 
 
 def _tex(text: str) -> str:
@@ -264,33 +331,39 @@ def _tex(text: str) -> str:
 
 
 def page(tables: Tables, sections: Sequence[Section]) -> str:
-    """The page as HTML; it fetches nothing and needs no script."""
+    """The page as HTML; it fetches nothing, and its figures are complete without a script."""
     template = environment(Path(__file__).parent).get_template("page.html.j2")
     return template.render(
         sections=sections,
-        heads=HEADS,
         tables=tables,
         titles=TITLES,
-        done=tables.results.height,
+        finished=tables.results.height,
         title=_title(tables.bench),
         embed=Markup,
         chart_style=Markup(STYLE),
         chart_script=Markup(SCRIPT),
-        bold=lambda text: Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(Markup.escape(text)))),
-        unbroken=lambda text: text.replace(" %", "\u00a0%"),
+        bold=_bold,
+        unbroken=_unbroken,
     )
+
+
+def _bold(text: str) -> Markup:
+    """``**words**`` in bold; everything else escaped."""
+    escaped = str(Markup.escape(_unbroken(text)))
+    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escaped))
+
+
+def _unbroken(text: str) -> str:
+    """No line ends between a number and its per cent sign."""
+    return text.replace(" %", "\u00a0%")
 
 
 def _title(bench: Bench) -> str:
     """What is compared, over all grids: ``12 methods, 4 budgets, 5 seeds``."""
-    planned = [cell for cell in cells(bench) if cell.method != SCRATCH]
-    counts: dict[str, set[object]] = {
-        "method": {cell.method for cell in planned},
-        "budget": {cell.budget for cell in planned if cell.method != FULL},
-        "seed": {cell.seed for cell in planned},
+    trained = [trial for trial in trials(bench) if not trial.untrained]
+    counts = {
+        "method": len({trial.method for trial in trained}),
+        "budget": len({trial.budget for trial in trained if trial.method != FULL}),
+        "seed": len({trial.seed for trial in trained}),
     }
-    return ", ".join(f"{len(found)} {name}{'' if len(found) == 1 else 's'}" for name, found in counts.items())
-
-
-def _names(setting: Setting) -> dict[str, pl.Expr]:
-    return {name: pl.lit(getattr(setting, name)) for name in ("task", "protocol", "objective", "compute")}
+    return ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())

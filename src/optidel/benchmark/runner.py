@@ -1,4 +1,4 @@
-"""Runs the cells of a bench into one store, each once, whoever else is running them."""
+"""Runs the trials of a bench into one store, each once, whoever else is running them."""
 
 import json
 import traceback
@@ -9,9 +9,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 from filelock import FileLock, Timeout
+from jaxtyping import Float
 
-from optidel.benchmark.plan import Bench, Cell, cells, key_of, method_of, recipe_of
+from optidel.benchmark.bench import Bench, method_of
+from optidel.benchmark.plan import Trial, key_of, recipe_of, trials
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.stopping import decided
 from optidel.benchmark.tables import (
@@ -21,23 +24,29 @@ from optidel.benchmark.tables import (
     image_scores_of,
     read_record,
     write_atomically,
+    write_record,
     write_tables,
 )
 from optidel.errors import OptidelError, StoreError
 from optidel.pipeline.pipeline import Pipeline, Shared
 from optidel.pipeline.steps.result import cell_table
 from optidel.progress import say
+from optidel.recipe import Recipe
 from optidel.runs.baselines import FULL, SCRATCH
-from optidel.store import Store
+from optidel.store import Artifact, Store
 from optidel.training.precision import device
 
 PACKAGE = Path(__file__).parents[1]
 
+NO_WAIT, WAIT = 0.0, -1.0  # seconds that a lock is waited for; a negative number waits for ever
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """How a bench ended: ``cells`` planned (for this shard), and records of those that are done, failed, or
-    left out by the stop rule.
+    """How a bench ended.
+
+    ``cells`` counts the trials planned (for this shard), ``done`` and ``stopped`` those finished and those
+    left out by the stop rule; ``failed`` are the records of the others.
     """
 
     cells: int
@@ -47,32 +56,35 @@ class Outcome:
 
 
 def run_bench(bench: Bench, out: Path | str, *, shard: tuple[int, int] | None = None) -> Outcome:
-    """Run every cell that is not done; a failed one is recorded with its reason and does not stop the others.
+    """Run every trial that is not done; a failed one is recorded with its reason and does not stop the others.
 
     Args:
         bench: what to run.
         out: run folder; made, or continued. Several processes may run into it at once: each takes the next
-            cell that nobody works on.
+            trial that nobody works on.
         shard: (i, n), the i-th of n parts, from 0. Parts run anywhere and are merged by copying their run
             folders together.
 
     Returns:
-        The counts, and the records of the failed cells.
+        The counts, and the records of the failed trials.
 
     Raises:
         OptidelError: corpus or labelled sets cannot be used, or the disk is full or read-only; what was
             computed stays.
     """
     runner = Runner(bench, Path(out))
-    planned = cells(bench)
-    mine = planned if shard is None else part_of(bench, planned, *shard)
-    runner.prepare(mine)
-    runner.run(mine)
+    part = trials(bench)
+    if shard is not None:
+        part = part_of(bench, part, *shard)
+
+    runner.prepare(part)
+    runner.run(part)
     write_tables(collect(bench, runner.root), runner.root)
-    records = [record for cell in mine if (record := runner.recorded(cell))]
+
+    records = [record for trial in part if (record := runner.recorded(trial))]
     states = [record.state for record in records]
     return Outcome(
-        cells=len(mine),
+        cells=len(part),
         done=states.count("done"),
         stopped=states.count("stopped"),
         failed=tuple(record for record in records if record.state == "failed"),
@@ -80,8 +92,9 @@ def run_bench(bench: Bench, out: Path | str, *, shard: tuple[int, int] | None = 
 
 
 class Runner:
-    """A bench in a run folder. ``cells/KEY.json`` says how each cell ended; artifacts are shared through the
-    store.
+    """A bench in a run folder.
+
+    ``cells/KEY.json`` says how each trial ended; artifacts are shared through the store.
     """
 
     def __init__(self, bench: Bench, out: Path) -> None:
@@ -91,9 +104,9 @@ class Runner:
         self._pipelines: dict[tuple[str, bool], Pipeline] = {}
         self._broken: dict[tuple[Any, ...], str] = {}
         (self.root / RECORDS).mkdir(exist_ok=True)
-        write_atomically(
-            self.root / "bench.json", json.dumps(bench.model_dump(mode="json"), indent=1) + "\n"
-        )  # tasks keep their order
+        # Keys are not sorted: tasks keep their order.
+        text = json.dumps(bench.model_dump(mode="json"), indent=1)
+        write_atomically(self.root / "bench.json", text + "\n")
 
     @cached_property
     def shared(self) -> Shared:
@@ -103,11 +116,11 @@ class Runner:
         runs and also where a task is held out: an encoder serves all, and a test split that is asked for at
         the end must not change the corpus.
         """
-        first = cells(self.bench)[0]
-        base = Pipeline(recipe_of(self.bench, first, str(self.root)))
+        first = trials(self.bench)[0]
+        base = Pipeline(self._recipe(first))
         shared = Shared(store=base.store, listed=base.listed, index=base.listed, ranking=self.ranking)
         for task in self.bench.tasks:
-            pipeline = Pipeline(recipe_of(self.bench, replace(first, task=task), str(self.root)), shared)
+            pipeline = Pipeline(self._recipe(replace(first, task=task)), shared)
             pipeline.build("leaks")
             shared = replace(shared, index=pipeline.cleaned(shared.index))
         return shared
@@ -115,140 +128,155 @@ class Runner:
     @cached_property
     def ranking(self) -> dict[str, float]:
         """The largest budget below all of each method: what it ranks for, if it is nested."""
-        found: dict[str, float] = {}
-        for cell in cells(self.bench):
-            if cell.budget < 1 and cell.method != SCRATCH:
-                method = method_of(self.bench, cell.method)
-                found[method] = max(cell.budget, found.get(method, 0.0))
-        return found
+        largest: dict[str, float] = {}
+        for trial in trials(self.bench):
+            if trial.budget < 1 and not trial.untrained:
+                method = method_of(self.bench, trial.method)
+                largest[method] = max(trial.budget, largest.get(method, 0.0))
+        return largest
 
-    def pipeline(self, cell: Cell, *, look: bool = False) -> Pipeline:
-        """The pipeline of a cell's recipe, or one that only looks; cells that differ in method or seed alone
-        share it.
+    def pipeline(self, trial: Trial, *, look: bool = False) -> Pipeline:
+        """The pipeline of a trial's recipe, or one that only looks.
+
+        Trials that differ in method or seed alone share it.
         """
-        recipe = recipe_of(self.bench, cell, str(self.root))
-        key = recipe.model_copy(update={"methods": (FULL,), "seeds": (0,)}).model_dump_json(), look
+        recipe = self._recipe(trial)
+        common = recipe.model_copy(update={"methods": (FULL,), "seeds": (0,)})
+        key = common.model_dump_json(), look
         if key not in self._pipelines:
             self._pipelines[key] = Pipeline(recipe, self.shared.looking if look else self.shared)
         return self._pipelines[key]
 
-    def prepare(self, mine: Iterable[Cell]) -> None:
+    def _recipe(self, trial: Trial) -> Recipe:
+        return recipe_of(self.bench, trial, str(self.root))
+
+    def prepare(self, part: Iterable[Trial]) -> None:
         """Read the corpus and every labelled set first.
 
         What cannot be used should be known before hours of training.
         """
         say(f"{len(self.shared.corpus)} frames")
-        one_of_each_task = {cell.task: cell for cell in mine}
-        for cell in one_of_each_task.values():
-            self.pipeline(cell).build("task")
+        trial_of_task = {trial.task: trial for trial in part}
+        for trial in trial_of_task.values():
+            self.pipeline(trial).build("task")
 
-    def run(self, mine: Iterable[Cell]) -> None:
-        """Every cell, in order; one that another process works on is put off, and waited for at the end."""
-        waiting = deque((cell, 0.0) for cell in mine)
+    def run(self, part: Iterable[Trial]) -> None:
+        """Every trial, in order; one that another process works on is put off, and waited for at the end."""
+        waiting = deque((trial, NO_WAIT) for trial in part)
         while waiting:
-            cell, patience = waiting.popleft()
-            lock = FileLock(self.root / ".locks" / f"cell-{key_of(self.bench, cell)}.lock")
+            trial, patience = waiting.popleft()
+            lock = FileLock(self.root / ".locks" / f"cell-{self._key(trial)}.lock")
             try:
                 with lock.acquire(timeout=patience):
-                    if (state := self.state(cell)) != "done":
-                        self._attempt(cell, keep=state == "unknown")
+                    state = self.state(trial)
+                    if state != "done":
+                        self._attempt(trial, keep=state == "unknown")
             except Timeout:
-                waiting.append((cell, -1))
+                waiting.append((trial, WAIT))
 
-    def recorded(self, cell: Cell) -> Record | None:
-        """How the cell ended, if it did."""
-        return read_record(self.root, key_of(self.bench, cell))
+    def recorded(self, trial: Trial) -> Record | None:
+        """How the trial ended, if it did."""
+        return read_record(self.root, self._key(trial))
 
-    def state(self, cell: Cell) -> Literal["done", "unknown", "missing"]:
-        """Whether the cell's number is there and is what today's code makes of today's images; left-out cells
-        are judged again.
+    def _key(self, trial: Trial) -> str:
+        return key_of(self.bench, trial)
+
+    def state(self, trial: Trial) -> Literal["done", "unknown", "missing"]:
+        """Whether the trial's number is there and is what today's code makes of today's images.
 
         ``unknown``: a number is there, but what today's would come from cannot be named without making it.
+        Trials that were left out are judged again.
         """
-        record = self.recorded(cell)
+        record = self.recorded(trial)
         name = record.artifacts["evaluate"] if record and record.state == "done" else None
         if name is None or not (self.root / name).is_dir():
             return "missing"
+        pipeline = self.pipeline(trial, look=True)
         try:
-            made = self.pipeline(cell, look=True).evaluate(self._method(cell), cell.seed, cell.protocol)
+            evaluation = pipeline.evaluate(self._method(trial), trial.seed, trial.protocol)
         except (OptidelError, FileNotFoundError):
             return "unknown"
-        return "done" if made.path.name == name else "missing"
+        return "done" if evaluation.path.name == name else "missing"
 
-    def _method(self, cell: Cell) -> str:
-        return SCRATCH if cell.method == SCRATCH else method_of(self.bench, cell.method)
+    def _method(self, trial: Trial) -> str:
+        return SCRATCH if trial.untrained else method_of(self.bench, trial.method)
 
-    def _attempt(self, cell: Cell, *, keep: bool) -> None:
-        """Compute and record one cell, at the cost of what is missing; where it fails, the number that is
-        there may be kept.
+    def _attempt(self, trial: Trial, *, keep: bool) -> None:
+        """Compute and record one trial, at the cost of what is missing.
+
+        Where it fails and ``keep`` is set, the number that is there stays.
         """
-        blank = Record(cell=cell, state="failed", reason="", row=None, artifacts={})
+        blank = Record(cell=trial, state="failed", reason="", row=None, artifacts={})
         try:
-            if not keep and (reason := decided(self.bench, cell, self.scores)):
-                record = replace(blank, state="stopped", reason=reason)
-            elif cell.training in self._broken:
-                record = replace(blank, reason=self._broken[cell.training])
-            else:
-                record = self._compute(cell, blank)
+            record = self._outcome(trial, blank, keep=keep)
         except StoreError:
-            raise  # a full disk fails every cell alike
+            raise  # a full disk fails every trial alike
         except Exception as error:
             record = replace(blank, reason=_reason(error))
-            say(
-                f"failed: {name_of(cell)}: {record.reason}" + ("; its earlier number is kept" if keep else "")
-            )
+            kept = "; its earlier number is kept" if keep else ""
+            say(f"failed: {name_of(trial)}: {record.reason}{kept}")
         if not keep or record.state == "done":
-            self._write(record)
+            write_record(self.root, self._key(trial), record)
 
-    def _compute(self, cell: Cell, blank: Record) -> Record:
-        pipeline, method = self.pipeline(cell), self._method(cell)
-        say(f"cell      {name_of(cell)}")
+    def _outcome(self, trial: Trial, blank: Record, *, keep: bool) -> Record:
+        """The record of a trial that is left out, cannot be trained, or is computed now."""
+        reason = "" if keep else decided(self.bench, trial, self.scores)
+        if reason:
+            return replace(blank, state="stopped", reason=reason)
+        if trial.training in self._broken:
+            return replace(blank, reason=self._broken[trial.training])
+        return self._compute(trial, blank)
+
+    def _compute(self, trial: Trial, blank: Record) -> Record:
+        pipeline, method = self.pipeline(trial), self._method(trial)
+        say(f"cell      {name_of(trial)}")
         try:
-            if method != SCRATCH:
-                pipeline.pretrain(method, cell.seed)
+            if not trial.untrained:
+                pipeline.pretrain(method, trial.seed)
         except Exception as error:
             # The other tasks and protocols of this encoder would fail in the same way, after the same time.
-            self._broken[cell.training] = _reason(error)
+            self._broken[trial.training] = _reason(error)
             raise
-        made = pipeline.cell(method, cell.seed)
-        [row] = cell_table(pipeline.recipe, pipeline.shared([method]), [made]).to_dicts()
+
+        result = pipeline.cell(method, trial.seed)
+        [row] = cell_table(pipeline.recipe, pipeline.shared([method]), [result]).to_dicts()
         artifacts = {
-            "select": made.select,
-            "compose": made.compose,
-            "pretrain": made.pretrain,
-            "evaluate": made.evaluate[cell.protocol],
+            "select": result.select,
+            "compose": result.compose,
+            "pretrain": result.pretrain,
+            "evaluate": result.evaluate[trial.protocol],
         }
-        names = {role: artifact.path.name if artifact else None for role, artifact in artifacts.items()}
-        return replace(
-            blank, state="done", row=row | asdict(cell) | {"device": device().type}, artifacts=names
-        )
+        # Variants have names of their own, so the trial's keys win.
+        row |= asdict(trial) | {"device": device().type}
+        return replace(blank, state="done", row=row, artifacts=_names(artifacts))
 
-    def scores(self, cell: Cell) -> Any:
-        """IoU of every test image of a finished cell, or None."""
-        record = self.recorded(cell)
-        return (
-            None
-            if record is None or record.state != "done"
-            else image_scores_of(self.root, record)["iou"].to_numpy()
-        )
-
-    def _write(self, record: Record) -> None:
-        path = self.root / RECORDS / f"{key_of(self.bench, record.cell)}.json"
-        write_atomically(path, json.dumps(asdict(record), indent=1, sort_keys=True) + "\n")
+    def scores(self, trial: Trial) -> Float[np.ndarray, "n"] | None:
+        """IoU of every test image of a finished trial, or None."""
+        record = self.recorded(trial)
+        if record is None or record.state != "done":
+            return None
+        return image_scores_of(self.root, record)["iou"].to_numpy()
 
 
-def name_of(cell: Cell) -> str:
+def _names(artifacts: dict[str, Artifact | None]) -> dict[str, str | None]:
+    return {role: artifact.path.name if artifact else None for role, artifact in artifacts.items()}
+
+
+def name_of(trial: Trial) -> str:
     """``meddel 5 %, seed 0, mae, equal steps → polyps, probe``."""
-    budget = f" {100 * cell.budget:g} %" if cell.method != SCRATCH else ""
-    return f"{cell.method}{budget}, seed {cell.seed}, {cell.objective}, equal {cell.compute} → {cell.task}, {cell.protocol}"
+    budget = "" if trial.untrained else f" {100 * trial.budget:g} %"
+    training = f"{trial.method}{budget}, seed {trial.seed}, {trial.objective}, equal {trial.compute}"
+    return f"{training} → {trial.task}, {trial.protocol}"
 
 
 def _reason(error: Exception) -> str:
-    """What happened and, unless we said it ourselves, the last place in our code: a failed cell is looked
-    into long after.
+    """What happened and, unless we said it ourselves, the last place in our code.
+
+    A failed trial is looked into long after.
     """
     if isinstance(error, OptidelError):
         return str(error)
     frames = traceback.extract_tb(error.__traceback__)
-    ours = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)] or frames
-    return f"{type(error).__name__}: {error}; {Path(ours[-1].filename).name}, line {ours[-1].lineno}"
+    in_package = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
+    last = (in_package or frames)[-1]
+    return f"{type(error).__name__}: {error}; {Path(last.filename).name}, line {last.lineno}"

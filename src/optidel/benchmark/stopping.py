@@ -6,39 +6,66 @@ from dataclasses import replace
 import numpy as np
 from jaxtyping import Float
 
-from optidel.benchmark.plan import Bench, Cell
-from optidel.evaluation.intervals import difference_interval
+from optidel.benchmark.bench import Bench
+from optidel.benchmark.plan import Trial
+from optidel.evaluation.intervals import Interval, difference_interval
 from optidel.runs.baselines import BASELINES, RANDOM
 
-LEVEL = 0.95
+LEVEL = 0.95  # of the interval over all looks together
+
+Scores = Callable[[Trial], Float[np.ndarray, "n"] | None]
+"""Per-image scores of a finished trial, or None."""
 
 
-def decided(bench: Bench, cell: Cell, scores: Callable[[Cell], Float[np.ndarray, "n"] | None]) -> str:
-    """Why the cell is not needed, or an empty text.
+def decided(bench: Bench, trial: Trial, scores: Scores) -> str:
+    """Why the trial is not needed, or an empty text.
 
-    The seeds before it, in the order of the plan, are compared to ``random`` at the same budget. With ``L``
-    looks the interval's level is 1 − 0.05/L (Bonferroni), so that looking more often does not find more.
-    References are never left out. A seed that is missing (run by another machine, or failed) does not count.
+    The seeds before it, in the order of the plan, are compared to ``random`` at the same budget. The
+    comparison is decided where the interval of the difference excludes zero or, under ``stop.margin``, lies
+    wholly within the margin on either side of it. With ``L`` looks the interval's level is 1 − 0.05/L
+    (Bonferroni), so that looking more often does not find more. References are never left out. A seed that is
+    missing (run by another machine, or failed) does not count.
 
     Args:
         bench: with its stop rule.
-        cell: the cell in question.
-        scores: per-image scores of a finished cell, or None.
+        trial: the trial in question.
+        scores: per-image scores of a finished trial, or None.
     """
-    before = bench.seeds[: bench.seeds.index(cell.seed)] if cell.seed in bench.seeds else ()
-    if bench.stop is None or cell.method in BASELINES or len(before) < bench.stop.seeds:
+    if bench.stop is None or trial.method in BASELINES or trial.seed not in bench.seeds:
         return ""
-    pairs = [
-        (scores(replace(cell, seed=seed)), scores(replace(cell, seed=seed, method=RANDOM))) for seed in before
-    ]
-    found = [(own, reference) for own, reference in pairs if own is not None and reference is not None]
-    if len(found) < bench.stop.seeds:
+    method, reference = _pairs(bench, trial, scores)
+    if len(method) < bench.stop.seeds:
         return ""
+
     looks = len(bench.seeds) - bench.stop.seeds
     level = 1 - (1 - LEVEL) / looks
-    own, reference = (np.stack(part) for part in zip(*found, strict=True))
-    interval = difference_interval(own, reference, np.random.default_rng(0), level=level)
-    if interval.low <= 0 <= interval.high:
+    rng = np.random.default_rng(0)
+    interval = difference_interval(np.stack(method), np.stack(reference), rng, level=level)
+    verdict = _verdict(interval, bench.stop.margin)
+    if not verdict:
         return ""
     ends = f"{level:.1%} interval {interval.low:+.3f} to {interval.high:+.3f}"
-    return f"decided with {len(found)} seeds: {interval.mean:+.3f} against {RANDOM} ({ends})"
+    return f"decided with {len(method)} seeds: {verdict} ({ends})"
+
+
+def _pairs(
+    bench: Bench, trial: Trial, scores: Scores
+) -> tuple[list[Float[np.ndarray, "n"]], list[Float[np.ndarray, "n"]]]:
+    """Scores of the method and of random for every earlier seed that has both."""
+    method, reference = [], []
+    for seed in bench.seeds[: bench.seeds.index(trial.seed)]:
+        method_scores = scores(replace(trial, seed=seed))
+        random_scores = scores(replace(trial, seed=seed, method=RANDOM))
+        if method_scores is not None and random_scores is not None:
+            method.append(method_scores)
+            reference.append(random_scores)
+    return method, reference
+
+
+def _verdict(interval: Interval, margin: float | None) -> str:
+    """What the interval decides, or an empty text."""
+    if interval.low > 0 or interval.high < 0:
+        return f"{interval.mean:+.3f} against {RANDOM}"
+    if margin is not None and -margin < interval.low and interval.high < margin:
+        return f"{interval.mean:+.3f} against {RANDOM}, equal within {margin:g}"
+    return ""

@@ -1,48 +1,59 @@
-"""The tables of a bench: one record a cell on disk, gathered into one tidy table and one of every test image."""
+"""The tables of a bench: one record a trial on disk, gathered into one tidy table and one of every test image."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
 
-from optidel.benchmark.plan import Bench, Cell, cells, key_of, make_bench
+from optidel.benchmark.bench import Bench
+from optidel.benchmark.load import make_bench
+from optidel.benchmark.plan import Trial, key_of, trials
 from optidel.errors import InputError
 from optidel.store import read_artifact, replacing
 
-RECORDS = "cells"
+RECORDS = "cells"  # folder of the records
 RESULTS, SCORES = "results.parquet", "scores.parquet"
-KEYS = ("method", "budget", "seed", "objective", "protocol", "compute", "task")
-FIGURES = {
+
+KEYS = {
+    "method": pl.String,
+    "budget": pl.Float64,
+    "seed": pl.Int64,
+    "objective": pl.String,
+    "protocol": pl.String,
+    "compute": pl.String,
+    "task": pl.String,
+}
+# What tells trials apart, in the order of the columns.
+
+MEASURES = {
     "n_images": pl.Int64,
     "kept": pl.Float64,
     "miou": pl.Float64,
     "dice": pl.Float64,
     "normdel": pl.Float64,
-}
-SECONDS = {"seconds_select": pl.Float64, "seconds_train": pl.Float64}
-SCHEMA: dict[str, Any] = {
-    "method": pl.String,
-    "budget": pl.Float64,
-    "seed": pl.Int64,
-    **dict.fromkeys(("objective", "protocol", "compute", "task"), pl.String),
-    **FIGURES,
-    **SECONDS,
+    "seconds_select": pl.Float64,
+    "seconds_train": pl.Float64,
     "device": pl.String,
+    "h": pl.Float64,
 }
-"""Columns of results.parquet; budget and kept are fractions, miou and dice in [0, 1], normdel null from
-scratch.
-"""
+# Budget and kept are fractions, miou and dice in [0, 1]; normdel is null from scratch. h is the held-out
+# V-entropy, nats per value, null where the run holds nothing out.
+
+SCHEMA: dict[str, Any] = {**KEYS, **MEASURES}
+SCORE_SCHEMA: dict[str, Any] = {**KEYS, "id": pl.String, "iou": pl.Float32, "dice": pl.Float32}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """How a cell ended: ``row`` of the results where done, else the ``reason``; ``artifacts`` are folder
-    names by role.
+    """How a trial (``cell``) ended: ``row`` of the results where done, else the ``reason``.
+
+    ``artifacts`` are folder names by role.
     """
 
-    cell: Cell
+    cell: Trial
     state: Literal["done", "failed", "stopped"]
     reason: str
     row: dict[str, Any] | None
@@ -51,8 +62,9 @@ class Record:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
-    """A gathered bench: ``results`` one row a finished cell, ``scores`` one a cell and test image, both in
-    the order of the plan.
+    """A gathered bench, in the order of the plan.
+
+    ``results`` has one row a finished trial, ``scores`` one a trial and test image.
     """
 
     bench: Bench
@@ -70,45 +82,74 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def read_record(root: Path, key: str) -> Record | None:
-    """The record of a cell, or None; what other versions wrote beside it is passed over."""
+    """The record of a trial, or None; what other versions wrote beside it is passed over."""
     path = root / RECORDS / f"{key}.json"
     if not path.exists():
         return None
     values = json.loads(path.read_text())
-    known = {field.name: values[field.name] for field in fields(Record)}
-    return Record(**known | {"cell": Cell(**values["cell"])})
+    entries = {field.name: values[field.name] for field in fields(Record)}
+    entries["cell"] = Trial(**values["cell"])
+    return Record(**entries)
+
+
+def write_record(root: Path, key: str, record: Record) -> None:
+    """Write the record of a trial."""
+    text = json.dumps(asdict(record), indent=1, sort_keys=True)
+    write_atomically(root / RECORDS / f"{key}.json", text + "\n")
 
 
 def image_scores_of(root: Path, record: Record) -> pl.DataFrame:
-    """IoU and Dice of every test image of a finished cell, the mean over its foreground classes: id, iou,
-    dice, sorted by id.
+    """IoU and Dice of every test image of a finished trial, the mean over its foreground classes.
+
+    Columns: id, iou, dice, sorted by id.
+
+    Raises:
+        InputError: the artifact with the scores is gone.
     """
     name = record.artifacts["evaluate"]
-    assert name is not None, "only finished cells have scores"
+    assert name is not None, "only finished trials have scores"
     folder = root / name
     if not (folder / "images.parquet").exists():
         raise InputError(
-            f"{folder} is missing, though its cell is recorded as done; run `optidel bench` again, or copy the folder there"
+            f"{folder} is missing, though its cell is recorded as done; "
+            "run `optidel bench` again, or copy the folder there"
         )
     table = read_artifact(folder).table("images.parquet")
-    scores = table.with_columns(pl.col("iou", "dice").fill_nan(None)).group_by("id", maintain_order=True)
-    return scores.agg(pl.col("iou", "dice").mean()).sort("id")
+    # Classes absent from an image have no score there.
+    table = table.with_columns(pl.col("iou", "dice").fill_nan(None))
+    means = table.group_by("id", maintain_order=True).agg(pl.col("iou", "dice").mean())
+    return means.sort("id")
 
 
 def collect(bench: Bench, root: Path) -> Tables:
-    """Gather the records of the bench's cells; nothing is written."""
-    planned = cells(bench)
-    records = [record for cell in planned if (record := read_record(root, key_of(bench, cell)))]
-    done = [record for record in records if record.state == "done"]
-    results = pl.DataFrame([record.row for record in done if record.row], schema=SCHEMA)
+    """Gather the records of the bench's trials; nothing is written."""
+    planned = trials(bench)
+    records: dict[str, list[Record]] = {"done": [], "failed": [], "stopped": []}
+    for trial in planned:
+        record = read_record(root, key_of(bench, trial))
+        if record is not None:
+            records[record.state].append(record)
+
+    rows = [record.row for record in records["done"] if record.row]
     return Tables(
         bench=bench,
-        results=results,
-        scores=_scores(root, done),
-        failed=tuple(record for record in records if record.state == "failed"),
-        stopped=tuple(record for record in records if record.state == "stopped"),
+        results=pl.DataFrame(rows, schema=SCHEMA),
+        scores=_scores(root, records["done"]),
+        failed=tuple(records["failed"]),
+        stopped=tuple(records["stopped"]),
         planned=len(planned),
     )
+
+
+def _scores(root: Path, finished: Sequence[Record]) -> pl.DataFrame:
+    """All test images of all finished trials."""
+    parts = []
+    for record in finished:
+        keys = [pl.lit(getattr(record.cell, key), kind).alias(key) for key, kind in KEYS.items()]
+        # Half the size, and nothing lost that matters of a mean over a few classes.
+        scores = pl.col("iou", "dice").cast(pl.Float32)
+        parts.append(image_scores_of(root, record).select(*keys, "id", scores))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=SCORE_SCHEMA)
 
 
 def write_tables(tables: Tables, root: Path) -> None:
@@ -116,33 +157,18 @@ def write_tables(tables: Tables, root: Path) -> None:
     for name, table in ((RESULTS, tables.results), (SCORES, tables.scores)):
         with replacing(root / name) as scratch:
             table.write_parquet(scratch)
-    states = {
-        state: [asdict(item.cell) | {"reason": item.reason} for item in getattr(tables, state)]
-        for state in ("failed", "stopped")
-    }
     summary = {
         "planned": tables.planned,
         "rows": tables.results.to_dicts(),
-        **states,
+        "failed": _reasons(tables.failed),
+        "stopped": _reasons(tables.stopped),
         "bench": tables.bench.model_dump(mode="json"),
     }
     write_atomically(root / "results.json", json.dumps(summary, indent=1) + "\n")
 
 
-def _scores(root: Path, done: list[Record]) -> pl.DataFrame:
-    """All test images of all cells; float32 halves the file and loses nothing that matters of a mean over a
-    few classes.
-    """
-    parts = [
-        image_scores_of(root, record).select(
-            *(pl.lit(getattr(record.cell, key), SCHEMA[key]).alias(key) for key in KEYS),
-            "id",
-            pl.col("iou", "dice").cast(pl.Float32),
-        )
-        for record in done
-    ]
-    kinds = {key: SCHEMA[key] for key in KEYS} | {"id": pl.String, "iou": pl.Float32, "dice": pl.Float32}
-    return pl.concat(parts) if parts else pl.DataFrame(schema=kinds)
+def _reasons(records: Sequence[Record]) -> list[dict[str, Any]]:
+    return [asdict(record.cell) | {"reason": record.reason} for record in records]
 
 
 def open_bench(root: Path) -> Tables:

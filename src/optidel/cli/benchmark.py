@@ -10,8 +10,8 @@ from optidel.cli.app import app
 from optidel.cli.options import Json, comma_separated, print_json, without_none
 
 if TYPE_CHECKING:
+    from optidel.benchmark import Bench
     from optidel.benchmark.forecast import Forecast
-    from optidel.benchmark.plan import Bench
 
 
 @app.command(

@@ -79,7 +79,8 @@ def difference_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> s
 
 
 def _interval_title(name: str, mean: float, low: float | None, high: float | None) -> str:
-    ends = "" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
+    # Too few seeds or test images for a claim leave a number alone.
+    ends = " (no interval)" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
     return f"{name}: {mean:.3f}{ends}"
 
 

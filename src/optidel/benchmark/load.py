@@ -1,0 +1,188 @@
+"""Reading a bench file, and refusing what cannot run before the first trial does."""
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from optidel.benchmark.bench import HELD_OUT, Also, Bench, Lists, Stop
+from optidel.benchmark.plan import recipe_of, trials
+from optidel.errors import RecipeError, nearest
+from optidel.methods import METHODS
+from optidel.pipeline.parameters import check_methods
+from optidel.recipe import OBJECTIVE_NAMES, Recipe
+from optidel.runs.baselines import SCRATCH
+from optidel.training.segmentation import SCHEDULES
+
+LISTED = {"budget": "budgets", "labelled": "tasks"}  # recipe keys that are lists in a bench file
+
+
+def load_bench(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Bench:
+    """A bench file in TOML; ``overrides`` (``images``, ``labelled``, ``seeds`` …) win.
+
+    Raises:
+        RecipeError: not found, no TOML, or not valid.
+    """
+    try:
+        values = tomllib.loads(Path(path).read_text())
+    except OSError as error:
+        raise RecipeError(f"cannot read the bench file {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is no TOML: {error}") from error
+    return make_bench({**values, **(overrides or {})})
+
+
+def make_bench(values: Mapping[str, Any]) -> Bench:
+    """Validate everything a trial will need, before the first one runs.
+
+    Args:
+        values: the keys of a bench file. ``labelled``, a folder, a list of folders or a table name to folder,
+            is short for ``tasks``.
+
+    Raises:
+        RecipeError: unknown key or name (with the nearest one), a value out of range, or a list that is
+            empty or repeats itself.
+    """
+    bench_keys = set(Bench.model_fields)
+    bench_values: dict[str, Any] = {"images": ""}
+    recipe_values: dict[str, Any] = {}
+    for name, value in values.items():
+        if name in bench_keys:
+            bench_values[name] = value
+        elif name != "labelled":
+            _check_recipe_key(name)
+            recipe_values[name] = value
+
+    bench_values["recipe"] = {**bench_values.get("recipe", {}), **recipe_values}
+    bench_values["tasks"] = _tasks(bench_values.get("tasks", {}), values.get("labelled"))
+    try:
+        bench = Bench.model_validate(bench_values)
+    except ValidationError as error:
+        raise RecipeError(_sentence(error)) from error
+    _check(bench)
+    return bench
+
+
+def _check_recipe_key(name: str) -> None:
+    """Refuse a key that neither a bench file nor a recipe has, or that is a list in a bench file."""
+    if name in LISTED:
+        raise RecipeError(f"bench file: unknown key {name!r}; it is the list {LISTED[name]!r} here")
+    if name not in Recipe.model_fields or name == "out":
+        keys = {*Bench.model_fields, *Recipe.model_fields, "labelled"} - {"recipe", "out", "budget"}
+        raise RecipeError(f"bench file: unknown key {name!r}{nearest(name, keys)}")
+
+
+def _tasks(tasks: Any, labelled: Any) -> Any:
+    """The tasks with their folders.
+
+    ``labelled`` gives folders by name, or folders alone: of the one task that has none, or of tasks that are
+    called after them.
+    """
+    if labelled is None or not isinstance(tasks, dict):
+        return tasks
+    if isinstance(labelled, Mapping):
+        named = dict(labelled)
+    else:
+        folders = [labelled] if isinstance(labelled, str) else labelled
+        bare = [name for name, options in tasks.items() if not options.get("labelled")]
+        if len(bare) == len(folders) == 1:
+            named = {bare[0]: folders[0]}
+        else:
+            named = {Path(folder).resolve().name: folder for folder in folders}
+    return tasks | {name: {**tasks.get(name, {}), "labelled": folder} for name, folder in named.items()}
+
+
+def _sentence(error: ValidationError) -> str:
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    if first["type"] == "extra_forbidden":
+        fields = {"also": Also.model_fields, "stop": Stop.model_fields}.get(path[0], {})
+        return f"bench file: unknown key {'.'.join(path)!r}{nearest(path[-1], fields)}"
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"bench file: {'.'.join(path)}: {message}, got {first['input']!r}"
+
+
+def _check(bench: Bench) -> None:
+    """Names, ranges and repetitions; then the recipe of every trial, so that nothing is refused after hours."""
+    if not bench.images:
+        raise RecipeError('bench file: images is missing; write images = "DIR" or pass --images DIR')
+    _check_tasks(bench)
+    for variant, changes in bench.variants.items():
+        _check_variant(variant, changes.get("method"))
+    for prefix, lists in _lists(bench):
+        _check_lists(bench, prefix, lists)
+
+    planned = trials(bench)
+    if not planned:
+        raise RecipeError(
+            "bench file: there is nothing to run: every task is held out, or has none of the grid's protocols"
+        )
+    for trial in planned:
+        check_methods(recipe_of(bench, trial, ""))
+
+
+def _lists(bench: Bench) -> Iterator[tuple[str, Bench | Also]]:
+    """Every grid as it is written, with what its keys begin with in messages."""
+    yield "", bench
+    for number, also in enumerate(bench.also):
+        yield f"also.{number}.", also
+
+
+def _check_tasks(bench: Bench) -> None:
+    if not bench.tasks or not all(task.get("labelled") for task in bench.tasks.values()):
+        raise RecipeError(
+            'bench file: a labelled set is missing; write labelled = "DIR", '
+            "or pass --labelled DIR (NAME=DIR for several)"
+        )
+    for name, task in bench.tasks.items():
+        for protocol in task.get("protocols", ()):
+            if protocol not in SCHEDULES:
+                hint = nearest(str(protocol), SCHEDULES)
+                raise RecipeError(f"bench file: tasks.{name}.protocols: unknown protocol {protocol!r}{hint}")
+        if not isinstance(task.get(HELD_OUT, False), bool):
+            raise RecipeError(f"bench file: tasks.{name}.{HELD_OUT} is true or false, got {task[HELD_OUT]!r}")
+
+
+def _check_variant(variant: str, method: Any) -> None:
+    """A variant varies one method that exists, under a name that no method has."""
+    if variant in METHODS or variant == SCRATCH:
+        raise RecipeError(f"bench file: the variant {variant!r} has the name of a method; choose another")
+    names = list(method) if isinstance(method, Mapping) else [method]
+    if len(names) != 1:
+        raise RecipeError(
+            f"bench file: variants.{variant}.method holds {len(names)} methods; name the one that it varies"
+        )
+    if names[0] not in METHODS:
+        hint = nearest(str(names[0]), METHODS)
+        raise RecipeError(
+            f"bench file: variants.{variant}: unknown method {names[0]!r}{hint}; write method = …"
+        )
+
+
+def _check_lists(bench: Bench, prefix: str, lists: Bench | Also) -> None:
+    """No list is empty or repeats itself, and every name in it exists."""
+    for name in (*Lists.model_fields, "tasks"):
+        _check_list(f"{prefix}{name}", getattr(lists, name))
+
+    names = {
+        "methods": {*METHODS, *bench.variants, SCRATCH},
+        "objectives": set(OBJECTIVE_NAMES),
+        "tasks": set(bench.tasks),
+    }
+    for name, existing in names.items():
+        for number, item in enumerate(getattr(lists, name) or ()):
+            if item not in existing:
+                raise RecipeError(
+                    f"bench file: {prefix}{name}.{number}: unknown {name[:-1]} {item!r}{nearest(item, existing)}"
+                )
+
+
+def _check_list(key: str, items: Sequence[Any] | Mapping[str, Any] | None) -> None:
+    if items is None:
+        return
+    if not items:
+        raise RecipeError(f"bench file: {key} is empty; name at least one")
+    if len(set(items)) != len(items):
+        raise RecipeError(f"bench file: {key} holds an entry twice: {', '.join(map(str, items))}")

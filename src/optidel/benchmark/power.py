@@ -1,0 +1,86 @@
+"""What difference the seeds and test images of a plan could detect, from the spread of a pilot."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from optidel.benchmark.bench import Bench
+from optidel.benchmark.plan import Trial, trials
+from optidel.benchmark.settings import SETTING, Setting
+from optidel.evaluation.variance import Spread, detectable, spread_of
+from optidel.report.text import percent
+from optidel.runs.baselines import BASELINES, RANDOM
+
+NO_PILOT = (
+    "No pilot yet: once a method and random have two seeds, "
+    "the smallest difference that the plan can detect stands here."
+)
+
+Design = tuple[int, int]
+"""Seeds of a method, and how many methods are compared to random with it."""
+
+
+def pilot_spread(setting: Setting) -> Spread | None:
+    """Variance components of a paired difference to random.
+
+    Pooled over the methods and budgets that ran with two seeds or more; None where none did.
+    """
+    differences = []
+    for method, budget in setting.iou:
+        if method in BASELINES:
+            continue
+        difference = setting.difference((method, budget), (RANDOM, budget))
+        if difference is not None and min(difference.shape) > 1:
+            differences.append(difference)
+    return spread_of(differences) if differences else None
+
+
+def detectable_sentence(bench: Bench, setting: Setting) -> str:
+    """The minimum detectable difference of the plan, from the seeds that are there."""
+    spread = pilot_spread(setting)
+    designs = _designs(bench, setting)
+    if spread is None or not designs:
+        return NO_PILOT
+
+    texts = []
+    for (seeds, compared), budgets in designs.items():
+        points = 100 * detectable(spread, seeds, setting.images, comparisons=compared)
+        shares = ", ".join(map(percent, budgets))
+        methods = f"{compared} method{'s' * (compared > 1)}"
+        texts.append(
+            f"with {seeds} seeds and {methods} compared to random (at {shares}), of {points:.1f} mIoU points"
+        )
+    return (
+        f"On {setting.images} test images a true difference is detected with 80 % power: {'; '.join(texts)} "
+        f"(pilot: √variance of seeds {spread.seed**0.5:.4f}, of images {spread.image**0.5:.4f}, "
+        f"of the rest {spread.rest**0.5:.4f})."
+    )
+
+
+def _designs(bench: Bench, setting: Setting) -> dict[Design, list[float]]:
+    """The budgets of each design in the plan, most seeds first.
+
+    Of all trials, where the pilot was of another setting. A plan of one seed says nothing of others and is
+    left out.
+    """
+    designs: dict[Design, list[float]] = defaultdict(list)
+    for budget, seeds in _seeds(_trials_of(bench, setting)).items():
+        for count in {len(numbers) for numbers in seeds.values()} - {1}:
+            designs[count, len(seeds)].append(budget)
+    return dict(sorted(designs.items(), reverse=True))
+
+
+def _trials_of(bench: Bench, setting: Setting) -> list[Trial]:
+    planned = trials(bench)
+    same = [
+        trial for trial in planned if all(getattr(trial, name) == getattr(setting, name) for name in SETTING)
+    ]
+    return same or planned
+
+
+def _seeds(planned: Sequence[Trial]) -> dict[float, dict[str, set[int]]]:
+    """Budget, rising, to method to its seeds; without the baselines' own budgets."""
+    seeds: dict[float, dict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for trial in planned:
+        if 0 < trial.budget < 1 and trial.method != RANDOM:
+            seeds[trial.budget][trial.method].add(trial.seed)
+    return dict(sorted(seeds.items()))

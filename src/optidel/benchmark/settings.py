@@ -1,0 +1,101 @@
+"""The settings of a bench: what is held fixed while methods are compared, and every score in it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from optidel.benchmark.tables import Tables
+from optidel.errors import InputError
+
+SETTING = ("task", "protocol", "objective", "compute")
+
+Vector = Float[np.ndarray, "n"]
+Matrix = Float[np.ndarray, "s n"]
+Choice = tuple[str, float]
+"""A method and its budget."""
+
+Scores = dict[Choice, dict[int, Vector]]
+"""Choice to seed to the scores (n,) of the test images, in one order of images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """What is held fixed while methods are compared, and the scores of every method and budget in it."""
+
+    task: str
+    protocol: str
+    objective: str
+    compute: str
+    iou: Scores
+    dice: Scores
+
+    @property
+    def name(self) -> str:
+        """``polyps, probe``, with objective and rule of compute."""
+        return f"{self.task}, {self.protocol}, {self.objective}, equal {self.compute}"
+
+    @property
+    def budgets(self) -> list[float]:
+        """Budgets of choices, rising; without scratch and full."""
+        return sorted({budget for _, budget in self.iou if 0 < budget < 1})
+
+    @property
+    def images(self) -> int:
+        """How many test images every score is over."""
+        seeds = next(iter(self.iou.values()))
+        return next(iter(seeds.values())).size
+
+    def methods(self, budget: float) -> list[str]:
+        """Methods that ran at a budget, in the order of the plan."""
+        return [method for method, other in self.iou if other == budget]
+
+    def matrix(self, choice: Choice, column: str = "iou") -> Matrix:
+        """Scores (s, n), a row for each seed, rising."""
+        scores: dict[int, Vector] = getattr(self, column)[choice]
+        return np.stack([scores[seed] for seed in sorted(scores)])
+
+    def difference(self, choice: Choice, reference: Choice) -> Matrix | None:
+        """Choice minus reference, paired by seed and image; None without a common seed."""
+        scores, reference_scores = self.iou.get(choice, {}), self.iou.get(reference, {})
+        seeds = sorted(scores.keys() & reference_scores.keys())
+        if not seeds:
+            return None
+        return np.stack([scores[seed] - reference_scores[seed] for seed in seeds])
+
+    def rows(self, table: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a table that belong to this setting."""
+        same = [pl.col(name) == getattr(self, name) for name in SETTING]
+        return table.filter(*same)
+
+
+def settings(tables: Tables) -> list[Setting]:
+    """Every combination of task, protocol, objective and rule of compute that has a finished trial.
+
+    Raises:
+        InputError: trials of one setting were tested on different images, before and after its labelled set
+            changed.
+    """
+    result = []
+    for names, rows in tables.scores.group_by(SETTING, maintain_order=True):
+        fixed = dict(zip(SETTING, map(str, names), strict=True))
+        iou, dice = _scores(rows, "iou", fixed), _scores(rows, "dice", fixed)
+        result.append(Setting(**fixed, iou=iou, dice=dice))
+    return result
+
+
+def _scores(rows: pl.DataFrame, column: str, fixed: dict[str, str]) -> Scores:
+    scores: Scores = {}
+    images: pl.Series | None = None
+    for (method, budget, seed), part in rows.group_by("method", "budget", "seed", maintain_order=True):
+        images = part["id"] if images is None else images
+        if not images.equals(part["id"]):
+            raise InputError(
+                f"{', '.join(fixed.values())}: {method}, seed {seed}, was tested on other images than the "
+                "cells before it, so they cannot be compared; run `optidel bench` again, "
+                "which makes anew what is of an earlier state of the labelled set"
+            )
+        values = part[column].to_numpy().astype(np.float64)
+        scores.setdefault((str(method), float(str(budget))), {})[int(str(seed))] = values
+    return scores
