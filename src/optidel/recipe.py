@@ -55,7 +55,7 @@ class LimitsSection(_Section):
     """
 
     seconds: float = Field(10.0, gt=0)
-    memory: float = Field(4.0, ge=0.5)
+    memory: float = Field(1.0, ge=0.5)
 
 
 class CorpusSection(_Section):

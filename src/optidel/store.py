@@ -332,7 +332,7 @@ class Store:
         Raises:
             StoreError: disk full or not writable.
         """
-        origin = {name: artifact.content for name, artifact in sorted((inputs or {}).items())}
+        origin = _contents(inputs)
         fingerprint = _fingerprint(step, version, config, origin)
         final = self.root / f"{step}-{fingerprint}"
         partial = final.with_name(final.name + ".partial")
@@ -372,6 +372,19 @@ class Store:
             partial.rename(final)
             _flush_folder(self.root)
         return read_artifact(final)
+
+    def finished(
+        self,
+        step: str,
+        *,
+        version: int,
+        config: Mapping[str, Any],
+        inputs: Mapping[str, Artifact] | None = None,
+    ) -> Artifact | None:
+        """The artifact that :meth:`build` would find, or None where it would make one."""
+        origin = _contents(inputs)
+        path = self.root / f"{step}-{_fingerprint(step, version, config, origin)}"
+        return read_artifact(path) if path.exists() else None
 
     @contextmanager
     def _locked(self, name: str) -> Iterator[None]:
@@ -604,6 +617,10 @@ def _check_manifest(manifest: dict[str, Any], sizes: Mapping[str, int]) -> None:
         manifest["step"], manifest["version"], manifest["config"], manifest["inputs"]
     ):
         raise ValueError("its fingerprint differs")
+
+
+def _contents(inputs: Mapping[str, Artifact] | None) -> dict[str, str]:
+    return {name: artifact.content for name, artifact in sorted((inputs or {}).items())}
 
 
 def _fingerprint(step: str, version: int, config: Mapping[str, Any], inputs: Mapping[str, str]) -> str:

@@ -2,8 +2,11 @@
 process.
 """
 
+import codecs
+import re
 import stat
 import sys
+import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +124,63 @@ def test_manifest(tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str
     assert "stay out" in told
 
 
+COMMAS = "path,patient\r\nP1/ä.png,Müller\r\nP2/b.png,Öz\r\n"
+EXCEL = {
+    "byte-order mark": COMMAS.encode("utf-8-sig"),
+    "semicolons": COMMAS.replace(",", ";").encode("utf-8-sig"),
+    "tabs": COMMAS.replace(",", "\t").encode(),
+    "a line that names the separator": b"sep=;\r\n" + COMMAS.replace(",", ";").encode("cp1252"),
+    "backslashes": COMMAS.replace("/", "\\").encode(),
+    "Latin-1": COMMAS.encode("cp1252"),
+    "UTF-16, little end first": COMMAS.encode("utf-16"),
+    "UTF-16, big end first": codecs.BOM_UTF16_BE + COMMAS.encode("utf-16-be"),
+    "quotes and a comma in a column's name": COMMAS.replace("path,patient", '"path",patient').encode(),
+    "a dot before the path": COMMAS.replace("P1/", "./P1/").encode(),
+    "spaces around names": COMMAS.replace("path,patient", "path ; patient").replace(",", ";").encode(),
+    "apostrophes against formulas": COMMAS.replace("Öz", "'=Öz").replace("Müller", "'-Müller").encode(),
+}
+
+
+@pytest.mark.parametrize("kind", EXCEL)
+def test_a_manifest_is_read_as_excel_writes_it(tmp_path: Path, kind: str) -> None:
+    for name in ("P1/ä.png", "P2/b.png"):
+        save(tmp_path / "images" / name)
+    (tmp_path / "list.csv").write_bytes(EXCEL[kind])
+    corpus = optidel.index(tmp_path / "images", manifest=str(tmp_path / "list.csv"))
+    assert not corpus.rejected
+    formula = "apostrophes" in kind
+    assert [(frame.source, frame.group) for frame in corpus.frames] == [
+        ("P1/ä.png", "patient:-Müller" if formula else "patient:Müller"),
+        ("P2/b.png", "patient:=Öz" if formula else "patient:Öz"),
+    ]
+
+
+def test_names_that_hold_a_backslash_or_look_like_a_formula_are_found(tmp_path: Path) -> None:
+    names = ["back\\slash.png", "'=quoted.png", "=formula.png", "-rf.png", "dir/a#b.png"]
+    for name in names:
+        save(tmp_path / "images" / name)
+    cells = [name.replace("=formula", "'=formula") for name in names]
+    pl.DataFrame({"path": cells}).write_csv(tmp_path / "list.csv")
+    corpus = optidel.index(tmp_path / "images", manifest=str(tmp_path / "list.csv"))
+    assert {frame.source for frame in corpus.frames} == set(names)
+    assert not corpus.rejected
+
+
+def test_a_pattern_that_never_ends_is_one_sentence(
+    make_corpus: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("optidel.corpus.groups.PATTERN_SECONDS", 0.2)
+    folder = make_corpus(1)
+    (folder / "image-000.png").rename(folder / f"{'a' * 40}.png")
+    began = time.monotonic()
+    with pytest.raises(
+        RecipeError, match=r"takes more than 0.2 s over .*aaa.*a repetition inside a repetition"
+    ):
+        optidel.index(folder, pattern="(?P<patient>(a+)+)b")
+    assert time.monotonic() - began < 30
+    assert match(re.compile("(?P<patient>a+)"), "b/aa") == {"patient": "aa"}
+
+
 def test_manifest_of_members(tmp_path: Path) -> None:
     save(tmp_path / "a.png")
     with zipfile.ZipFile(tmp_path / "all.zip", "w") as archive:
@@ -148,6 +208,8 @@ def test_manifests_that_cannot_be_used(make_corpus: Callable[..., Path], tmp_pat
         path.write_text(text)
         with pytest.raises(InputError, match=part):
             optidel.index(folder, manifest=str(path))
+    with pytest.raises(InputError, match="is a spreadsheet; save it as CSV"):
+        optidel.index(folder, manifest=str(tmp_path / "list.xlsx"))
     with pytest.raises(InputError, match="cannot be read"):
         optidel.index(folder, manifest=str(tmp_path / "gone.csv"))
 

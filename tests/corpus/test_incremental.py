@@ -14,7 +14,8 @@ from optidel.corpus.index import index_step
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.pixels import write_pixels
 from optidel.corpus.reuse import known_rows
-from optidel.corpus.sandbox.workers import Scanned, scan_files
+from optidel.corpus.sandbox.workers import LATE, Scanned, scan_files
+from optidel.records import Rejected
 from optidel.store import Artifact, Store
 
 TABLES = ("frames.parquet", "scan.parquet", "quality.parquet", "rejected.parquet", "files.parquet")
@@ -180,3 +181,48 @@ def test_known_rows() -> None:
         assert (old[row] == value) if row >= 0 else (value not in old)
     assert known_rows([], ["a"]).tolist() == [-1]
     assert known_rows(["a", "a"], ["a"]).tolist() == [0]
+
+
+def test_the_same_command_tries_again_what_was_bad_luck_and_gives_up_after_some_times(
+    make_corpus: Callable[..., Path],
+    tmp_path: Path,
+    read: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = make_corpus(3)
+    shutil.copy(folder / "image-000.png", folder / "unlucky.png")
+    real = room.scan_files
+
+    def out_of_luck(root: Path, sources: Sequence[str], *rest: Any) -> Iterator[Scanned]:
+        for scanned in real(root, sources, *rest):
+            if scanned.source == "unlucky.png":
+                late = Rejected(source="unlucky.png", reason=f"{LATE} 10 s")
+                scanned = Scanned(source="unlucky.png", frames=[], quality=[], rejected=[late])
+            yield scanned
+
+    monkeypatch.setattr(room, "scan_files", out_of_luck)
+    store = Store(tmp_path / "run")
+    first = index_step(store, folder, IndexOptions())
+    assert [item.source for item in Corpus.load(first).rejected] == ["unlucky.png"]
+    read.clear()
+    assert index_step(store, folder, IndexOptions()) == first
+    assert read == ["unlucky.png"]
+    assert (
+        "1 files were quarantined for time, memory or a crash; trying them again" in capsys.readouterr().err
+    )
+
+    monkeypatch.setattr(room, "scan_files", real)
+    second = index_step(store, folder, IndexOptions())
+    assert len(Corpus.load(second)) == 4
+    read.clear()
+    assert index_step(store, folder, IndexOptions()) == second
+    assert not read
+
+    monkeypatch.setattr(room, "scan_files", out_of_luck)
+    (folder / "image-001.png").unlink()
+    (folder / "unlucky.png").touch()
+    third = index_step(store, folder, IndexOptions())
+    for _ in range(4):
+        assert index_step(store, folder, IndexOptions()) == third
+    assert read.count("unlucky.png") == 1 + room.RETRIES

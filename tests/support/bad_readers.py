@@ -18,6 +18,23 @@ def hang(source: Source, options: DecodeOptions, wanted: Collection[str] | None)
         yield from ()
 
 
+def burn(source: Source, options: DecodeOptions, wanted: Collection[str] | None) -> Iterator[Decoded]:
+    while True:
+        pass
+    yield from ()
+
+
+def crawl(source: Source, options: DecodeOptions, wanted: Collection[str] | None) -> Iterator[Decoded]:
+    """As on a busy machine: three seconds pass, half a second of them is computed."""
+    for _ in range(30):
+        until = time.process_time() + 0.017
+        while time.process_time() < until:
+            pass
+        time.sleep(0.083)
+    values = np.full((16, 16, 1), 9, np.uint8)
+    yield Decoded(locator="", values=values, low=0, high=255, rule="bit depth 8", modality=None)
+
+
 def kill(source: Source, options: DecodeOptions, wanted: Collection[str] | None) -> Iterator[Decoded]:
     os.kill(os.getpid(), signal.SIGKILL)
     yield from ()
@@ -60,6 +77,8 @@ def slow(source: Source, options: DecodeOptions, wanted: Collection[str] | None)
 READERS.update(
     {
         ".hang": hang,
+        ".burn": burn,
+        ".crawl": crawl,
         ".kill": kill,
         ".crash": crash,
         ".leave": leave,

@@ -25,6 +25,3 @@ def main() -> None:
     except OptidelError as error:
         Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"optidel: {error}")
         sys.exit(2)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("optidel: interrupted; run the same command again, it continues")
-        sys.exit(130)

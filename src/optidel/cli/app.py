@@ -3,8 +3,28 @@
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+INTERRUPTED = 130
+"""Exit code of a program that Ctrl-C ended: 128 and the number of the signal, as shells count."""
+
+
+class Commands(TyperGroup):
+    """The commands; one that is interrupted says how to go on."""
+
+    def invoke(self, ctx: typer.Context) -> object:  # type: ignore[override]
+        """Run the command, and end in one sentence where Ctrl-C ends it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            console = Console(stderr=True, highlight=False, soft_wrap=True)
+            console.print("optidel: interrupted; run the same command again, it continues")
+            raise typer.Exit(INTERRUPTED) from None
+
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="markdown",

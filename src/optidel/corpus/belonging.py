@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from optidel.corpus.groups import compile_pattern, resolve
+from optidel.corpus.groups import compile_pattern, resolve, search
 from optidel.corpus.manifest import Manifest
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.walk import printable
@@ -38,7 +38,7 @@ class Resolver:
                 row = listing
                 self.listed.update(self.manifest.paths(frame))
             with_groups = resolve(frame, self.pattern, row, self.kind)
-            self.matched += bool(self.pattern and self.pattern.search(frame.id))
+            self.matched += bool(self.pattern and search(self.pattern, frame.id))
             self.grouped += with_groups.group is not None
             resolved.append(with_groups)
         return resolved

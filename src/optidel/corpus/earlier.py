@@ -75,12 +75,9 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
     }
 
     rejected: dict[str, list[Rejected]] = defaultdict(list)
-    unlucky = set()  # quarantined for what may not hold next time: read again though unchanged
     for item in from_table(Rejected, artifact.table("rejected.parquet")):
-        source = _file_of(item.source, before)
-        rejected[source].append(item)
-        if item.reason.startswith(TRANSIENT):
-            unlucky.add(source)
+        rejected[_file_of(item.source, before)].append(item)
+    unlucky = set(unlucky_files(artifact))
 
     spans, first = {}, 0
     for source, count in files.select("source", "frames").iter_rows():
@@ -94,6 +91,18 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
         rejected=dict(rejected),
         counts=counts,
     )
+
+
+def unlucky_files(artifact: Artifact) -> list[str]:
+    """Files of an index that were quarantined, whole or in part, for what may not hold next time: time,
+    memory, a crash. They are read again though they did not change.
+    """
+    reasons = artifact.table("rejected.parquet")
+    unlucky = [row["source"] for row in reasons.iter_rows(named=True) if row["reason"].startswith(TRANSIENT)]
+    if not unlucky:
+        return []
+    files = set(artifact.table("files.parquet")["source"])
+    return sorted({_file_of(source, files) for source in unlucky} & files)
 
 
 def _file_of(source: str, files: Container[str]) -> str:

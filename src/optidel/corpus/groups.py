@@ -4,7 +4,10 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,12 @@ FIELDS = (*KINDS, "label", "split")
 
 KEY_FILE = ".group-key"
 KEY_BYTES = 32
+"""Of the secret: 256 bits, as long as any hash that it keys."""
+
+PATTERN_SECONDS = 5.0
+"""Seconds of computing that a pattern may take over one path. A sound one takes microseconds; one such as
+``(a+)+b`` takes twice as long with each letter, which would be years.
+"""
 
 
 def group_key(root: Path | None) -> bytes:
@@ -69,11 +78,9 @@ def hashed(key: bytes, kind: str, value: str) -> str | None:
     study ids apart.
     """
     text = value.strip()
-    return (
-        hashlib.blake2b(text.encode(), digest_size=8, key=key, person=kind.encode()).hexdigest()
-        if text
-        else None
-    )
+    if not text:
+        return None
+    return hashlib.blake2b(text.encode(), digest_size=8, key=key, person=kind.encode()).hexdigest()
 
 
 def compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
@@ -101,14 +108,51 @@ def compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
 
 
 def match(pattern: re.Pattern[str], path: str) -> dict[str, str]:
-    """What a pattern says of a POSIX path (searched for anywhere in it); empty where it does not match."""
-    found = pattern.search(path)
-    return {name: value for name, value in found.groupdict().items() if value} if found else {}
+    """What a pattern says of a POSIX path (searched for anywhere in it); empty where it does not match.
+
+    Raises:
+        RecipeError: the pattern takes too long.
+    """
+    result = search(pattern, path)
+    if result is None:
+        return {}
+    return {name: value for name, value in result.groupdict().items() if value}
 
 
-def resolve(
-    frame: Frame, pattern: re.Pattern[str] | None, row: Mapping[str, str], chosen: str | None
-) -> Frame:
+def search(pattern: re.Pattern[str], path: str) -> re.Match[str] | None:
+    """Search a path, for at most ``PATTERN_SECONDS``.
+
+    Raises:
+        RecipeError: it takes longer.
+    """
+    with _at_most(PATTERN_SECONDS, pattern.pattern, path):
+        return pattern.search(path)
+
+
+@contextmanager
+def _at_most(seconds: float, pattern: str, path: str) -> Iterator[None]:
+    """End a search that computes for longer; not in a thread or on Windows, where nothing can."""
+    can_be_ended = hasattr(signal, "setitimer") and threading.current_thread() is threading.main_thread()
+    if not can_be_ended:
+        yield
+        return
+
+    def end(*_: object) -> None:
+        raise RecipeError(
+            f"pattern {pattern!r} takes more than {seconds:g} s over {path!r}: a repetition inside a repetition, "
+            "such as (a+)+, tries every way to share the letters; write it without"
+        )
+
+    before = signal.signal(signal.SIGVTALRM, end)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+def resolve(frame: Frame, pattern: re.Pattern[str] | None, row: Mapping[str, str], kind: str | None) -> Frame:
     """A frame with its groups, label and split, and the one ``group`` that must stay on one side of a split.
 
     What a manifest says wins over the pattern, and that over what the file itself says.
@@ -117,12 +161,16 @@ def resolve(
         frame: as scanned, with what its file says.
         pattern: over the path and, behind ``#``, the place in the file.
         row: the manifest's row for it.
-        chosen: the kind that makes ``group``; None for the first known of :data:`KINDS`.
+        kind: the kind that makes ``group``; None for the first known of :data:`KINDS`.
     """
-    said = (match(pattern, frame.id) if pattern else {}) | dict(row)
-    known: dict[str, Any] = {name: said.get(name) or getattr(frame, name) for name in FIELDS}
-    kinds = (chosen,) if chosen else KINDS
-    group = said.get("group") or next((f"{kind}:{known[kind]}" for kind in kinds if known[kind]), None)
-    if all(getattr(frame, name) == value for name, value in known.items()) and frame.group == group:
+    statements = match(pattern, frame.id) if pattern else {}
+    statements |= row
+    fields: dict[str, Any] = {name: statements.get(name) or getattr(frame, name) for name in FIELDS}
+    kinds = (kind,) if kind else KINDS
+    first = next((name for name in kinds if fields[name]), None)
+    group = statements.get("group") or (f"{first}:{fields[first]}" if first else None)
+
+    changes = {name: value for name, value in fields.items() if getattr(frame, name) != value}
+    if not changes and frame.group == group:
         return frame
-    return replace(frame, group=group, **known)
+    return replace(frame, group=group, **changes)

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from optidel.corpus.belonging import Resolver
-from optidel.corpus.earlier import Earlier, earlier_index
+from optidel.corpus.earlier import Earlier, earlier_index, unlucky_files
 from optidel.corpus.frames import Corpus
 from optidel.corpus.groups import group_key
 from optidel.corpus.manifest import Manifest, listed, load_manifest
@@ -19,13 +19,20 @@ from optidel.corpus.walk import Listing, printable, walk
 from optidel.errors import InputError
 from optidel.progress import say, track
 from optidel.records import Frame, Quality, Rejected, from_table, to_table
-from optidel.store import PARTS, Artifact, Store, Workspace, canonical, digest
+from optidel.store import PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors
 
 SHARD = 256
 """Files indexed between two writes; at most this many are read again after a kill."""
 
 VERSION = 3
 """Of the index's code: raised when equal files would give other rows."""
+
+RETRIES = 2
+"""How often a command tries in vain to read what was quarantined for time, memory or a crash; a round number.
+"""
+
+RETRY_NOTES = ".retries"
+"""Folder in the run: one file an index, as many bytes long as there were vain tries."""
 
 FILES = {"source": pl.String, "size": pl.Int64, "mtime_ns": pl.Int64}
 FRAME_COLUMNS = to_table(Frame, []).columns
@@ -94,7 +101,26 @@ def index_step(store: Store, path: Path, options: IndexOptions) -> Artifact:
         "root": digest(str(listing.root).encode()),
     }
     build = _Build(store, listing, manifest, options, canonical(scan).decode())
-    return store.build("index", build.make, version=VERSION, config=config)
+    return _with_retries(store, build, config)
+
+
+def _with_retries(store: Store, build: "_Build", config: dict[str, Any]) -> Artifact:
+    """The index, or, where files were quarantined for what may have been bad luck, a later one with those
+    that could be read this time.
+
+    A command that finds a finished index tries such files again, at most ``RETRIES`` times in vain.
+    """
+    retry = 0
+    is_new = store.finished("index", version=VERSION, config=config) is None
+    artifact = store.build("index", build.make, version=VERSION, config=config)
+    while not is_new and (unlucky := unlucky_files(artifact)):
+        retry += 1
+        later = config | {"retry": retry}
+        is_new = store.finished("index", version=VERSION, config=later) is None
+        if is_new and (store.look or not build.rescues(artifact, unlucky)):
+            break
+        artifact = store.build("index", build.make, version=VERSION, config=later)
+    return artifact
 
 
 class _Build:
@@ -131,6 +157,24 @@ class _Build:
         since = earlier.counts if earlier else None
         work.write_json("index.json", self._summary(frames, rejected, since))
         work.content = digest(canonical(frames.select("id", "sha256").rows()))
+
+    def rescues(self, artifact: Artifact, sources: Sequence[str]) -> bool:
+        """Try quarantined files again; whether one of them can be read now. A vain try is noted in the run
+        folder, and after some no more are made.
+        """
+        note = self.store.root / RETRY_NOTES / artifact.path.name
+        tries = len(note.read_bytes()) if note.exists() else 0
+        if tries >= RETRIES:
+            return False
+        say(f"index: {len(sources)} files were quarantined for time, memory or a crash; trying them again")
+        options = self.options.scan(group_key(self.store.root))
+        scanned = scan_files(self.listing.root, sources, options, self.options.workers)
+        if any(file.frames for file in scanned):
+            return True
+        with disk_errors(self.store.root):
+            note.parent.mkdir(exist_ok=True)
+            note.write_bytes(b"." * (tries + 1))
+        return False
 
     def _scan(self, work: Workspace, earlier: Earlier | None) -> None:
         """Rows of all files as their readers give them, shard by shard; groups are resolved later, so that

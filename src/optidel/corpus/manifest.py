@@ -1,5 +1,6 @@
 """A table that lists the files of a corpus and says what is known of them."""
 
+import codecs
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,14 @@ from optidel.store import canonical, digest
 COLUMNS = ("path", "group", *FIELDS)
 PATHS = ("path", "file_name")
 """Names of the column that says which file, the second being that of Hugging Face image folders."""
+
+SEPARATORS = (",", ";", "\t", "|")
+"""Between columns. Excel writes semicolons wherever a comma is the decimal mark."""
+
+SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers")
+
+FORMULA_STARTS = tuple("=+-@\t\r")
+"""What makes a spreadsheet take a cell for a formula; exports put an apostrophe before it."""
 
 Row = Mapping[str, str]
 
@@ -35,20 +44,29 @@ class Manifest:
 
     def of(self, frame: Frame) -> Row | None:
         """What is said of a frame, the more precise winning; None where it is not listed."""
-        found = [self.rows[place] for place in self.paths(frame)]
-        return {name: value for row in found for name, value in row.items()} if found else None
+        paths = self.paths(frame)
+        if not paths:
+            return None
+        row: dict[str, str] = {}
+        for path in paths:
+            row |= self.rows[path]
+        return row
 
     def paths(self, frame: Frame) -> list[str]:
         """The rows that speak of a frame, from its file to itself."""
-        places = [frame.source]
+        paths = [frame.source]
         if frame.locator:
-            places += [f"{frame.source}#{frame.locator.partition('#')[0]}", frame.id]
-        return [place for place in dict.fromkeys(places) if place in self.rows]
+            member, _, _ = frame.locator.partition("#")
+            paths += [f"{frame.source}#{member}", frame.id]
+        return [path for path in dict.fromkeys(paths) if path in self.rows]
 
 
 def load_manifest(path: Path, root: Path) -> Manifest:
     """Read a CSV or Parquet file with a column ``path`` and any of group, patient, study, series, video,
     centre, label, split.
+
+    A CSV may be as Excel writes it: in UTF-8, UTF-16 or Latin-1, with semicolons or tabs, with backslashes in
+    its paths.
 
     Args:
         path: the table.
@@ -57,65 +75,119 @@ def load_manifest(path: Path, root: Path) -> Manifest:
     Raises:
         InputError: not readable, without a column ``path``, without rows, or with two rows that disagree.
     """
-    try:
-        table = (
-            pl.read_parquet(path)
-            if path.suffix.lower() == ".parquet"
-            else pl.read_csv(path, infer_schema=False)
-        )
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"the manifest {path} cannot be read as CSV or Parquet: {str(error).splitlines()[0]}"
-        ) from error
+    table = _read(path)
     column = next((name for name in PATHS if name in table.columns), None)
     if column is None:
         raise InputError(f"the manifest {path} has no column 'path'; it has {', '.join(table.columns)}")
     unknown = [name for name in table.columns if name not in (*COLUMNS, column)]
     if unknown:
-        say(
-            f"manifest {path.name}: not used: {', '.join(map(printable, unknown))}; known columns are {', '.join(COLUMNS)}"
-        )
-    said = [name for name in table.columns if name in COLUMNS and name not in PATHS]
+        names = ", ".join(map(printable, unknown))
+        say(f"manifest {path.name}: not used: {names}; known columns are {', '.join(COLUMNS)}")
+
+    stated = [name for name in table.columns if name in COLUMNS and name not in PATHS]
     rows: dict[str, dict[str, str]] = {}
-    for values in table.select(column, *said).cast(pl.String).iter_rows(named=True):
-        place = _relative(values.pop(column) or "", root)
-        row = {name: value.strip() for name, value in values.items() if value and value.strip()}
-        if rows.setdefault(place, row) != row:
-            raise InputError(f"the manifest {path} lists {place} twice, with different values; leave one row")
+    for values in table.select(column, *stated).cast(pl.String).iter_rows(named=True):
+        file = _relative(values.pop(column) or "", root)
+        row = {name: _plain(value) for name, value in values.items() if value and value.strip()}
+        if rows.setdefault(file, row) != row:
+            raise InputError(f"the manifest {path} lists {file} twice, with different values; leave one row")
     if not rows:
         raise InputError(f"the manifest {path} lists no file")
     return Manifest(rows=rows)
 
 
-def _relative(place: str, root: Path) -> str:
-    path = PurePosixPath(place.strip())
-    return (path.relative_to(root.as_posix()) if path.is_relative_to(root.as_posix()) else path).as_posix()
+def _read(path: Path) -> pl.DataFrame:
+    """The table of a file, all columns as they stand there.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    if path.suffix.lower() in SPREADSHEETS:
+        raise InputError(f"the manifest {path} is a spreadsheet; save it as CSV")
+    try:
+        if path.suffix.lower() == ".parquet":
+            return pl.read_parquet(path)
+        text = _decoded(path.read_bytes())
+        return _parsed(text)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        first_line = str(error).partition("\n")[0]
+        raise InputError(f"the manifest {path} cannot be read as CSV or Parquet: {first_line}") from error
+
+
+def _parsed(text: str) -> pl.DataFrame:
+    """CSV to a table of texts, whatever stands between the columns."""
+    first, _, rest = text.partition("\n")
+    if first.strip().lower().startswith("sep="):  # how Excel is told of a separator
+        separator, text = first.strip()[len("sep=") :] or "\t", rest
+    else:
+        header = first if '"' not in first else first.split('"')[-1] + first.split('"')[0]
+        separator = max(SEPARATORS, key=header.count)
+    table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
+    return table.rename({name: name.strip() for name in table.columns if name != name.strip()})
+
+
+def _decoded(content: bytes) -> str:
+    """Text of a CSV by its byte-order mark, else UTF-8, else what Excel writes in western Europe."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return content.decode("utf-16", "replace")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("cp1252", "replace")
+
+
+def _plain(cell: str) -> str:
+    """A cell without the apostrophe that keeps a spreadsheet from running it."""
+    text = cell.strip()
+    return text[1:] if text.startswith("'") and text[1:2] in FORMULA_STARTS else text
+
+
+def _relative(cell: str, root: Path) -> str:
+    """The path of a cell, relative to the images' folder where it leads into it."""
+    text = cell.strip()
+    if not _exists(text, root):
+        text = _plain(text)
+    if "\\" in text and not _exists(text, root):
+        text = text.replace("\\", "/")  # from Windows; elsewhere a name may hold a backslash
+    path = PurePosixPath(text)
+    if path.is_relative_to(root.as_posix()):
+        path = path.relative_to(root.as_posix())
+    return path.as_posix()
+
+
+def _exists(text: str, root: Path) -> bool:
+    """Whether there is a file of that name, or an archive of which it is a member."""
+    archive, _, _ = text.partition("#")
+    try:
+        return (root / text).exists() or (root / archive).is_file()
+    except (OSError, ValueError):  # too long for a name, or with a byte that no name has
+        return False
 
 
 def listed(listing: Listing, manifest: Manifest) -> Listing:
     """The files that a manifest lists; what it lists and is not there is refused, what it does not list is
     left out, aloud.
     """
-    wanted = {
-        place if place in manifest.rows and "#" not in place else place.partition("#")[0]
-        for place in manifest.rows
-    }
     known = {file.source for file in listing.files}
-    wanted |= manifest.rows.keys() & known  # names that hold a #
-    files = [file for file in listing.files if file.source in wanted]
-    refused = [item for item in listing.refused if item.source in wanted]
-    there = known | {item.source for item in refused}
-    for place in sorted(wanted - there):
-        if any(name.startswith(f"{place}#") for name in known & manifest.rows.keys()):
-            continue  # the part before the # of such a name
-        out = PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts
-        reason = (
-            "is listed in the manifest but lies outside the images' folder"
-            if out
-            else "is listed in the manifest but missing"
-        )
-        refused.append(Rejected(source=printable(place), reason=reason))
+    requested = manifest.rows.keys() & known  # names may hold a #
+    requested |= {path if path in known else path.partition("#")[0] for path in manifest.rows}
+    files = [file for file in listing.files if file.source in requested]
+    refused = [item for item in listing.refused if item.source in requested]
+
+    present = known | {item.source for item in refused}
+    heads = {path.partition("#")[0] for path in manifest.rows.keys() & known if "#" in path}
+    for path in sorted(requested - present - heads):
+        refused.append(Rejected(source=printable(path), reason=_why_absent(path)))
+
     others = len(listing.files) - len(files)
     if others:
         say(f"index: {others} files under {listing.root} are not in the manifest and stay out")
     return replace(listing, files=files, refused=sorted(refused, key=lambda item: item.source))
+
+
+def _why_absent(path: str) -> str:
+    """Why a path of the manifest is no file of the folder."""
+    file = PurePosixPath(path)
+    if file.is_absolute() or ".." in file.parts or (len(path) > 1 and path[1] == ":"):  # C:/ is a drive
+        return "is listed in the manifest but lies outside the images' folder"
+    return "is listed in the manifest but missing"

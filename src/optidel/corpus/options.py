@@ -33,7 +33,7 @@ class IndexOptions:
     group: str | None = None
     manifest: str | None = None
     seconds: float = 10.0
-    memory: float = 4.0
+    memory: float = 1.0
     workers: int | None = None
 
     def scan(self, key: bytes) -> ScanOptions:

@@ -44,6 +44,11 @@ EXIF = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 
 JPEGS = ("JPEG", "MPO")
 
+MAX_ANIMATION = 20_000
+"""Frames of the longest animation: half an hour at ten a second. A GIF of a few bytes a frame can hold a hundred
+times as many, and none of them is a picture of anything.
+"""
+
 GREY = ("1", "L", "LA", "La")
 
 
@@ -62,6 +67,8 @@ def read_raster(
             check_frames(count)
             if image.format == "PNG" and locators is None:
                 _check_chunks(stream)
+            if count > MAX_ANIMATION:
+                raise InputError(f"holds {count} frames, more than the {MAX_ANIMATION} an animation may have")
             if count > 1:
                 yield from _animation(image, count, locators)
             else:

@@ -1,5 +1,7 @@
 """One bad file never takes another down: it hangs, dies or eats its process, and alone is quarantined."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -27,6 +29,7 @@ def bad_readers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 BAD = {
     "hang": "made no frame within 1 s",
+    "burn": "made no frame within 1 s",
     "kill": "killed its decoding process (signal 9)",
     "crash": "killed its decoding process (signal 11)",
     "leave": "killed its decoding process (exit code 3)",
@@ -42,7 +45,7 @@ def test_bad_files_fall_alone(
 ) -> None:
     folder = make_corpus(12)
     for number, name in enumerate(BAD):
-        (folder / f"image-00{2 * number}-bad.{name}").write_bytes(b"x")
+        (folder / f"image-00{number}-bad.{name}").write_bytes(b"x")
     (folder / "z.slow").write_bytes(b"x")
     began = time.monotonic()
     corpus = optidel.index(folder, seconds=1.0, memory=1.0, workers=count)
@@ -70,6 +73,38 @@ def test_a_bad_member_falls_alone(make_corpus: Callable[..., Path]) -> None:
     }
 
 
+@pytest.mark.usefixtures("bad_readers")
+def test_a_file_that_is_slow_on_a_busy_machine_is_read(tmp_path: Path) -> None:
+    """The limit is of seconds of computing, not of the clock on the wall."""
+    (tmp_path / "a.crawl").write_bytes(b"x")
+    began = time.monotonic()
+    corpus = optidel.index(tmp_path, seconds=1.0)
+    assert time.monotonic() - began > 2.5
+    assert [frame.id for frame in corpus.frames] == ["a.crawl"]
+
+
+def test_nothing_is_left_behind_by_a_program_that_is_killed(
+    make_corpus: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The memory that processes share has no name, so no kill at any moment leaves a file."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    code = (
+        "import os, signal, subprocess, optidel\n"
+        "from optidel.corpus.sandbox import workers\n"
+        "real = subprocess.Popen\n"
+        "def killed(*arguments, **options):\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+        "workers.subprocess.Popen = killed\n"
+        f"optidel.index({str(make_corpus(3))!r})\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(scratch)}, check=False, timeout=60
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert list(scratch.iterdir()) == []
+
+
 def test_the_number_of_processes_changes_nothing(make_corpus: Callable[..., Path]) -> None:
     folder = make_corpus(70)
     one, three = (optidel.index(folder, workers=count) for count in (1, 3))
@@ -95,7 +130,7 @@ def test_a_process_does_not_serve_under_another_limit(make_corpus: Callable[...,
     refused.
     """
     folder = make_corpus(3)
-    optidel.index(folder)
+    optidel.index(folder, memory=2.0)
     before = workers._idle[0]
     optidel.index(folder, memory=1.0)
     assert before.process.returncode is not None

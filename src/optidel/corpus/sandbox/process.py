@@ -7,7 +7,6 @@ malformed file may send must not be able to run code.
 """
 
 import json
-import math
 import os
 import signal
 import sys
@@ -29,22 +28,39 @@ except ImportError:  # Windows: there the time limit and the sizes checked befor
 IDLE, UNPACKING, DECODING = 0.0, 1.0, 2.0
 """What a process is at; only at the latter two does its clock count."""
 
-TASK, PART, STATE, SINCE = range(4)
-"""Slots of the shared float64 (4,): number of the task and of its part, state, and the monotonic second of
-the last sign of life.
+SLOTS = 5
+TASK, PART, STATE, SINCE, SPENT = range(SLOTS)
+"""Slots of the shared float64 (5,): number of the task and of its part, state, and, of the last sign of life,
+the monotonic second and the seconds of CPU that the process had used until then.
+"""
+
+PATIENCE = 10
+"""How many times its limit of CPU seconds a process may wait without computing, as for a slow disk: a round
+number. A busy machine makes a process slow and never quite idle.
 """
 
 GRACE = 20
-"""Seconds after which a hung process ends itself, should the one that watches it be gone."""
+"""Seconds of CPU behind its limit after which a hung process ends itself, should the one that watches it be
+gone: more than that one needs to do so itself.
+"""
 
-HELD, LINES = 0.25, 64
-"""Records are sent when the first has waited for so many seconds, or when there are so many."""
+ALONE = 60
+"""How many times its limit of CPU seconds it may wait before it ends itself: long enough for any machine, and
+short enough that no orphan stays for a day.
+"""
+
+LONGEST_WAIT = 0.25
+MOST_LINES = 64
+"""Records are sent when the first has waited for so many seconds, or when there are so many: a line costs
+more to pass on than to make.
+"""
 
 
 def main() -> None:
     """Serve until the standard input ends."""
     out = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
-    alive = np.memmap(sys.argv[1], np.float64, "r+", shape=(4,))
+    shared: Any = os.fdopen(int(sys.argv[1]), "r+b") if sys.argv[1].isdigit() else sys.argv[1]
+    alive = np.memmap(shared, np.float64, "r+", shape=(SLOTS,))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     _silence()
     out.write(b"{}\n")
@@ -70,36 +86,31 @@ def _serve(order: dict[str, Any], out: BinaryIO, alive: Any) -> None:
     if resource is not None:
         ceiling = resource.getrlimit(resource.RLIMIT_DATA)[1]
         resource.setrlimit(resource.RLIMIT_DATA, (options.memory, ceiling))
-    held: list[bytes] = []
+    lines: list[bytes] = []
     first = time.monotonic()
 
     def send(record: dict[str, Any], end: bool = False) -> None:
         nonlocal first
-        if not held:
+        if not lines:
             first = time.monotonic()
-        held.append(json.dumps(record).encode() + b"\n")
-        if end or len(held) >= LINES or time.monotonic() - first > HELD:
+        lines.append(json.dumps(record).encode() + b"\n")
+        if end or len(lines) >= MOST_LINES or time.monotonic() - first > LONGEST_WAIT:
             _rest(alive)
-            out.write(b"".join(held))
+            out.write(b"".join(lines))
             out.flush()
-            held.clear()
+            lines.clear()
+
+    def beat(part: int, decoding: bool) -> None:
+        alive[PART] = part
+        alive[SPENT] = time.process_time()
+        alive[SINCE] = time.monotonic()
+        alive[STATE] = DECODING if decoding else UNPACKING
+        _end_after(options.seconds)
 
     for number, task in enumerate(order["tasks"]):
-        ask = Ask(
-            source=task["source"],
-            start=task["start"],
-            skip={int(n): why for n, why in task["skip"]},
-            stop=task["stop"],
-        )
+        skip = {int(part): why for part, why in task["skip"]}
+        ask = Ask(source=task["source"], start=task["start"], skip=skip, stop=task["stop"])
         alive[TASK] = task["task"]
-
-        def beat(part: int, decoding: bool) -> None:
-            alive[PART] = part
-            alive[SINCE] = time.monotonic()
-            alive[STATE] = DECODING if decoding else UNPACKING
-            if hasattr(signal, "alarm"):
-                signal.alarm(math.ceil(options.seconds) + GRACE)
-
         for record in scan(Path(order["root"]), ask, options, beat):
             send(record | {"task": task["task"]})
         send({"task": task["task"], "done": True}, end=number == len(order["tasks"]) - 1)
@@ -108,8 +119,16 @@ def _serve(order: dict[str, Any], out: BinaryIO, alive: Any) -> None:
 
 def _rest(alive: Any) -> None:
     alive[STATE] = IDLE
-    if hasattr(signal, "alarm"):
-        signal.alarm(0)
+    _end_after(None)
+
+
+def _end_after(seconds: float | None) -> None:
+    """Let the system end this process behind its limits, for the one that watches it may be gone; None: not
+    any more.
+    """
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_PROF, seconds + GRACE if seconds else 0)
+        signal.setitimer(signal.ITIMER_REAL, ALONE * seconds + GRACE if seconds else 0)
 
 
 def scan_options(values: dict[str, Any]) -> ScanOptions:

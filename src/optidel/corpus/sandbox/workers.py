@@ -13,21 +13,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-from optidel.corpus.sandbox.process import DECODING, IDLE, PART, SINCE, STATE, TASK
+from optidel.corpus.sandbox.process import DECODING, IDLE, PART, PATIENCE, SINCE, SLOTS, SPENT, STATE, TASK
 from optidel.corpus.sandbox.scan import ScanOptions
 from optidel.errors import OptidelError
 from optidel.readers.archives import key
 from optidel.records import Frame, Quality, Rejected
 
 BATCH = 16
-"""Files handed to a process at a time."""
+"""Files handed to a process at a time: enough that passing them on costs nothing beside reading them."""
 
 BATCH_BYTES = 1 << 14
 """Bytes of an order; two of them fit into any pipe, so that sending never waits."""
@@ -36,7 +36,16 @@ AHEAD = 8 * BATCH
 """Files a process may be ahead of the one whose turn it is; bounds what is held in memory."""
 
 LINGER = 10.0
-"""Seconds for which idle processes are kept for the next index."""
+"""Seconds for which idle processes are kept for the next index; a round number."""
+
+WATCH = 0.2
+"""Seconds between two looks at the processes: a fraction of any sensible limit."""
+
+STOPPED = 1.0
+"""Seconds between two looks after which the whole machine, or this program, stood still meanwhile."""
+
+STEP = 0.01
+"""Seconds of CPU that count as a sign of life: what the system counts in."""
 
 LATE = "made no frame within"
 DIED = "killed its decoding process"
@@ -89,26 +98,31 @@ class _Process:
 
     def __init__(self, memory: int) -> None:
         self.memory = memory
-        handle, name = tempfile.mkstemp(prefix="optidel-")
-        os.write(handle, bytes(32))
-        os.close(handle)
-        self._shared = Path(name)
-        self.alive = np.memmap(name, np.float64, "r+", shape=(4,))
         self.hung: float | None = None
+        self._looked = time.monotonic()
+        self._idle_for = 0.0
+        self._computed = 0.0
         start = f"import sys; sys.path[:] = {sys.path!r}; {START}"
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", start, name],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=os.environ | SETTINGS,
-        )
+        with _shared_file() as (shared, argument, handles):
+            shared.write(bytes(SLOTS * np.float64().nbytes))
+            shared.flush()
+            self.alive = np.memmap(shared, np.float64, "r+", shape=(SLOTS,))
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", start, argument],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                env=os.environ | SETTINGS,
+                pass_fds=handles,
+            )
+            self._wait_for_start()
         self.asked: deque[list[_Task]] = deque()
         self.inbox: queue.Queue[tuple[_Process, bytes]] | None = None
+
+    def _wait_for_start(self) -> None:
         assert self.process.stdout
         if not self.process.stdout.readline():
             self.close()
             raise OptidelError("a decoding process could not start; what it printed is above")
-        self._forget()
 
     def listen(self, inbox: "queue.Queue[tuple[_Process, bytes]]") -> None:
         """Pass on every line, and an empty one at the end, from a thread: pipes cannot be waited for together
@@ -135,17 +149,28 @@ class _Process:
             self.process.stdin.write(order.encode() + b"\n")
             self.process.stdin.flush()
 
-    def _forget(self) -> None:
-        """Take away the name of the shared memory, so that nothing stays behind whatever happens; Windows
-        lets go only at the end.
-        """
-        with suppress(OSError):
-            self._shared.unlink(missing_ok=True)
-
     def end_if_late(self, seconds: float) -> None:
-        """Kill it if it has been at one thing for longer than allowed."""
-        since = float(self.alive[SINCE])
-        if self.alive[STATE] != IDLE and time.monotonic() - since > seconds:
+        """Kill it if it has computed at one thing for longer than allowed, or has long done nothing at all.
+
+        The wall clock does not count: on a busy machine a good file takes its time.
+        """
+        now = time.monotonic()
+        elapsed = min(now - self._looked, STOPPED)
+        self._looked = now
+        since, before = float(self.alive[SINCE]), float(self.alive[SPENT])
+        if self.alive[STATE] == IDLE or self.process.poll() is not None:
+            self._idle_for = 0.0
+            return
+        spent = cpu_seconds(self.process.pid)
+        if spent is None:  # a system that does not tell: the wall clock has to do, with patience
+            spent = before
+            is_late = now - since > PATIENCE * seconds
+        else:
+            moves = spent - self._computed > STEP
+            self._computed = spent if moves else self._computed
+            self._idle_for = 0.0 if moves else self._idle_for + elapsed
+            is_late = spent - before > seconds or self._idle_for > PATIENCE * seconds
+        if is_late:
             self.hung = since
             self.process.kill()  # the reading thread reports the end
 
@@ -157,7 +182,33 @@ class _Process:
                 if pipe:
                     pipe.close()
         del self.alive
-        self._forget()
+
+
+@contextmanager
+def _shared_file() -> Iterator[tuple[IO[bytes], str, tuple[int, ...]]]:
+    """A file for memory that two processes share: the file, how the other is told of it, and the handles it
+    inherits. It has no name where the system can do so, so that nothing stays behind whatever happens.
+    """
+    if os.name == "posix":
+        with tempfile.TemporaryFile(prefix="optidel-") as shared:
+            yield shared, str(shared.fileno()), (shared.fileno(),)
+        return
+    handle, name = tempfile.mkstemp(prefix="optidel-")
+    with os.fdopen(handle, "r+b") as shared:
+        yield shared, name, ()
+    with suppress(OSError):  # Windows lets go of it only when the other process has ended
+        Path(name).unlink()
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """Seconds of CPU that a process has used, in user and system mode; None where the system does not tell."""
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # Fields 14 and 15 of proc(5); the second, a name in brackets, may hold spaces.
+    user, system = text.rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 _idle: list[_Process] = []
@@ -246,6 +297,7 @@ class _Crew:
         self.open: dict[int, _Task] = {}
         self.begun = 0
         self.turn = 0
+        self.watched = time.monotonic()
 
     def run(self) -> Iterator[Scanned]:
         while self.turn < len(self.sources):
@@ -296,15 +348,18 @@ class _Crew:
         return tasks
 
     def _hear(self) -> None:
-        """Take in what has come, or, when nothing comes for a while, look for a process that is late."""
+        """Take in what has come, and look now and then for a process that is late."""
+        pause = min(WATCH, self.options.seconds / 4)
+        if time.monotonic() - self.watched > pause:
+            self.watched = time.monotonic()
+            for process in self.processes:
+                process.end_if_late(self.options.seconds)
         try:
-            process, line = self.inbox.get(timeout=min(0.2, self.options.seconds / 4))
+            process, line = self.inbox.get(timeout=pause)
         except queue.Empty:
             for process in list(self.processes):
                 if process.process.poll() is not None and self.inbox.empty():
                     self._bury(process)  # it died before anybody listened
-                else:
-                    process.end_if_late(self.options.seconds)
             return
         if process not in self.processes:
             return
