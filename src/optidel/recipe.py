@@ -42,10 +42,20 @@ Parameters = dict[str, Parameter]
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
+MAX_COUNT = 10**9
+"""Of steps and images: a round number above anything that ends; larger ones would overflow an index."""
+
+MAX_BATCH = 1 << 16
+"""A round number; the largest batch of a published pre-training is half of it (CLIP)."""
+
+Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+"""What NumPy, scikit-learn and torch all take."""
+
 
 class _Section(BaseModel):
     # A key that nobody reads would be believed to do something.
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class LimitsSection(_Section):
@@ -54,8 +64,8 @@ class LimitsSection(_Section):
     ``seconds`` without a new frame, ``memory`` of a decoding process in GiB.
     """
 
-    seconds: float = Field(10.0, gt=0)
-    memory: float = Field(1.0, ge=0.5)
+    seconds: float = Field(10.0, gt=0, le=86_400)  # a day
+    memory: float = Field(1.0, ge=0.5, le=1024)
 
 
 class CorpusSection(_Section):
@@ -79,7 +89,7 @@ class CorpusSection(_Section):
     pattern: str | None = None
     group: Literal["patient", "study", "series", "video", "centre"] | None = None
     manifest: str | None = None
-    workers: int | None = Field(None, ge=1)
+    workers: int | None = Field(None, ge=1, le=1024)
     limits: LimitsSection = LimitsSection()
 
 
@@ -93,10 +103,10 @@ class EncoderSection(_Section):
 
     weights: str | None = None
     # 800 steps of 64 images take minutes on two cores; the model need not be good, only tell frames apart.
-    steps: int = Field(800, ge=1)
+    steps: Count = 800
     # A round number: 800 steps of 64 images see each of them two or three times.
-    sample: int = Field(20_000, ge=1)
-    seed: int = 0
+    sample: Count = 20_000
+    seed: Seed = 0
     reuse: bool = True
 
 
@@ -112,7 +122,7 @@ class PatchesSection(_Section):
     weights: str | None = None
     prompting: Literal["error", "grid"] = "error"
     # Error-guided points are few because each costs a pass of the mask decoder.
-    points: int = Field(8, ge=1)
+    points: int = Field(8, ge=1, le=1024)
     candidates: float = Field(0.5, gt=0, le=1)
     filter: bool = True
 
@@ -154,8 +164,8 @@ class PretrainSection(_Section):
 
     objective: str = "mae"
     compute: Literal["steps", "epochs"] = "steps"
-    steps: int = Field(800, ge=1)
-    batch: int = Field(64, ge=2)
+    steps: Count = 800
+    batch: int = Field(64, ge=2, le=MAX_BATCH)
     lr: float = Field(1e-3, gt=0)  # for AdamW on a ViT of some million weights
     views: Literal["crop", "flip-only"] = "crop"
     crop: tuple[Share, Share] | None = None
@@ -176,13 +186,13 @@ class EvaluateSection(_Section):
 
     protocols: tuple[Literal["fine-tune", "probe"], ...] = ("fine-tune", "probe")
     # Few labels are what pre-training is for. Both are round numbers.
-    train: int = Field(200, ge=1)
-    test: int = Field(300, ge=1)
+    train: Count = 200
+    test: Count = 300
     group: str | None = None
     masks: Literal["auto", "half", "foreground", "values", "colours"] = "auto"
     ignore: tuple[int | str, ...] = ()
-    steps: int | None = Field(None, ge=1)
-    batch: int | None = Field(None, ge=1)
+    steps: Count | None = None
+    batch: int | None = Field(None, ge=1, le=MAX_BATCH)
 
 
 class Recipe(_Section):
@@ -205,7 +215,7 @@ class Recipe(_Section):
     out: str
     methods: tuple[str, ...] = ("full", "random", "meddel", "optidel")
     budget: float = 0.05
-    seeds: tuple[int, ...] = (0,)
+    seeds: tuple[Seed, ...] = (0,)
     preset: Literal["tiny", "small", "base"] = "tiny"
     leaks: Literal["warn", "drop", "off"] = "warn"
     registry: str | None = None
@@ -286,6 +296,8 @@ def _sentence(error: ValidationError) -> str:
     # One thing to mend at a time: the others often follow from the first.
     problem = error.errors()[0]
     key = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing" and key == "images":
+        return "recipe: images: is missing; name the folder of images, or a recipe that does with --config"
     if problem["type"] == "missing":
         return f"recipe: {key}: is missing; pass --{key} or write it in the recipe"
 

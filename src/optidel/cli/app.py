@@ -17,10 +17,15 @@ class Commands(TyperGroup):
         """Run the command, and end in one sentence where Ctrl-C ends it."""
         try:
             return super().invoke(ctx)
-        except KeyboardInterrupt:
-            console = Console(stderr=True, highlight=False, soft_wrap=True)
-            console.print("optidel: interrupted; run the same command again, it continues")
+        except KeyboardInterrupt:  # Typer would take it for its own and say nothing
+            say_interrupted()
             raise typer.Exit(INTERRUPTED) from None
+
+
+def say_interrupted() -> None:
+    """What a person who pressed Ctrl-C should know."""
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console.print("optidel: interrupted; run the same command again, it continues")
 
 
 app = typer.Typer(

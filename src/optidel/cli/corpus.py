@@ -22,8 +22,8 @@ from optidel.cli.options import (
 
 @app.command(epilog="Example: `optidel index scans/ --pattern '(?P<patient>P[0-9]+)/' --out run --json`")
 def index(
-    images: Images,
-    out: Out,
+    images: Images = None,
+    out: Out = None,
     pattern: Annotated[
         str | None,
         typer.Option(
@@ -173,7 +173,7 @@ def leaks(
 
 @app.command(epilog="Example: `optidel audit scans/ --out run`")
 def audit(
-    images: Images,
+    images: Images = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Run folder.  [default: runs/audit-NAME]", show_default=False)
     ] = None,
@@ -213,7 +213,8 @@ def audit(
     """
     from optidel.pipeline.audit import audit as audit_corpus
 
-    out = out or Path("runs") / f"audit-{images.resolve().name}"
+    if out is None and config is None and images is not None:
+        out = Path("runs") / f"audit-{images.resolve().name}"
     thresholds = without_none(
         {
             "blank": blank,

@@ -33,10 +33,14 @@ Names = Annotated[
     ),
 ]
 Images = Annotated[
-    Path, typer.Argument(help="Folder of unlabelled images, searched through.", show_default=False)
+    Path | None,
+    typer.Argument(
+        help="Folder of unlabelled images, searched through; may stand in the recipe.", show_default=False
+    ),
 ]
 Out = Annotated[
-    Path, typer.Option("--out", help="Run folder; made if missing, continued if there.", show_default=False)
+    Path | None,
+    typer.Option("--out", help="Run folder; made if missing, continued if there.", show_default=False),
 ]
 Labelled = Annotated[
     Path | None,

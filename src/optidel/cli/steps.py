@@ -57,8 +57,8 @@ def _run_until(step: str, recipe: "Recipe", as_json: bool) -> None:
 
 @app.command(epilog="Example: `optidel embed scans/ --out run --preset tiny`")
 def embed(
-    images: Images,
-    out: Out,
+    images: Images = None,
+    out: Out = None,
     preset: PresetOption = None,
     config: Config = None,
     settings: Settings = None,
@@ -70,8 +70,8 @@ def embed(
 
 @app.command(epilog="Example: `optidel select scans/ --out run --methods meddel --budget 0.05`")
 def select(
-    images: Images,
-    out: Out,
+    images: Images = None,
+    out: Out = None,
     methods: Methods = None,
     budget: Budget = None,
     seeds: Seeds = None,
@@ -96,8 +96,8 @@ def select(
 
 @app.command(epilog="Example: `optidel patches scans/ --out run`")
 def patches(
-    images: Images,
-    out: Out,
+    images: Images = None,
+    out: Out = None,
     preset: PresetOption = None,
     config: Config = None,
     settings: Settings = None,
@@ -109,8 +109,8 @@ def patches(
 
 @app.command(epilog="Example: `optidel compose scans/ --out run --budget 0.05`")
 def compose(
-    images: Images,
-    out: Out,
+    images: Images = None,
+    out: Out = None,
     budget: Budget = None,
     seeds: Seeds = None,
     preset: PresetOption = None,
@@ -141,8 +141,8 @@ def _composing_methods() -> str:
 
 @app.command(epilog="Example: `optidel pretrain scans/ --out run --methods optidel`")
 def pretrain(
-    images: Images,
-    out: Out,
+    images: Images = None,
+    out: Out = None,
     methods: Methods = None,
     budget: Budget = None,
     seeds: Seeds = None,
@@ -169,8 +169,8 @@ def pretrain(
 
 @app.command(epilog="Example: `optidel evaluate scans/ --labelled polyps/ --out run`")
 def evaluate(
-    images: Images,
-    out: Out,
+    images: Images = None,
+    out: Out = None,
     labelled: Labelled = None,
     methods: Methods = None,
     budget: Budget = None,
@@ -202,14 +202,8 @@ def evaluate(
     )
 )
 def run(
-    images: Annotated[
-        Path | None,
-        typer.Argument(help="Folder of unlabelled images; may stand in the recipe.", show_default=False),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Run folder; made if missing, continued if there.", show_default=False),
-    ] = None,
+    images: Images = None,
+    out: Out = None,
     labelled: Labelled = None,
     methods: Methods = None,
     budget: Budget = None,
