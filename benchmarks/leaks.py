@@ -21,8 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance
 
+from optidel.copies.leaks import KINDS, find_leaks
+from optidel.copies.prints import Prints, describe_corpus, describe_images
 from optidel.corpus.index import index
-from optidel.pipeline.leaks import Prints, describe_corpus, describe_images, find_leaks
 
 
 def encoded(image: Image.Image, quality: int) -> Image.Image:
@@ -78,6 +79,7 @@ def part(prints: Prints, pattern: str) -> Prints:
         sound=prints.sound[rows],
         hashes=prints.hashes[rows],
         descriptors=prints.descriptors[rows],
+        points=prints.points[np.array(rows, dtype=np.int64)],
     )
 
 
@@ -86,13 +88,9 @@ def false_ones(sides: dict[str, Prints]) -> list[dict[str, object]]:
     rows = []
     for train, test in permutations(sides, 2):
         found = find_leaks(sides[train], sides[test])
-        counts = {
-            kind: len({match.test for match in getattr(found, kind)})
-            for kind in ("exact", "perceptual", "embedding")
-        }
+        counts = {kind: len({match.test for match in found.of(kind)}) for kind in KINDS}
         pairs = [
-            [match.test, match.train, round(match.value, 3)]
-            for match in (*found.exact, *found.perceptual, *found.embedding)
+            [match.test, match.train, round(match.value, 3)] for kind in KINDS for match in found.of(kind)
         ]
         rows.append(
             {
@@ -122,9 +120,14 @@ def recall(folder: Path, prints: Prints, count: int) -> dict[str, object]:
         leaks = find_leaks(prints, copies)
         seen = [
             {m.test for m in matches if m.test == m.train}
-            for matches in ((*leaks.exact, *leaks.perceptual), leaks.embedding)
+            for matches in ((*leaks.exact, *leaks.perceptual), leaks.embedding, leaks.points)
         ]
-        found[name] = {"hash": len(seen[0]), "embedding": len(seen[1]), "any": len(seen[0] | seen[1])}
+        found[name] = {
+            "hash": len(seen[0]),
+            "embedding": len(seen[1]),
+            "points": len(seen[2]),
+            "any": len(set().union(*seen)),
+        }
     return {
         "folder": str(folder),
         "frames": len(corpus),

@@ -10,9 +10,9 @@ from optidel.copies.pixels import (
     WIDTH,
     best_similarity,
     describe,
-    flips,
     shrink,
     similarity_threshold,
+    symmetries,
 )
 from optidel.features.whitening import fit
 
@@ -22,11 +22,14 @@ def descriptors(count: int, seed: int = 0) -> np.ndarray:
     return np.stack([describe(shrink(picture(rng)[0])) for _ in range(count)])
 
 
-def test_flips_are_the_descriptors_of_flipped_pictures() -> None:
+def test_symmetries_are_the_descriptors_of_turned_and_mirrored_pictures() -> None:
     small = shrink(picture(np.random.default_rng(1), 200, 256)[0])
-    turned = [small, small[:, ::-1], small[::-1], small[::-1, ::-1]]
-    expected = np.stack([describe(np.ascontiguousarray(view)) for view in turned])
-    np.testing.assert_allclose(flips(expected[:1])[0], expected, atol=2e-5)
+    mirrored = [small, small[:, ::-1], small[::-1], small[::-1, ::-1]]
+    views = mirrored + [view.swapaxes(0, 1) for view in mirrored]
+    expected = np.stack([describe(np.ascontiguousarray(view)) for view in views])
+    np.testing.assert_allclose(symmetries(expected[:1])[0], expected, atol=2e-5)
+    quarter = describe(np.ascontiguousarray(np.rot90(small)))
+    assert np.abs(expected - quarter).max(axis=1).min() < 2e-5
 
 
 def test_brightness_and_contrast_change_little() -> None:

@@ -14,12 +14,15 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from optidel.cli import app, main
-from optidel.copies.pixels import UNCALIBRATED
+from optidel.copies.concepts import ALIKE, FEW
+from optidel.copies.leaks import find_leaks
+from optidel.copies.prints import describe_corpus, describe_images
 from optidel.corpus.index import index, index_step
 from optidel.corpus.options import IndexOptions
 from optidel.errors import RecipeError
-from optidel.pipeline.leak_page import check_leaks, in_words
-from optidel.pipeline.leaks import describe_corpus, describe_images, find_leaks, load_prints, prints_step
+from optidel.pipeline.leaks import check_leaks
+from optidel.pipeline.steps.prints import load_prints, prints_step
+from optidel.report.leak_page import in_words
 from optidel.store import Store
 
 CBC = Path(__file__).parents[3] / "shared" / "data" / "cbc"
@@ -114,7 +117,8 @@ def test_frames_of_one_group_do_not_raise_the_threshold() -> None:
         prints, asked, rate=0.1
     )  # a neighbour is as alike as a copy: no threshold can tell them apart, and it is said
     assert alone.threshold is None
-    assert in_words(alone)[1] == UNCALIBRATED
+    assert alone.reason == f"120 of 120 frames: {ALIKE}"
+    assert ALIKE in in_words(alone)[1]
 
 
 def test_a_corpus_too_small_to_calibrate_says_so(tmp_path: Path) -> None:
@@ -162,7 +166,9 @@ def test_a_corpus_of_one_group_says_that_changed_copies_were_not_looked_for() ->
         prints, describe_images([("mirrored", np.ascontiguousarray(images[5][:, ::-1]))], "test")
     )
     assert (found.threshold, found.embedding) == (None, ())
-    assert in_words(found)[1] == UNCALIBRATED
+    assert found.reason == f"80 of 80 frames: {FEW}"
+    assert found.to_json()["reason"] == found.reason
+    assert FEW in in_words(found)[1]
 
 
 @pytest.mark.parametrize(

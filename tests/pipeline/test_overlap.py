@@ -13,11 +13,11 @@ from nano import recipe
 from PIL import Image
 
 import optidel
-from optidel.copies.pixels import UNCALIBRATED
+from optidel.copies.concepts import FEW
 from optidel.corpus.frames import Corpus
 from optidel.errors import InputError
-from optidel.pipeline.overlap import clean_step
 from optidel.pipeline.pipeline import Pipeline
+from optidel.pipeline.steps.clean import clean_step
 from optidel.recipe import make_recipe
 from optidel.report import write_report
 from optidel.runs.collect import read_run
@@ -68,7 +68,7 @@ def test_found_told_and_shown(
     assert told in " ".join(capfd.readouterr().err.split())
     page = result.report.read_text()
     assert page.count(told) == 2  # in the verdict and in its section
-    assert UNCALIBRATED in page
+    assert f"29 of 29 frames: {FEW}" in page
     assert "planted-jpeg.jpg" in page
     assert "learnt-" not in page.partition('<section id="leaks">')[2].partition("</section>")[0]
     assert len(list((artifact.path / "pictures").glob("*.png"))) == 2 * COPIES
@@ -123,8 +123,8 @@ def test_nothing_found_nothing_dropped_and_off(
         capfd.readouterr().err.split()
     )  # 24 frames: too few to tell a changed copy from a neighbour
     assert (
-        "none of the 8 test images was found in the pre-training corpus (changed copies were not looked for: the corpus is too"
-        in told
+        "none of the 8 test images was found in the pre-training corpus (changed copies were looked for by points alone "
+        f"among 24 of 24 frames: {FEW})" in told
     )
     assert pipeline(folder, labelled, tmp_path / "run", leaks="off").leaks is None
     without = recipe(folder, labelled, tmp_path / "run") | {"labelled": ""}

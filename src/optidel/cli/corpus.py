@@ -148,7 +148,8 @@ def leaks(
     as_json: Json = False,
 ) -> None:
     """Find test images, or changed copies of them, in a pre-training corpus."""
-    from optidel.pipeline.leak_page import check_leaks, in_words
+    from optidel.pipeline.leaks import check_leaks
+    from optidel.report.leak_page import TITLES, in_words
 
     result, page = check_leaks(train, test, rate=rate, near=near, out=out)
     if as_json:
@@ -157,13 +158,9 @@ def leaks(
 
     verdict, trust = in_words(result)
     print(verdict)
-    pairs_by_kind = {
-        "equal pixels": result.exact,
-        "equal to the eye": result.perceptual,
-        "changed copies": result.embedding,
-    }
-    for kind, pairs in pairs_by_kind.items():
-        print(f"{kind}: {len(pairs)} pairs")
+    for kind, title in TITLES.items():
+        pairs = result.of(kind)
+        print(f"{title}: {len(pairs)} pairs")
         for pair in pairs:
             print(f"  {pair.folder}/{pair.test} = {pair.train}")
     print(trust)

@@ -8,10 +8,11 @@ and what is particular to one frame counts for everything.
 """
 
 from functools import lru_cache
+from itertools import product
 
 import numpy as np
 from jaxtyping import Float32
-from PIL import Image as Raster
+from PIL import Image as PillowImage
 
 from optidel.arrays import Image
 
@@ -28,18 +29,14 @@ WIDTH = 128
 LEAST = 64
 """Frames known to be no copies of others under which nothing can be calibrated."""
 
-UNCALIBRATED = (
-    "Changed copies were not looked for: the corpus is too small, or its frames are of one group or too much alike, to tell a copy from a "
-    "neighbour. Some hundreds of frames of different groups are needed."
-)
-"""Said wherever there is no threshold."""
-
 Picture = Float32[np.ndarray, "64 64 3"]
 
 
 def shrink(image: Image) -> Picture:
     """A frame stretched to the side that is described, antialiased."""
-    return np.asarray(Raster.fromarray(image).resize((SIDE, SIDE), Raster.Resampling.BOX), dtype=np.float32)
+    return np.asarray(
+        PillowImage.fromarray(image).resize((SIDE, SIDE), PillowImage.Resampling.BOX), dtype=np.float32
+    )
 
 
 def describe(picture: Picture) -> Float32[np.ndarray, "704"]:
@@ -67,20 +64,24 @@ def describe(picture: Picture) -> Float32[np.ndarray, "704"]:
     return np.concatenate([edges.ravel(), colour.ravel()]).astype(np.float32)
 
 
-def flips(descriptors: Float32[np.ndarray, "n 704"]) -> Float32[np.ndarray, "n 4 704"]:
-    """Descriptors of the same pictures as they are, mirrored, upside down, and both: cells change places,
-    directions their sign.
+def symmetries(descriptors: Float32[np.ndarray, "n 704"]) -> Float32[np.ndarray, "n 8 704"]:
+    """Descriptors of the same pictures under the eight symmetries of the square: as they are, mirrored, upside
+    down, both; and the same four of the picture with its axes exchanged. Cells change places, directions turn.
     """
     cells = CELLS * CELLS
     edges = descriptors[:, : cells * BINS].reshape(-1, CELLS, CELLS, BINS)
     colour = descriptors[:, cells * BINS :].reshape(-1, CELLS, CELLS, 3)
-    seen = []
-    for down, across in ((1, 1), (1, -1), (-1, 1), (-1, -1)):
-        turned = edges[:, ::down, ::across]
-        turned = turned[..., -np.arange(BINS) % BINS] if down != across else turned
-        moved = colour[:, ::down, ::across]
-        seen.append(np.concatenate([turned.reshape(len(turned), -1), moved.reshape(len(moved), -1)], axis=1))
-    return np.stack(seen, axis=1)
+    bins = np.arange(BINS)
+    views = []
+    for exchanged, down, across in product((False, True), (1, -1), (1, -1)):
+        turned, moved = edges[:, ::down, ::across], colour[:, ::down, ::across]
+        if down != across:
+            turned = turned[..., -bins % BINS]
+        if exchanged:
+            # Exchanged axes turn a direction a into 90° − a, and half the bins are 90°.
+            turned, moved = turned.swapaxes(1, 2)[..., (BINS // 2 - bins) % BINS], moved.swapaxes(1, 2)
+        views.append(np.concatenate([turned.reshape(len(turned), -1), moved.reshape(len(moved), -1)], axis=1))
+    return np.stack(views, axis=1)
 
 
 def similarity_threshold(null: Float32[np.ndarray, "n"], rate: float) -> float:

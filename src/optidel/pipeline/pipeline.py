@@ -18,14 +18,15 @@ from optidel.models.presets import PRESETS
 from optidel.models.segmenter import Protocol
 from optidel.models.views import make_views
 from optidel.pipeline.incremental import earlier_warmup
-from optidel.pipeline.overlap import clean_step, leaks_step
 from optidel.pipeline.parameters import check_methods, parameters
 from optidel.pipeline.published import check_conflicts, registry_of
 from optidel.pipeline.selections import kept_rows
 from optidel.pipeline.steps import pretrain as pretraining
+from optidel.pipeline.steps.clean import clean_step
 from optidel.pipeline.steps.compose import compose_step
 from optidel.pipeline.steps.embed import embed_step
 from optidel.pipeline.steps.evaluate import evaluate_step
+from optidel.pipeline.steps.leaks import leaks_step
 from optidel.pipeline.steps.patches import patches_step
 from optidel.pipeline.steps.pixels import pixels_step
 from optidel.pipeline.steps.pretrain import pretrain_config, pretrain_step

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from PIL import Image as PillowImage
 
-from optidel.copies.pixels import UNCALIBRATED
 from optidel.corpus.names import Names
 from optidel.report.pictures import Tile, picture_tile
 from optidel.runs.collect import Run
@@ -14,10 +13,15 @@ from optidel.store import Artifact
 NAMED = 3  # test images named in the sentence, which must stay one line of a terminal
 LISTED = 200  # pairs in the table; all of them are in leaks.parquet
 
-UNSEEN = "changed copies were not looked for: the corpus is too small, of one group, or too much alike"
-
-UNITS = {"exact": "equal pixels", "perceptual": "bits of 256 differ", "embedding": "cosine similarity"}
+UNITS = {
+    "exact": "equal pixels",
+    "perceptual": "bits of 256 differ",
+    "embedding": "cosine similarity",
+    "points": "points agree",
+}
 # By kind of copy, in the order in which they are told.
+
+POINTS_ALONE = "changed copies were looked for by points alone"
 
 SIDES = {"test": "test image", "train": "in the corpus"}
 
@@ -50,14 +54,15 @@ def sentence(leaks: Artifact, *, drop: bool, names: Names | None = None) -> str:
     """What was found, and what follows from it."""
     names = names or Names()
     summary = read_summary(leaks, LeaksSummary)
-    unseen = f" ({UNSEEN})" if summary.threshold is None else ""
+    reason = summary.reason or ""
+    unseen = f" ({POINTS_ALONE} among {reason})" if summary.threshold is None else ""
     if not summary.leaked:
         return f"none of the {summary.test} test images was found in the pre-training corpus{unseen}"
 
     images = leaks.table("leaks.parquet")["test"].unique(maintain_order=True).to_list()
     examples = ", ".join(names(name) for name in images[:NAMED])
     more = ", …" if len(images) > NAMED else ""
-    kinds = ", ".join(f"{summary.images[kind]} {kind}" for kind in UNITS if summary.images[kind])
+    kinds = ", ".join(f"{summary.images[kind]} {kind}" for kind in UNITS if summary.images.get(kind))
     verb = "was" if summary.leaked == 1 else "were"
     remedy = (
         "their frames are left out of all training"
@@ -94,7 +99,7 @@ def leak_section(run: Run, names: Names) -> LeakSection | None:
 def _how(kind: str, value: float) -> str:
     if kind == "exact":
         return UNITS[kind]
-    if kind == "perceptual":
+    if kind in ("perceptual", "points"):
         return f"{value:.0f} {UNITS[kind]}"
     return f"{UNITS[kind]} {value:.3f}"
 
@@ -103,11 +108,17 @@ def _method(summary: LeaksSummary) -> str:
     """How copies were looked for, and how far that can be trusted."""
     hashes = f"perceptual hashes that differ in at most {summary.near} of 256 bits"
     if summary.threshold is None:
-        return f"Looked for: equal pixels, and {hashes}. {UNCALIBRATED}"
-    return (
-        f"Looked for: equal pixels, and {hashes}, and embeddings whose cosine similarity is above "
-        f"{summary.threshold:.3f}. {by_chance(summary.rate, summary.test)}"
+        return f"Looked for: equal pixels, {hashes}, and agreeing points. {uncompared(summary.reason or '')}"
+    method = (
+        f"Looked for: equal pixels, {hashes}, embeddings whose cosine similarity is above "
+        f"{summary.threshold:.3f}, and agreeing points. {by_chance(summary.rate, summary.test)}"
     )
+    return f"{method} {uncompared(summary.reason)}" if summary.reason else method
+
+
+def uncompared(reason: str) -> str:
+    """Says that embeddings could not be compared, or not of all frames, and the true reason."""
+    return f"{POINTS_ALONE[0].upper()}{POINTS_ALONE[1:]}, not by embeddings, among {reason}."
 
 
 def by_chance(rate: float, tested: int) -> str:

@@ -142,7 +142,7 @@ class LeaksSummary(Summary):
 
     ``images`` counts leaked test images by kind of copy. Perceptual hashes may differ in ``near`` bits of 256;
     embeddings must be more alike than ``threshold``, None where it could not be calibrated, which test images
-    without a copy are at the ``rate``.
+    without a copy are at the ``rate``. ``reason`` says which frames were not compared by embedding, and why.
     """
 
     test: int
@@ -152,6 +152,7 @@ class LeaksSummary(Summary):
     threshold: float | None
     near: int
     images: Mapping[str, int]
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

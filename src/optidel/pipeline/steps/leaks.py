@@ -1,0 +1,86 @@
+"""The leak check of a run: which test images lie in the pre-training corpus."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import polars as pl
+from PIL import Image as PillowImage
+
+from optidel.arrays import Image
+from optidel.copies.leaks import KINDS, find_leaks
+from optidel.copies.prints import describe_images
+from optidel.corpus.frames import Corpus
+from optidel.pipeline.steps.prints import load_prints, prints_step
+from optidel.progress import track
+from optidel.readers.decode import read_frame, to_image
+from optidel.runs.summaries import LeaksSummary, write_summary
+from optidel.store import Artifact, Store, Workspace
+
+VERSION = 2
+"""Of the step: 2 looks for turned and cropped copies too, and calibrates concept by concept."""
+
+SHOWN = 4
+"""Pairs of each kind kept as pictures for the report: one row of the page."""
+
+SIDE = 260
+"""Longest side of such a picture, px: a quarter of the page's width."""
+
+COLUMNS = {"kind": pl.String, "test": pl.String, "train": pl.String, "value": pl.Float64}
+
+
+def leaks_step(store: Store, indexed: Artifact, task: Artifact, folder: Path) -> Artifact:
+    """Compare the test images of a labelled set, at full size, to the corpus.
+
+    Writes ``leaks.parquet`` (kind, test, train, value: bits that differ of perceptual hashes, cosine
+    similarity of embeddings, agreeing points), ``summary.json`` (counts, the threshold of the embedding and
+    its rate of false positives), and of some pairs the two pictures, ``pictures/0-test.png`` and
+    ``pictures/0-train.png``, listed in ``pictures.parquet``.
+    """
+
+    def make(work: Workspace) -> None:
+        items = task.table("items.parquet").filter(pl.col("split") == "test")
+        corpus_prints = load_prints(prints_step(store, indexed), indexed)
+        test_prints = describe_images(_images(folder, items), folder.resolve().name)
+        leaks = find_leaks(corpus_prints, test_prints)
+
+        rows = [(kind, match.test, match.train, match.value) for kind in KINDS for match in leaks.of(kind)]
+        table = pl.DataFrame(rows, COLUMNS, orient="row")
+        work.write_table("leaks.parquet", table)
+        sources = {name: folder / source for name, source in items.select("id", "source").iter_rows()}
+        _write_pictures(work, table, Corpus.load(indexed), sources)
+        summary = LeaksSummary(
+            test=leaks.test,
+            train=leaks.train,
+            leaked=len(leaks.leaked),
+            rate=leaks.rate,
+            threshold=leaks.threshold,
+            reason=leaks.reason or None,
+            near=leaks.near,
+            images={kind: len({match.test for match in leaks.of(kind)}) for kind in KINDS},
+        )
+        write_summary(work, summary)
+
+    return store.build("leaks", make, version=VERSION, config={}, inputs={"index": indexed, "task": task})
+
+
+def _images(folder: Path, items: pl.DataFrame) -> Iterator[tuple[str, Image]]:
+    rows: Iterable[tuple[str, str]] = items.select("id", "source").iter_rows()
+    for name, source in track(rows, "test images", len(items)):
+        yield name, to_image(read_frame(folder / source, ""))
+
+
+def _write_pictures(
+    work: Workspace, table: pl.DataFrame, corpus: Corpus, sources: Mapping[str, Path]
+) -> None:
+    """Pictures of a few pairs of each kind, for the report: the originals may not be there when it is read."""
+    images = table.unique("test", keep="first", maintain_order=True)
+    pairs = images.group_by("kind", maintain_order=True).head(SHOWN)
+    rows = {frame.id: row for row, frame in enumerate(corpus.frames)}
+    for number, (test, train) in enumerate(pairs.select("test", "train").iter_rows()):
+        sides = {"test": to_image(read_frame(sources[test], "")), "train": corpus.image(rows[train])}
+        for side, image in sides.items():
+            picture = PillowImage.fromarray(image)
+            picture.thumbnail((SIDE, SIDE), PillowImage.Resampling.LANCZOS)
+            with work.writing(f"pictures/{number}-{side}.png") as path:
+                picture.save(path, format="PNG")
+    work.write_table("pictures.parquet", pairs)

@@ -1,0 +1,105 @@
+"""The page of a leak check: every pair of a test image and the corpus frame that it copies, side by side."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from PIL import Image as PillowImage
+
+from optidel.copies.leaks import Leaks, Match
+from optidel.corpus.frames import Corpus
+from optidel.report.audit import Group, Line, Page, folder_title, write_page
+from optidel.report.leaks import by_chance, uncompared
+from optidel.report.pictures import picture_tile
+
+PAIRS = 60
+"""Pairs of each kind on the page: more make it too long to be looked through."""
+
+TITLES = {
+    "exact": "equal pixels",
+    "perceptual": "equal to the eye",
+    "embedding": "changed copies",
+    "points": "turned or cropped copies",
+}
+"""What the four kinds of matches are called."""
+
+METHOD = (
+    "Embeddings are histograms of gradient directions with the mean colour of each cell, whitened within a "
+    "concept of the corpus and compared also turned by quarters and mirrored. Points are blobs of which so many "
+    "agree under one turn, scale and shift as only copies have; they find crops and turns by any angle. "
+    "Blank, dark and saturated frames are all alike and are not compared."
+)
+
+
+def in_words(leaks: Leaks) -> tuple[str, str]:
+    """What was found, and how far the changed copies can be trusted."""
+    verdict = (
+        f"{len(leaks.leaked):,} of {leaks.test:,} test images match a frame of the corpus, "
+        f"which has {leaks.train:,}."
+    )
+    if leaks.threshold is None:
+        return verdict, uncompared(leaks.reason)
+    trust = (
+        f"Changed copies have a cosine similarity over {leaks.threshold:.3f}. "
+        f"{by_chance(leaks.rate, leaks.test)} Look at the pairs."
+    )
+    return verdict, f"{trust} {uncompared(leaks.reason)}" if leaks.reason else trust
+
+
+def write_leak_page(corpus: Corpus, tests: Mapping[str, Corpus], leaks: Leaks, target: Path) -> Path:
+    """Write the page.
+
+    Args:
+        corpus: what was searched.
+        tests: by the folder's name in ``leaks``, its images.
+        leaks: what was found.
+        target: the file.
+    """
+    titles = ", ".join(folder_title(test.root) for test in tests.values())
+    sides = [
+        Line(name="Test images", value=f"{folder_title(test.root)}, {len(test):,}") for test in tests.values()
+    ]
+    rules = _rules(leaks)
+    counts = []
+    for kind, title in TITLES.items():
+        images = {(match.folder, match.test) for match in leaks.of(kind)}
+        counts.append(Line(name=title, value=f"{len(images):,}", note=rules[kind]))
+    groups = [_pair(corpus, tests, kind, match) for kind in TITLES for match in leaks.of(kind)[:PAIRS]]
+    lead = f"Test image left, corpus frame right; at most {PAIRS} pairs of each kind."
+    page = Page(
+        kind="OptiDEL leak check",
+        title=f"{titles} in {folder_title(corpus.root)}",
+        verdict=in_words(leaks),
+        facts=(Line(name="Corpus", value=folder_title(corpus.root)), *sides),
+        counts=tuple(counts),
+        histograms=(),
+        galleries=(),
+        groups=tuple(groups),
+        groups_title="Pairs",
+        groups_lead=lead if leaks.leaked else "None.",
+        method=(METHOD,),
+    )
+    return write_page(page, target)
+
+
+def _rules(leaks: Leaks) -> dict[str, str]:
+    similarity = f"Cosine similarity of the embeddings over that of the concept, {leaks.threshold or 0:.3f} at the median."
+    return {
+        "exact": "The same SHA-256 of the 8-bit pixels.",
+        "perceptual": f"Perceptual hashes differ by at most {leaks.near} of 256 bits.",
+        "embedding": "Not compared." if leaks.threshold is None else similarity,
+        "points": "As many points agree as in next to no pair of different pictures of the concept.",
+    }
+
+
+def _pair(corpus: Corpus, tests: Mapping[str, Corpus], kind: str, match: Match) -> Group:
+    likeness = {
+        "exact": "",
+        "perceptual": f", {match.value:.0f} bits",
+        "embedding": f", cosine similarity {match.value:.3f}",
+        "points": f", {match.value:.0f} points agree",
+    }
+    tiles = []
+    for side, name in ((tests[match.folder], match.test), (corpus, match.train)):
+        row = next(row for row, frame in enumerate(side.frames) if frame.id == name)
+        tiles.append(picture_tile(PillowImage.fromarray(side.image(row)), name, folder_title(side.root)))
+    return Group(title=f"{TITLES[kind]}{likeness[kind]}", tiles=tuple(tiles))
