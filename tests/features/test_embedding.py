@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from optidel.errors import WeightsError
 from optidel.features import embedding
-from optidel.features.embedding import mean_image, null_errors, write_scores
+from optidel.features.embedding import check_vectors, mean_image, null_errors, write_scores
 from optidel.models.encoders import build_encoder, save_encoder
 from optidel.models.mae import build_mae
 from optidel.models.presets import PRESETS
@@ -57,3 +58,22 @@ def test_vectors_of_another_encoder(nano: object, tmp_path: Path) -> None:
     with torch.no_grad():
         expected = other(other.normalise(IMAGES)).numpy()
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_collapsed_embedding_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    alike = np.ones((50, 8)) * rng.uniform(1, 2, (50, 1)) + 1e-5 * rng.normal(size=(50, 8))
+    check_vectors(alike.astype(np.float32), "weights/mine")
+    assert "50 images point one way" in capsys.readouterr().err
+    check_vectors(np.zeros((3, 8), np.float32), "weights/mine")
+    assert "weights/mine has collapsed" in capsys.readouterr().err
+    check_vectors((np.ones((50, 8)) + 0.01 * rng.normal(size=(50, 8))).astype(np.float32), "weights/mine")
+    check_vectors(np.ones((1, 8), np.float32), "weights/mine")
+    assert not capsys.readouterr().err
+
+
+def test_an_embedding_that_is_not_finite_is_refused() -> None:
+    vectors = np.ones((9000, 4), np.float32)
+    vectors[8999, 1] = np.nan
+    with pytest.raises(WeightsError, match="weights/mine gives vectors that are not finite"):
+        check_vectors(vectors, "weights/mine")

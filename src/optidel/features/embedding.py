@@ -12,9 +12,11 @@ import numpy as np
 import torch
 from jaxtyping import Float32, Int64
 
-from optidel.arrays import Images
+from optidel.arrays import Images, Vectors
+from optidel.errors import WeightsError
 from optidel.models.encoders import STD, load_encoder, load_mae, normalise
 from optidel.models.mae import complementary_noise, score
+from optidel.progress import say
 from optidel.store import Workspace
 
 BLOCK = 128
@@ -22,6 +24,9 @@ BLOCK = 128
 
 COPIED = 4096
 """Rows copied between two marks."""
+
+# Variance of unit vectors below which an embedding tells nothing apart: some ten times the rounding of float32.
+COLLAPSED = 1e-6
 
 MEAN_SAMPLE = 10_000
 READ = 256
@@ -117,3 +122,36 @@ def write_scores(
         vectors[rows] = found.float().cpu().numpy()[: len(rows)]
         maps[rows] = scores.error_map.cpu().numpy()[: len(rows)]
         error[rows] = maps[rows].mean(axis=(1, 2))
+
+
+def check_vectors(vectors: Vectors, encoder: str) -> None:
+    """Refuse an embedding that is not finite, and say when it has collapsed: all vectors point one way.
+
+    Args:
+        vectors: float (n, d), memory-mapped if large; read in blocks.
+        encoder: what made them, for the message.
+
+    Raises:
+        WeightsError: a vector holds a NaN or an infinity.
+    """
+    total = np.zeros(vectors.shape[1])
+    counted = 0
+    for start in range(0, len(vectors), COPIED):
+        block = np.asarray(vectors[start : start + COPIED], np.float64)
+        if not np.isfinite(block).all():
+            raise WeightsError(
+                f"{encoder} gives vectors that are not finite; train it again at a lower learning rate, "
+                "or pass other weights"
+            )
+        lengths = np.linalg.norm(block, axis=1, keepdims=True)
+        directed = lengths[:, 0] > 0
+        total += (block[directed] / lengths[directed]).sum(axis=0)
+        counted += int(directed.sum())
+
+    # Unit vectors with mean m have the variance 1 - |m|².
+    variance = 1 - np.square(total / max(1, counted)).sum() if counted else 0.0
+    if len(vectors) > 1 and variance < COLLAPSED:
+        say(
+            f"embed: the vectors of all {len(vectors)} images point one way (variance {variance:.1e}): "
+            f"the images are all alike, or {encoder} has collapsed; no method can tell images apart with it"
+        )

@@ -20,8 +20,8 @@ from optidel.vinformation.gaussian import Information, information, left_out
 # Images of one pass; fixed, because the order of a sum is part of its value.
 BLOCK = 256
 
-# Variance of the rounding of pixels to 256 levels, in normalised plain pixels: no image is known better. A uniform
-# error of width w has the variance w² / 12.
+# Variance of the rounding of pixels to 256 levels, in normalised plain pixels: no image is known better. A
+# uniform error of width w has the variance w² / 12.
 ROUNDING = sum((1 / 255 / std) ** 2 for std in STD) / len(STD) / 12
 
 Errors = Float64[np.ndarray, "n"]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from optidel.arrays import Images
-from optidel.features.embedding import mean_image, write_scores
+from optidel.features.embedding import check_vectors, mean_image, write_scores
 from optidel.pipeline.incremental import earlier_scores
 from optidel.pipeline.weights import Weights
 from optidel.runs.summaries import EmbedSummary, write_summary
@@ -33,6 +33,9 @@ def embed_step(store: Store, pixels: Artifact, mae: Weights, weights: str | None
         mean = mean_image(images, np.random.default_rng(seed))
         write_scores(work, images, mae.folder, weights, mean, seed, device(), earlier)
         work.write_array("mean_image.npy", mean)
+        check_vectors(
+            np.load(work.path / "vectors.npy", mmap_mode="r"), weights or "the warmed-up autoencoder"
+        )
 
         copied = int((earlier.rows >= 0).sum()) if earlier else 0
         warmup = mae.artifact
