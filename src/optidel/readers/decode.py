@@ -71,10 +71,24 @@ def _volume(path: Path, modified: int, axis: str, window: Window | None) -> dict
     source = Source(name=path.name, path=path)
     reader = reader_for(source)
     assert reader
-    return {
-        decoded.locator: decoded
-        for decoded in reader(source, DecodeOptions(axes=(axis,), window=window), None)
-    }
+    slices = reader(source, DecodeOptions(window=window), _Along(axis))
+    return {decoded.locator: decoded for decoded in slices}
+
+
+class _Along(Collection[str]):
+    """The locators of all slices along an axis, however many there are."""
+
+    def __init__(self, axis: str) -> None:
+        self.prefix = f"{axis}:"
+
+    def __contains__(self, locator: object) -> bool:
+        return isinstance(locator, str) and locator.startswith(self.prefix)
+
+    def __iter__(self) -> Iterator[str]:
+        yield self.prefix
+
+    def __len__(self) -> int:
+        return 1
 
 
 def cropped(decoded: Decoded) -> Decoded:

@@ -57,6 +57,10 @@ PERCENTILE_RULE = f"percentiles {PERCENTILES[0]}-{PERCENTILES[1]}"
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
+class ShownElsewhereError(InputError):
+    """A file whose frames stand under another file: a slice of a series of which only planes across are taken."""
+
+
 Window = tuple[float, float]
 """Level and width in HU."""
 

@@ -11,6 +11,8 @@ import warnings
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -26,6 +28,7 @@ from optidel.readers.decoded import (
     MAX_BYTES,
     Decoded,
     DecodeOptions,
+    ShownElsewhereError,
     blacked,
     check_bytes,
     check_frames,
@@ -33,9 +36,11 @@ from optidel.readers.decoded import (
     depth_rule,
 )
 from optidel.readers.dicom_codecs import COMPRESSED, LOSSY, PLUGIN, check_warnings
-from optidel.readers.intensity import Greys, add_frame, number, padding
+from optidel.readers.intensity import Greys, add_frame, number, padding, scaling
 from optidel.readers.scale import Limits, Spread, remembered
+from optidel.readers.series import Series, series_of, stacked
 from optidel.readers.source import Source
+from optidel.readers.volume import AXES, Volume, oriented, slices
 
 MODALITIES = frozenset(
     """
@@ -77,45 +82,135 @@ Values = np.ndarray[Any, Any]
 def read_dicom(source: Source, options: DecodeOptions, locators: Collection[str] | None) -> Iterator[Decoded]:
     """One frame, or ``frame:i`` of a multi-frame image; everything else that DICOM stores is refused with its
     kind.
+
+    Where other axes than axial are asked for, the single-frame files of a series in one folder are a volume, whose
+    planes ``coronal:57`` stand under its first file; the slices themselves are taken if their axis is asked for.
     """
     check_bytes(source.size)
     try:
         with _quiet():
-            data = _opened(source)
-            count = _checked(data)
+            dataset = _Dataset(source, options)
             if locators is None and options.damaged == "refuse":
-                check_warnings(data, count)
-            series = _Series(source, data, count, options)
-            step = _frame_time(data)
-        for i, stored in _stored(data, count, _indices(count, locators)):
+                check_warnings(dataset.data, dataset.count)
+            series = _series(dataset, options, locators)
+        is_taken = series is None or locators is not None or series.axis in options.axes
+        if is_taken:
+            yield from _frames(dataset, _indices(dataset.count, locators))
+        if series is not None and series.paths[0] == source.path:
             with _quiet():
-                values, low, high, rule = series.intensities(stored, i)
-            yield Decoded(
-                locator=f"frame:{i}" if count > 1 else "",
-                values=np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")),
-                low=low,
-                high=high,
-                rule=rule,
-                modality=series.modality if series.modality in MODALITIES else None,
-                seconds=None if step is None or count == 1 else round(i * step, 4),
-                groups=series.groups,
-            )
+                volume = _volume(dataset, series, options)
+            others = replace(options, axes=tuple(name for name in options.axes if name != series.axis))
+            for plane in slices(volume, others, locators):
+                yield replace(plane, groups=dataset.groups)
+        elif not is_taken:
+            raise ShownElsewhereError("is a slice of a series whose planes stand under its first file")
     except (InputError, MemoryError):
         raise
     except Exception as error:  # a damaged file raises anything; its own message may quote an attribute
         raise InputError(f"DICOM that cannot be decoded ({type(error).__name__})") from None
 
 
-class _Series:
-    """What the frames of one dataset share: modality, identifiers, and the scale of their values."""
+def _frames(dataset: "_Dataset", indices: Sequence[int]) -> Iterator[Decoded]:
+    step = _frame_time(dataset.data)
+    for i, stored in _stored(dataset.data, dataset.count, indices):
+        with _quiet():
+            values, low, high, rule = dataset.intensities(stored, i)
+        yield Decoded(
+            locator=f"frame:{i}" if dataset.count > 1 else "",
+            values=np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")),
+            low=low,
+            high=high,
+            rule=rule,
+            modality=dataset.known_modality,
+            seconds=None if step is None or dataset.count == 1 else round(i * step, 4),
+            groups=dataset.groups,
+        )
 
-    def __init__(self, source: Source, data: Dataset, count: int, options: DecodeOptions) -> None:
-        self.source, self.data, self.count = source, data, count
+
+def _series(dataset: "_Dataset", options: DecodeOptions, locators: Collection[str] | None) -> Series | None:
+    """The volume that a file is a slice of, where planes across its slices are asked for."""
+    axes = set(options.axes)
+    if locators is not None:
+        axes = {locator.partition(":")[0] for locator in locators} & AXES.keys()
+    is_default = locators is None and options.axes == DecodeOptions().axes
+    if dataset.source.path is None or dataset.count > 1 or not axes or is_default:
+        return None
+    series = series_of(dataset.source.path)
+    return None if series is None or axes <= {series.axis} else series
+
+
+def _volume(dataset: "_Dataset", series: Series, options: DecodeOptions) -> Volume:
+    """The slices of a series with one rule.
+
+    Where all share one linear scale, values stay as stored; else each slice is shown as it is by itself.
+    """
+    parts: dict[Path, _Dataset] = {}
+
+    def stored(path: Path) -> Values:
+        part = _Dataset(Source(name=path.name, path=path), options)
+        parts[path] = part
+        return part.first()
+
+    voxels = stacked(series, stored)
+    scales = {part.scale for part in parts.values()}
+    if len(scales) == 1 and dataset.scale is not None:
+        mask = padding(dataset.data, voxels)
+        low, high, rule = dataset.rule_of(voxels if mask is None else voxels[~mask])
+        voxels = voxels if mask is None else blacked(voxels, low, high, mask)
+    else:
+
+        def shown(path: Path) -> Values:
+            values, low, high, _ = parts[path].intensities(parts[path].first(), 0)
+            return blacked(((values[..., 0] - low) / (high - low)).clip(0, 1).astype(np.float32), 0.0, 1.0)
+
+        voxels = stacked(series, shown)
+        low, high, rule = 0.0, 1.0, dataset.intensities(dataset.first(), 0)[3]
+    turned, note = oriented(blacked(voxels, low, high), series.affine)
+    return Volume(
+        voxels=turned[..., None],
+        low=low,
+        high=high,
+        rule=f"{rule}{note}{series.note}",
+        modality=dataset.known_modality,
+    )
+
+
+class _Dataset:
+    """An opened file: what its frames share, modality, identifiers, and the scale of their values."""
+
+    def __init__(self, source: Source, options: DecodeOptions) -> None:
+        self.source = source
+        self.data = data = _opened(source)
+        self.count = _checked(data)
         self.modality = str(data.get("Modality", ""))
+        self.known_modality = self.modality if self.modality in MODALITIES else None
         self.kind = str(data.get("PhotometricInterpretation", ""))
         identifiers = {name: str(data.get(tag, "")).strip() for name, tag in IDENTIFIERS.items()}
         self.groups = {name: value for name, value in identifiers.items() if value}
         self.greys = Greys(data=data, modality=self.modality, window=options.window, shared=self._limits)
+
+    def first(self) -> Values:
+        """The first frame as stored, (h, w)."""
+        ((_, values),) = _stored(self.data, self.count, [0])
+        return values
+
+    @property
+    def scale(self) -> tuple[float, float] | None:
+        """Slope and intercept of a grey image without tables, else None."""
+        tables = any(self.data.get(name) for name in ("ModalityLUTSequence", "VOILUTSequence"))
+        is_sigmoid = self.data.get("VOILUTFunction", "") == "SIGMOID"
+        return None if tables or is_sigmoid or self.kind not in GREYS else scaling(self.data, 0)
+
+    def rule_of(self, values: Values) -> Limits:
+        """The rule of many values of frames like the first one, in stored units; only linear ones."""
+
+        def measured() -> Limits:
+            spread = Spread(values.size)
+            spread.add(values, *scaling(self.data, 0))
+            return spread.percentiles()
+
+        _, low, high, rule = replace(self.greys, shared=measured).frame(self.first(), 0)
+        return (high, low, f"{rule}, inverted") if self.kind == "MONOCHROME1" else (low, high, rule)
 
     def intensities(self, values: Values, i: int) -> tuple[Values, float, float, str]:
         """Values (h, w, c), what becomes 0 and 1, and the rule."""
@@ -207,8 +302,8 @@ def _checked(data: Dataset) -> int:
         raise InputError("is no DICOM image: it has no pixels")
     syntax = data.file_meta.TransferSyntaxUID
     if syntax not in NATIVE | COMPRESSED | {uid.RLELossless}:
-        named = syntax.name if syntax.name != str(syntax) else "unknown"
-        raise InputError(f"has pixels in the transfer syntax {named}, which no decoder knows")
+        name = syntax.name if syntax.name != str(syntax) else "unknown"
+        raise InputError(f"has pixels in the transfer syntax {name}, which no decoder knows")
     samples, kind = _whole(data, "SamplesPerPixel", 1), str(data.get("PhotometricInterpretation", ""))
     if (samples, kind in COLOURS, kind in GREYS or kind == "PALETTE COLOR") not in (
         (3, True, False),
@@ -230,10 +325,10 @@ def _checked(data: Dataset) -> int:
 def _check_length(data: Dataset, pixels: str, values: int, kind: str) -> None:
     """Pixels that are stored plainly are all there."""
     stored = values * _whole(data, "BitsAllocated", 8) // 8
-    wanted = stored * 2 // 3 if kind == "YBR_FULL_422" else stored
-    held = len(data[pixels].value)
-    if held < wanted:
-        raise InputError(f"is cut: it declares {wanted} bytes of pixels and holds {held}")
+    declared = stored * 2 // 3 if kind == "YBR_FULL_422" else stored
+    present = len(data[pixels].value)
+    if present < declared:
+        raise InputError(f"is cut: it declares {declared} bytes of pixels and holds {present}")
 
 
 def _whole(data: Dataset, name: str, default: int) -> int:

@@ -172,11 +172,20 @@ def _rescaled(data: Dataset, values: Values, frame: int) -> tuple[Values, float,
     """
     if data.get("ModalityLUTSequence"):
         return apply_modality_lut(values, data), 1.0, 0.0
+    return values, *scaling(data, frame)
+
+
+def scaling(data: Dataset, frame: int) -> tuple[float, float]:
+    """Slope and intercept of a frame.
+
+    Raises:
+        InputError: the slope is 0.
+    """
     macro = _macro(data, frame, "PixelValueTransformationSequence")
     slope, offset = number(macro.get("RescaleSlope")), number(macro.get("RescaleIntercept"))
     if slope == 0:
         raise InputError("has a rescale slope of 0")
-    return values, 1.0 if slope is None else slope, 0.0 if offset is None else offset
+    return 1.0 if slope is None else slope, 0.0 if offset is None else offset
 
 
 def _macro(data: Dataset, frame: int, name: str) -> Dataset:

@@ -19,6 +19,7 @@ from optidel.errors import InputError
 from optidel.readers import Decoded, DecodeOptions, Reader, reader_for, unread
 from optidel.readers.archives import SpoiledError, members
 from optidel.readers.decode import cropped
+from optidel.readers.decoded import ShownElsewhereError
 from optidel.readers.member import Member
 from optidel.readers.source import Source
 from optidel.records import Quality
@@ -135,6 +136,8 @@ def _record(
             beat(number, True)
         if not frames:
             raise InputError("holds no frame")
+    except ShownElsewhereError:
+        return {"frames": [], "quality": []}
     except (
         BaseException
     ) as error:  # decoders raise anything on a broken file, those written in Rust what is no Exception
