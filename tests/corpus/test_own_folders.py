@@ -1,6 +1,7 @@
 """What this project wrote is never taken for images, wherever it lies; masks of a labelled set stay out."""
 
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -135,3 +136,25 @@ def test_masks_stay_out_aloud_unless_they_are_asked_for(
     assert len(optidel.index(tmp_path / "set" / "masks").frames) == 3
     (tmp_path / "list.csv").write_text("path\nimages/0.png\nmasks/0.png\n")
     assert len(optidel.index(tmp_path / "set", manifest=str(tmp_path / "list.csv")).frames) == 2
+
+
+def test_masks_in_an_archive_stay_out_and_are_named_once(tmp_path: Path) -> None:
+    write_picture(tmp_path / "a.png")
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    with zipfile.ZipFile(folder / "set.zip", "w") as archive:
+        for name in ("images/1.png", "images/2.png", "masks/1.png", "masks/2.png"):
+            archive.write(tmp_path / "a.png", name)
+    corpus = optidel.index(folder)
+    assert [frame.id for frame in corpus.frames] == ["set.zip#images/1.png", "set.zip#images/2.png"]
+    assert [item.source for item in corpus.rejected] == ["set.zip#masks/1.png", "set.zip#masks/2.png"]
+
+    store = Store(tmp_path / "run")
+    for number in range(2):
+        write_picture(folder / f"new-{number}.png")
+        indexed = index_step(store, folder, IndexOptions())
+        assert indexed.table("rejected.parquet")["source"].to_list() == [
+            "set.zip#masks/1.png",
+            "set.zip#masks/2.png",
+        ]
+        assert len(indexed.table("frames.parquet")) == len(indexed.table("quality.parquet")) == 3 + number

@@ -4,6 +4,8 @@ No package ships a clip, so the clips are an ultrasound loop of pydicom's tests 
 encoded here.
 """
 
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -154,3 +156,26 @@ def test_cut_video_is_refused(container: str, ultrasound: list[np.ndarray]) -> N
     data = video(MUXERS.get(container, container), CODECS[container], ultrasound[:12], rate=1, pixels=pixels)
     with pytest.raises(InputError, match=r"cannot be decoded as video|is cut|is damaged"):
         read(f"a.{container}", data[: len(data) // 2])
+
+
+def test_without_pyav_a_video_is_quarantined_with_what_to_install(tmp_path: Path) -> None:
+    """The decoding process finds a package ``av`` that is not there; a picture beside the video is read."""
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "clip.mp4").write_bytes(samples()[".mp4"][0])
+    (tmp_path / "images" / "one.png").write_bytes(samples()[".png"][0])
+    code = (
+        "import sys, optidel\n"
+        "from optidel.corpus.sandbox import workers\n"
+        "workers.START = \"import sys; sys.modules['av'] = None; \" + workers.START\n"
+        "corpus = optidel.index(sys.argv[1])\n"
+        "print(len(corpus.frames), corpus.rejected[0].reason)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "images")],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    reason = "is a video, and PyAV, which reads them, is missing: install optidel[video]"
+    assert done.stdout == f"1 {reason}\n"

@@ -9,6 +9,9 @@ from optidel.corpus.walk import printable
 from optidel.progress import say
 from optidel.records import Frame, Rejected
 
+LISTED = "is listed in the manifest"
+"""How the reason begins for which the manifest, not the file, is to be mended."""
+
 
 class Resolver:
     """Says of each frame what it belongs to, and counts where an option did nothing."""
@@ -48,7 +51,7 @@ class Resolver:
         if not self.manifest:
             return []
         files = set(sources)
-        reason = "is listed in the manifest but did not become a frame"
+        reason = f"{LISTED} but did not become a frame"
         missing = []
         for path in self.manifest.rows:
             archive, inside, _ = path.partition("#")

@@ -8,10 +8,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from optidel.corpus.belonging import LISTED
+from optidel.corpus.masks import MASK
 from optidel.corpus.sandbox.workers import TRANSIENT
 from optidel.corpus.walk import Listing
 from optidel.records import Rejected, from_table
 from optidel.store import Artifact, Store
+
+NOT_OF_A_FILE = (MASK, LISTED)
+"""Reasons that follow from the files together: they are found anew, as groups are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +81,8 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
 
     rejected: dict[str, list[Rejected]] = defaultdict(list)
     for item in from_table(Rejected, artifact.table("rejected.parquet")):
-        rejected[_file_of(item.source, before)].append(item)
+        if not item.reason.startswith(NOT_OF_A_FILE):
+            rejected[_file_of(item.source, before)].append(item)
     unlucky = set(unlucky_files(artifact))
 
     spans, first = {}, 0

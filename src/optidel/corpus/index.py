@@ -1,6 +1,6 @@
 """The index: every frame of a folder, its size, hash, groups and quality; every unreadable file, and why."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from optidel.corpus.earlier import Earlier, earlier_index, unlucky_files
 from optidel.corpus.frames import Corpus
 from optidel.corpus.groups import group_key
 from optidel.corpus.manifest import Manifest, listed, load_manifest
-from optidel.corpus.masks import masks_among
+from optidel.corpus.masks import masks_among, member_masks
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import Scanned, scan_files
 from optidel.corpus.walk import Listing, printable, walk
@@ -69,9 +69,12 @@ def index(path: str | Path, axes: Sequence[str] = ("axial",), **options: Any) ->
 
     resolver = Resolver(settings, manifest)
     frames = [frame for file in scanned for frame in resolver.frames(file.frames)]
+    masks = {} if manifest else member_masks((frame.source, frame.locator) for frame in frames)
+    frames = [frame for frame in frames if _member_of(frame.source, frame.locator) not in masks]
     rejected = [item for file in scanned for item in file.rejected]
     rejected += listing.refused
     rejected += resolver.missing(sources)
+    rejected += _refused(masks)
     rejected.sort(key=_by_source)
 
     resolver.tell(len(frames))
@@ -134,6 +137,7 @@ class _Build:
         self.options = options
         self.scan = scan
         self.resolver = Resolver(options, manifest)
+        self.has_manifest = manifest is not None
         self.sources = [file.source for file in listing.files]
 
     def make(self, work: Workspace) -> None:
@@ -149,7 +153,8 @@ class _Build:
         shards = [work.table(_scan_part(start)) for start in starts]
         scanned = _joined(shards)
         frames = _joined(self._resolved(shard) for shard in shards)
-        rejected = self._rejected(work, starts)
+        frames, masks = self._without_member_masks(frames)
+        rejected = sorted([*self._rejected(work, starts), *masks], key=_by_source)
         self.resolver.tell(len(frames))
         _complain(self.listing.root, len(frames), rejected)
         self._write(work, scanned, frames, rejected)
@@ -221,6 +226,15 @@ class _Build:
         frames = from_table(Frame, scanned.select(FRAME_COLUMNS))
         return to_table(Frame, self.resolver.frames(frames))
 
+    def _without_member_masks(self, frames: pl.DataFrame) -> tuple[pl.DataFrame, list[Rejected]]:
+        """The frames without masks that lie in an archive, unless a manifest lists what goes in."""
+        places = list(frames.select("source", "locator").iter_rows())
+        masks = {} if self.has_manifest else member_masks(places)
+        if not masks:
+            return frames, []
+        stays = [_member_of(source, locator) not in masks for source, locator in places]
+        return frames.filter(pl.Series(stays)), _refused(masks)
+
     def _rejected(self, work: Workspace, starts: Iterable[int]) -> list[Rejected]:
         """Everything that is quarantined, by path."""
         rejected = []
@@ -283,14 +297,25 @@ def _without_masks(listing: Listing) -> Listing:
     masks = masks_among(file.source for file in listing.files)
     if not masks:
         return listing
-    first = next(iter(masks))
-    say(
-        f"index: {len(masks)} files look like masks of others and stay out, such as {printable(first)}; "
-        "to take them in, list them in a manifest or pass their folder itself"
-    )
-    refused = [Rejected(source=printable(source), reason=reason) for source, reason in masks.items()]
+    refused = _refused(masks)
     files = [file for file in listing.files if file.source not in masks]
     return replace(listing, files=files, refused=sorted([*listing.refused, *refused], key=_by_source))
+
+
+def _refused(masks: Mapping[str, str]) -> list[Rejected]:
+    """Say that masks stay out, and why each does."""
+    if masks:
+        first = next(iter(masks))
+        say(
+            f"index: {len(masks)} files look like masks of others and stay out, such as {printable(first)}; "
+            "to take them in, list them in a manifest or pass their folder itself"
+        )
+    return [Rejected(source=printable(source), reason=reason) for source, reason in masks.items()]
+
+
+def _member_of(source: str, locator: str) -> str:
+    """An archive and its member, as masks in it are named."""
+    return f"{source}#{locator.partition('#')[0]}"
 
 
 def _scan_part(start: int) -> str:

@@ -9,8 +9,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from optidel.readers import READERS
+from optidel.readers import READERS, archives
 from optidel.readers.decoded import ending
+
+MASK = "is taken for a mask"
+"""How the reason begins for which a mask is no frame."""
 
 IMAGE_FOLDERS = frozenset(
     ["images", "image", "img", "imgs", "imagestr", "imagests", "imagesval", "input", "inputs", "frames"]
@@ -63,6 +66,23 @@ def masks_among(paths: Iterable[str]) -> dict[str, str]:
     return masks
 
 
+def member_masks(frames: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Which members of archives are masks of others.
+
+    Args:
+        frames: source and locator of each frame.
+
+    Returns:
+        For each mask, as ``archive.zip#member``, why it is taken for one.
+    """
+    members = {}
+    for source, locator in frames:
+        member, _, _ = locator.partition("#")
+        if member and archives.ending(source):
+            members[f"{source}/{member}"] = f"{source}#{member}"
+    return {members[path]: reason for path, reason in masks_among(members).items()}
+
+
 def _by_folder(paths: Sequence[str]) -> dict[str, str]:
     """Files in a folder of masks beside a folder of images."""
     folders: dict[str, list[str]] = defaultdict(list)
@@ -79,7 +99,7 @@ def _by_folder(paths: Sequence[str]) -> dict[str, str]:
         is_certain = _plain(name) in MASK_FOLDERS
         for sibling in _images_beside(name, beside[PurePosixPath(folder).parent.as_posix()]):
             if is_certain or _share(folder, files, sibling, folders[sibling]) >= ENOUGH:
-                reason = f"is taken for a mask: {name}/ lies beside {PurePosixPath(sibling).name}/"
+                reason = f"{MASK}: {name}/ lies beside {PurePosixPath(sibling).name}/"
                 masks |= dict.fromkeys(files, reason)
                 break
     return masks
@@ -123,7 +143,7 @@ def _by_suffix(paths: Iterable[str]) -> dict[str, str]:
         for file in files:
             for image in by_stem.get(image_stem, []):
                 if image.parent == file.parent or image.parent.parent == file.parent.parent:
-                    masks[file.as_posix()] = f"is taken for a mask: it is called as {image.name} is"
+                    masks[file.as_posix()] = f"{MASK}: it is called as {image.name} is"
                     break
     return masks
 

@@ -8,13 +8,18 @@ import math
 from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
-import av
 import numpy as np
 
 from optidel.errors import InputError
 from optidel.readers.decoded import Decoded, DecodeOptions, check_frames, check_size, ending
 from optidel.readers.signature import kind_of
 from optidel.readers.source import Source
+
+try:
+    import av
+except ModuleNotFoundError as error:
+    # An extra, for its wheels hold encoders under the GPL, which not everybody may pass on.
+    raise InputError("is a video, and PyAV, which reads them, is missing: install optidel[video]") from error
 
 DEMUXERS = {
     ".3gp": "mov",
