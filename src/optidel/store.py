@@ -269,7 +269,8 @@ class Store:
             raise StoreError(f"{marker} is not readable ({error}); pass another run folder") from error
         if version != FORMAT:
             raise StoreError(
-                f"the run in {self.root} has format {version!r}, this version writes {FORMAT}; pass a new folder"
+                f"the run in {self.root} has format {version!r}, this version writes {FORMAT}; "
+                "pass a new folder"
             )
 
     def _refuse_foreign(self) -> None:

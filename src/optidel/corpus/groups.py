@@ -1,4 +1,4 @@
-"""What belongs together: patient, study, series, video and centre, from DICOM tags, the path, or a manifest."""
+"""What belongs together: patient, study, series, video, centre; from DICOM tags, the path or a manifest."""
 
 import hashlib
 import os
@@ -102,7 +102,8 @@ def compile_pattern(pattern: str | None) -> re.Pattern[str] | None:
     for name in compiled.groupindex:
         if name not in FIELDS:
             raise RecipeError(
-                f"pattern {pattern!r}: unknown group {name!r}{nearest(name, FIELDS)}; there are {', '.join(FIELDS)}"
+                f"pattern {pattern!r}: unknown group {name!r}{nearest(name, FIELDS)}; "
+                f"there are {', '.join(FIELDS)}"
             )
     return compiled
 
@@ -139,10 +140,11 @@ def _at_most(seconds: float, pattern: str, path: str) -> Iterator[None]:
 
     def end(*_: object) -> None:
         raise RecipeError(
-            f"pattern {pattern!r} takes more than {seconds:g} s over {path!r}: a repetition inside a repetition, "
-            "such as (a+)+, tries every way to share the letters; write it without"
+            f"pattern {pattern!r} takes more than {seconds:g} s over {path!r}: a repetition inside a "
+            "repetition, such as (a+)+, tries every way to share the letters; write it without"
         )
 
+    # The matcher of Python looks for signals now and then, so that one can end it from inside.
     before = signal.signal(signal.SIGVTALRM, end)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
     try:

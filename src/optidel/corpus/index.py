@@ -144,6 +144,7 @@ class _Build:
         """Scan shard by shard, then put the tables together."""
         if not self.sources:
             _complain(self.listing.root, 0, self.listing.refused)
+        # Groups are not part of what is scanned, so that a new pattern or manifest reads nothing again.
         earlier = earlier_index(self.store, self.listing, self.scan, VERSION)
         if earlier:
             say(earlier.summary)
@@ -161,6 +162,7 @@ class _Build:
 
         since = earlier.counts if earlier else None
         work.write_json("index.json", self._summary(frames, rejected, since))
+        # Not the fingerprint: a corpus that was moved or touched is indexed again and nothing else is.
         work.content = digest(canonical(frames.select("id", "sha256").rows()))
 
     def rescues(self, artifact: Artifact, sources: Sequence[str]) -> bool:
@@ -193,7 +195,8 @@ class _Build:
                 self._scan_shard(work, start, stop, earlier, scanned)
         finally:
             if scanned is not None:
-                scanned.close()  # type: ignore[attr-defined]  # ends the processes at once, also when interrupted
+                # Ends the processes at once, also when interrupted.
+                scanned.close()  # type: ignore[attr-defined]
 
     def _read(self, start: int, earlier: Earlier | None) -> Iterator[Scanned]:
         """Read the files from ``start`` on that no earlier index knows."""

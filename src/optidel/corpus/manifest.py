@@ -168,14 +168,14 @@ def listed(listing: Listing, manifest: Manifest) -> Listing:
     """The files that a manifest lists; what it lists and is not there is refused, what it does not list is
     left out, aloud.
     """
-    known = {file.source for file in listing.files}
-    requested = manifest.rows.keys() & known  # names may hold a #
-    requested |= {path if path in known else path.partition("#")[0] for path in manifest.rows}
+    sources = {file.source for file in listing.files}
+    requested = manifest.rows.keys() & sources  # names may hold a #
+    requested |= {path if path in sources else path.partition("#")[0] for path in manifest.rows}
     files = [file for file in listing.files if file.source in requested]
     refused = [item for item in listing.refused if item.source in requested]
 
-    present = known | {item.source for item in refused}
-    heads = {path.partition("#")[0] for path in manifest.rows.keys() & known if "#" in path}
+    present = sources | {item.source for item in refused}
+    heads = {path.partition("#")[0] for path in manifest.rows.keys() & sources if "#" in path}
     for path in sorted(requested - present - heads):
         refused.append(Rejected(source=printable(path), reason=_why_absent(path)))
 

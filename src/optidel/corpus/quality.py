@@ -20,6 +20,9 @@ SAMPLES = 96
 STRIPS = 384
 """Samples along the longest side for sharpness: what is finer is lost at the size of every model anyway."""
 
+ROWS_APART = 12
+"""Sharpness is looked at on every twelfth row: as good as all of them over a frame, and ten times as fast."""
+
 BLACK = 10
 """Levels of 255 up to which a sample is black: 4 % of the range."""
 
@@ -83,16 +86,18 @@ def examine(image: UInt8[np.ndarray, "h w c"]) -> Quality:
     """
     view = _sampled(image, SAMPLES)
     total, brightest, colour = _grey(view)
-    levels = np.bincount(total.ravel(), minlength=766).astype(np.float64)
     count = total.size
+
+    # All but the edges follows from the histogram of three times grey, 0 to 765.
+    levels = np.bincount(total.ravel(), minlength=766).astype(np.float64)
     mean = float(levels @ _VALUES) / count
-    deviation = (
-        float(np.sqrt(levels @ (_VALUES - mean) ** 2 / count))
-        if np.count_nonzero(levels) > 1
-        else float(image.std())
-    )
+    if np.count_nonzero(levels) > 1:
+        deviation = float(np.sqrt(levels @ (_VALUES - mean) ** 2 / count))
+    else:
+        deviation = float(image.std())  # the samples are alike; what lies between them may not be
     share = levels[:765].reshape(255, 3).sum(axis=1) / count
     share = share[share > 0]
+
     coarse = _averaged(total, SIDE)
     laplacian, sharpness = _sharpness(image)
     quality = Quality(
@@ -109,8 +114,8 @@ def examine(image: UInt8[np.ndarray, "h w c"]) -> Quality:
         colour=colour,
         phash=perceptual_hash(coarse),
     )
-    found = [name for name in marks(quality) if name in FLAWS]
-    return replace(quality, flaw=found[0]) if found else quality
+    flaws = [name for name in marks(quality) if name in FLAWS]
+    return replace(quality, flaw=flaws[0]) if flaws else quality
 
 
 FLAWS = ("blank", "dark", "saturated")
@@ -124,7 +129,7 @@ def marks(quality: Quality, thresholds: Thresholds = DEFAULTS) -> tuple[str, ...
     blank = quality.deviation < thresholds.blank and quality.structure < thresholds.structure
     dark = quality.dark > thresholds.dark and quality.structure < thresholds.dim
     saturated = quality.saturated > thresholds.saturated
-    found = {
+    conditions = {
         "blank": blank,
         "constant": quality.deviation == 0,
         "dark": dark and not blank,
@@ -133,7 +138,7 @@ def marks(quality: Quality, thresholds: Thresholds = DEFAULTS) -> tuple[str, ...
         "low-entropy": quality.entropy < thresholds.entropy and not blank,
         "border": quality.border > thresholds.border and quality.colour > COLOURED,
     }
-    return tuple(name for name, holds in found.items() if holds)
+    return tuple(name for name, holds in conditions.items() if holds)
 
 
 def flaw(pixels: Pixels) -> str:
@@ -170,12 +175,10 @@ def _grey(view: UInt8[np.ndarray, "h w c"]) -> tuple[UInt16[np.ndarray, "h w"], 
         plane = np.ascontiguousarray(view[..., 0])
         return plane * np.uint16(3), plane, 0.0
     red, green, blue = (np.ascontiguousarray(view[..., channel]) for channel in range(3))
+    # Of unsigned bytes only the darker may be taken from the brighter.
     brighter, darker = np.maximum(red, blue), np.minimum(red, blue)
-    return (
-        red.astype(np.uint16) + green + blue,
-        np.maximum(brighter, green),
-        float((brighter - darker).mean()),
-    )
+    total = red.astype(np.uint16) + green + blue
+    return total, np.maximum(brighter, green), float((brighter - darker).mean())
 
 
 def _averaged(total: UInt16[np.ndarray, "h w"], side: int) -> Float32[np.ndarray, "side side"]:
@@ -208,7 +211,7 @@ def _sharpness(image: UInt8[np.ndarray, "h w c"]) -> tuple[float, float]:
     if min(plane.shape) < 3:
         return 0.0, 0.0
     above, row, below = (
-        np.ascontiguousarray(plane[first : plane.shape[0] - 2 + first : 12]) for first in range(3)
+        np.ascontiguousarray(plane[first : plane.shape[0] - 2 + first : ROWS_APART]) for first in range(3)
     )
     middle, left, right = row[:, 1:-1], row[:, :-2], row[:, 2:]
     above, below = above[:, 1:-1], below[:, 1:-1]
@@ -229,15 +232,16 @@ def _border(brightest: Plane) -> float:
     """Fraction of the samples before the first and behind the last lit one of their row."""
     lit = brightest > LIT
     width = lit.shape[1]
-    seen = lit.any(axis=1)
+    has_light = lit.any(axis=1)
     outside = lit.argmax(axis=1) + lit[:, ::-1].argmax(axis=1)
-    return float(np.where(seen, outside, width).sum()) / lit.size
+    return float(np.where(has_light, outside, width).sum()) / lit.size
 
 
 def _cosines() -> Float32[np.ndarray, "16 32"]:
     """The lowest rows of the type-II discrete cosine transform."""
-    frequency, place = np.arange(LOW)[:, None], np.arange(SIDE)[None, :]
-    return np.cos(np.pi * frequency * (2 * place + 1) / (2 * SIDE)).astype(np.float32)
+    frequency = np.arange(LOW)[:, None]
+    sample = np.arange(SIDE)[None, :]
+    return np.cos(np.pi * frequency * (2 * sample + 1) / (2 * SIDE)).astype(np.float32)
 
 
 _COSINES = _cosines()

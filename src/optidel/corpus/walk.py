@@ -83,8 +83,8 @@ def walk(path: Path) -> Listing:
     if not path.exists():
         raise InputError(f"no folder or file at {path}; pass the folder that holds the images")
     root = path.resolve() if path.is_dir() else path.resolve().parent
-    own: list[str] = []
-    entries = _entries(root, own) if path.is_dir() else iter([_look(path.name, path.resolve())])
+    own_folders: list[str] = []
+    entries = _entries(root, own_folders) if path.is_dir() else iter([_look(path.name, path.resolve())])
     files: list[File] = []
     refused: list[Rejected] = []
     for source, outcome in entries:
@@ -93,8 +93,9 @@ def walk(path: Path) -> Listing:
         else:
             files.append(File(source=source, size=outcome.st_size, mtime_ns=outcome.st_mtime_ns))
 
-    if own:
-        say(f"passed over, for OptiDEL wrote it: {', '.join(map(printable, sorted(own)))}")
+    if own_folders:
+        names = ", ".join(map(printable, sorted(own_folders)))
+        say(f"passed over, for OptiDEL wrote it: {names}")
     if not files and not refused:
         raise InputError(f"the folder {path} is empty; pass the folder that holds the images")
     files.sort(key=lambda file: file.source)
@@ -102,9 +103,9 @@ def walk(path: Path) -> Listing:
     return Listing(root=root, files=files, refused=refused)
 
 
-def _entries(root: Path, own: list[str]) -> Iterator[tuple[str, os.stat_result | str]]:
+def _entries(root: Path, own_folders: list[str]) -> Iterator[tuple[str, os.stat_result | str]]:
     """Path and either its status or why it is refused; folders are kept on a list of our own, so depth costs
-    no stack. Folders that this project wrote are added to ``own``.
+    no stack. Folders that this project wrote are added to ``own_folders``.
 
     Raises:
         InputError: the root itself is a run or an artifact.
@@ -119,7 +120,8 @@ def _entries(root: Path, own: list[str]) -> Iterator[tuple[str, os.stat_result |
             continue
         kind = own_kind(folder, {entry.name for entry in everything})
         if kind and prefix:
-            own.append(f"{prefix} ({kind})")
+            # Its pictures and arrays are results: read as images they would be trained on.
+            own_folders.append(f"{prefix} ({kind})")
             continue
         if kind and kind != "export":  # an exported training set may be a corpus, if it is asked for
             article = "an" if kind == "artifact" else "a"

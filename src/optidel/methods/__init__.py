@@ -25,6 +25,7 @@ from optidel.methods.inputs import (
     check_labels,
     check_parameters,
     check_scores,
+    check_seed,
     check_vectors,
     count_for,
 )
@@ -269,7 +270,7 @@ def select(
 
     def run(size: int) -> Selection:
         # A fresh generator each time: the group rules call a method more than once and rely on one ranking.
-        inputs = {"rng": np.random.default_rng(seed), "difficulty": scores}
+        inputs = {"rng": np.random.default_rng(check_seed(seed)), "difficulty": scores}
         supplied = {name: value for name, value in inputs.items() if name in readable}
         return entry.select(vectors, size, **supplied, **params)
 

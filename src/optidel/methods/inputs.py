@@ -15,6 +15,9 @@ from optidel.features.rows import spans
 # Keyword arguments that :func:`optidel.select` supplies. Every other one is a parameter of the method.
 GIVEN = ("rng", "difficulty")
 
+MISSING = ("None", "nan", "NaT", "<NA>")
+"""How Python, NumPy and pandas print that there is no value."""
+
 FLOATS = (np.float16, np.float32, np.float64)
 
 
@@ -106,7 +109,7 @@ def check_scores(scores: object, n: int, name: str) -> Float64[np.ndarray, "n"]:
 
 
 def check_labels(labels: object, n: int, name: str) -> Shaped[np.ndarray, "n"]:
-    """One group name or number per row.
+    """One group name or number per row; a row without one (None, NaN) gets a name that no other has.
 
     Raises:
         InputError: another length than ``n``.
@@ -114,7 +117,25 @@ def check_labels(labels: object, n: int, name: str) -> Shaped[np.ndarray, "n"]:
     values = np.asarray(labels)
     if values.shape != (n,):
         raise InputError(f"{name} must have shape ({n},), one per row of vectors, got {values.shape}")
-    return values
+    # NumPy makes the text "nan" of a missing value among texts, so a list is looked at as it came.
+    entries = list(labels) if isinstance(labels, list | tuple) else values.tolist()
+    missing = [not isinstance(entry, str) and str(entry) in MISSING for entry in entries]
+    if not any(missing) and values.dtype != object:
+        return values
+
+    pairs = enumerate(zip(entries, missing, strict=True))
+    return np.array([f"\N{NULL}{row}" if is_missing else str(entry) for row, (entry, is_missing) in pairs])
+
+
+def check_seed(seed: object) -> int:
+    """A whole number of 0 or more.
+
+    Raises:
+        RecipeError: anything else.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise RecipeError(f"seed must be a whole number of 0 or more, got {seed!r}; pass 0")
+    return int(seed)
 
 
 def accepted(function: Callable[..., object]) -> list[str]:

@@ -201,7 +201,7 @@ def _shared_file() -> Iterator[tuple[IO[bytes], str, tuple[int, ...]]]:
 
 
 def cpu_seconds(pid: int) -> float | None:
-    """Seconds of CPU that a process has used, in user and system mode; None where the system does not tell."""
+    """Seconds of CPU that a process has used, in user and system mode; None where the system tells not."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -217,7 +217,7 @@ _timer: list[threading.Timer] = []
 
 
 def _take(memory: int) -> _Process:
-    """An idle process, or a new one; one that served under another limit may hold more than this one allows."""
+    """An idle process, or a new one: one that served under another limit may hold more than is allowed."""
     with _guard:
         while _idle:
             process = _idle.pop()
