@@ -107,3 +107,12 @@ def test_the_licence_is_whole_and_ci_can_be_run() -> None:
     assert PROJECT["project"]["license"] == "Apache-2.0"
     assert os.access(ROOT / ".ci" / "run", os.X_OK)
     subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True)
+
+
+def test_the_lock_file_has_the_pins_and_a_hash_of_each() -> None:
+    """Torch is in the pins alone: which of its builds fits is up to the machine."""
+    pins = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if line[0] != "#"]
+    pattern = re.compile(r"^([a-z0-9.-]+==\S+) --hash=sha256:[0-9a-f]{64}$", re.MULTILINE)
+    locked = set(pattern.findall((ROOT / "requirements.lock").read_text()))
+    without_torch = {pin.lower().replace("_", "-") for pin in pins if not pin.startswith("torch==")}
+    assert locked == without_torch

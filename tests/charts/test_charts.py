@@ -1,5 +1,6 @@
 """Charts, read back as XML: marks lie where the values are, texts are escaped, nothing is fetched."""
 
+import math
 import re
 from xml.etree import ElementTree
 
@@ -175,3 +176,10 @@ def test_methods_have_colours_of_their_own() -> None:
 def test_a_file_of_its_own_has_ink_and_paper() -> None:
     chart = standalone(whiskers([Whisker(name="a", colour="#000", mean=1)], "x"))
     assert parsed(chart).get("style") == "color:#1f2328;background:#fff"
+
+
+def test_an_interval_that_knows_nothing_is_not_drawn_and_stops_no_page() -> None:
+    """One test image: its interval is from minus infinity to infinity."""
+    infinite = Whisker(name="a", colour="#000", mean=0.3, low=-math.inf, high=math.inf)
+    alone = Whisker(name="a", colour="#000", mean=0.3)
+    assert whiskers([infinite], "mIoU") == whiskers([alone], "mIoU")

@@ -1,5 +1,6 @@
 """A row for each estimate: a dot, its interval, and where given a wider one."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -69,14 +70,15 @@ def _values(rows: Sequence[Whisker], reference: float | None) -> list[float]:
     values = [] if reference is None else [reference]
     for row in rows:
         ends = (row.mean, row.low, row.high, row.outer_low, row.outer_high)
-        values += [value for value in ends if value is not None]
+        values += [value for value in ends if value is not None and math.isfinite(value)]
     return values
 
 
 def _row(row: Whisker, axis: Axis, y: float) -> list[str]:
     parts = [svg.text(axis.start - 12, y + 4.5, row.name, "end")]
     for low, high, width in ((row.outer_low, row.outer_high, 1.3), (row.low, row.high, 4)):
-        if low is not None and high is not None:
+        # The interval of a single image is infinite, and no line shows it.
+        if low is not None and high is not None and math.isfinite(low) and math.isfinite(high):
             stroke = f'stroke="{row.colour}" stroke-width="{width}"'
             parts.append(svg.line(axis(low), y, axis(high), y, stroke))
     title = row.title or f"{row.name}: {row.mean:.4g}"
