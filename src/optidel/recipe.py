@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
@@ -174,6 +174,13 @@ class PretrainSection(_Section):
     target: Literal["pixels", "normalised"] = "pixels"
 
 
+Protocol = Literal["fine-tune", "probe", "ridge"]
+"""How an encoder is measured: trained further with a head, a head on the frozen encoder, or a closed-form
+probe of its tokens."""
+
+PROTOCOL_NAMES: tuple[str, ...] = get_args(Protocol)
+
+
 class EvaluateSection(_Section):
     """Evaluation: labelled images to train on and to test on.
 
@@ -181,16 +188,18 @@ class EvaluateSection(_Section):
     labelled images belong to one patient, video, … and must not stand on both sides: a pattern over their
     paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
     ``masks``: how masks are read, by default found from all of them. ``ignore``: values or colours of a mask
-    that are void, such as ``255`` or ``"#e0e0c0"``.
+    that are void, such as ``255`` or ``"#e0e0c0"``. ``keep``: keep every trained segmenter in the run, for
+    ``optidel predict``.
     """
 
-    protocols: tuple[Literal["fine-tune", "probe"], ...] = ("fine-tune", "probe")
+    protocols: tuple[Protocol, ...] = ("fine-tune", "probe")
     # Few labels are what pre-training is for. Both are round numbers.
     train: Count = 200
     test: Count = 300
     group: str | None = None
     masks: Literal["auto", "half", "foreground", "values", "colours"] = "auto"
     ignore: tuple[int | str, ...] = ()
+    keep: bool = False
     steps: Count | None = None
     batch: int | None = Field(None, ge=1, le=MAX_BATCH)
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from optidel.models.segmenter import Protocol
+from optidel.recipe import Protocol
 
 Compute = Literal["steps", "epochs"]
 

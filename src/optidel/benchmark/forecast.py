@@ -18,7 +18,7 @@ from optidel.benchmark.shards import part_of
 from optidel.benchmark.tables import open_bench, read_record
 from optidel.methods import METHODS
 from optidel.models.presets import PRESETS
-from optidel.recipe import PatchesSection, Recipe
+from optidel.recipe import PatchesSection, Protocol, Recipe
 from optidel.report.text import percent
 from optidel.runs.baselines import BLIND
 from optidel.store import MANIFEST, Artifact, Store
@@ -299,7 +299,7 @@ class _Outlook:
 
     def _evaluations(self, part: Sequence[Trial]) -> list[Item]:
         """By task and protocol."""
-        groups: dict[tuple[str, str], list[Trial]] = defaultdict(list)
+        groups: dict[tuple[str, Protocol], list[Trial]] = defaultdict(list)
         for trial in part:
             groups[trial.task, trial.protocol].append(trial)
 
@@ -319,9 +319,13 @@ class _Outlook:
         return items
 
 
-def _evaluation_rule(recipe: Recipe, protocol: str) -> float:
+def _evaluation_rule(recipe: Recipe, protocol: Protocol) -> float:
     """Seconds of an evaluation by the rule of thumb."""
-    schedule = SCHEDULES[protocol]  # type: ignore[index]
+    if protocol == "ridge":
+        # Training images are embedded twice, test images three times; a third of a step, which also goes back.
+        images = 2 * recipe.evaluate.train + 3 * recipe.evaluate.test
+        return step_seconds(recipe.preset, images) / 3
+    schedule = SCHEDULES[protocol]
     batch = recipe.evaluate.batch or schedule.batch
     steps = recipe.evaluate.steps or schedule.steps
     return step_seconds(recipe.preset, batch) * steps * EVALUATION[protocol]

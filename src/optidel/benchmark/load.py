@@ -12,9 +12,8 @@ from optidel.benchmark.plan import recipe_of, trials
 from optidel.errors import RecipeError, nearest
 from optidel.methods import METHODS
 from optidel.pipeline.parameters import check_methods
-from optidel.recipe import OBJECTIVE_NAMES, Recipe
+from optidel.recipe import OBJECTIVE_NAMES, PROTOCOL_NAMES, Recipe
 from optidel.runs.baselines import SCRATCH
-from optidel.training.segmentation import SCHEDULES
 
 LISTED = {"budget": "budgets", "labelled": "tasks"}  # recipe keys that are lists in a bench file
 
@@ -138,8 +137,8 @@ def _check_tasks(bench: Bench) -> None:
         )
     for name, task in bench.tasks.items():
         for protocol in task.get("protocols", ()):
-            if protocol not in SCHEDULES:
-                hint = nearest(str(protocol), SCHEDULES)
+            if protocol not in PROTOCOL_NAMES:
+                hint = nearest(str(protocol), PROTOCOL_NAMES)
                 raise RecipeError(f"bench file: tasks.{name}.protocols: unknown protocol {protocol!r}{hint}")
         if not isinstance(task.get(HELD_OUT, False), bool):
             raise RecipeError(f"bench file: tasks.{name}.{HELD_OUT} is true or false, got {task[HELD_OUT]!r}")

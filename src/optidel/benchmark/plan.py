@@ -7,8 +7,7 @@ from itertools import product
 from typing import Any
 
 from optidel.benchmark.bench import HELD_OUT, Bench, Compute, Lists, method_of
-from optidel.models.segmenter import Protocol
-from optidel.recipe import Recipe, make_recipe
+from optidel.recipe import Protocol, Recipe, make_recipe
 from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 from optidel.store import canonical, digest
 

@@ -15,7 +15,6 @@ from optidel.errors import BudgetError, RecipeError
 from optidel.methods import METHODS, count_for
 from optidel.models.encoders import load_encoder
 from optidel.models.presets import PRESETS
-from optidel.models.segmenter import Protocol
 from optidel.models.views import make_views
 from optidel.pipeline.incremental import earlier_warmup
 from optidel.pipeline.parameters import check_methods, parameters
@@ -35,7 +34,7 @@ from optidel.pipeline.steps.select import Composites, SelectOptions, Sources, se
 from optidel.pipeline.steps.task import task_step
 from optidel.pipeline.weights import Weights
 from optidel.progress import say
-from optidel.recipe import Recipe
+from optidel.recipe import Protocol, Recipe
 from optidel.report import write_report
 from optidel.report.leaks import sentence
 from optidel.runs.baselines import BLIND, FULL, SCRATCH

@@ -11,7 +11,7 @@ from optidel.runs.collect import MethodScore, Run
 OURS = "optidel"
 """The method that the first sentences are about."""
 
-PROTOCOL_NAMES = {"fine-tune": "Fine-tuned", "probe": "Frozen encoder"}
+PROTOCOL_NAMES = {"fine-tune": "Fine-tuned", "probe": "Frozen encoder", "ridge": "Ridge probe"}
 UNFINISHED = "This run is unfinished: no score yet. Run the same command again, it continues."
 ONE_SEED = "All of this rests on one seed: how far another seed would change it is not known."
 

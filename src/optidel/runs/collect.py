@@ -16,7 +16,7 @@ from optidel.recipe import Recipe
 from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store
 
-PROTOCOLS = ("fine-tune", "probe")
+PROTOCOLS = ("fine-tune", "probe", "ridge")
 """How an encoder is tested, in the order in which pages show it."""
 
 

@@ -125,7 +125,8 @@ class EvaluateSummary(Summary):
     """The step ``evaluate``: mean IoU and Dice over test images, in [0, 1]; numbers of images and classes.
 
     ``scored_at`` is ``native``, each image's own size; None in runs of the first version, which scored at the
-    model's.
+    model's. ``ap``, of the protocol ``ridge``: mean average precision of the pixels of an image, over classes
+    that it has and then over images.
     """
 
     miou: float
@@ -134,6 +135,7 @@ class EvaluateSummary(Summary):
     n_test: int
     classes: int
     scored_at: str | None = None
+    ap: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

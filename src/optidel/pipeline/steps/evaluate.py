@@ -1,20 +1,21 @@
 """Scores of one encoder on the labelled set."""
 
-from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
+from jaxtyping import Float
 
-from optidel.evaluation.stored import open_task, score_native
+from optidel.evaluation.metrics import Scores
+from optidel.evaluation.native import classes_at
+from optidel.evaluation.stored import StoredTask, mean_precision, open_task, precision_native, score_native
 from optidel.models.encoders import Encoder, build_encoder, load_encoder
 from optidel.models.presets import PRESETS
-from optidel.models.segmenter import Protocol
-from optidel.recipe import EvaluateSection
+from optidel.pipeline.predictors import FOLDER, train_predictor
+from optidel.recipe import EvaluateSection, Protocol
 from optidel.runs.summaries import EvaluateSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
-from optidel.training.precision import device
-from optidel.training.segmentation import SCHEDULES, Schedule, predict, predict_logits, train_segmenter
 
 VERSION = 2
 """Of the step: 2 scores each test image at its own size."""
@@ -46,49 +47,35 @@ def evaluate_step(
 
     def make(work: Workspace) -> None:
         labelled = open_task(task)
-        classes = labelled.classes
-        train, test = labelled.rows("train"), labelled.rows("test")
-        images, masks = labelled.images, labelled.masks
-
         # One generator for the weights from scratch and for the training, in that order.
         generator = torch.Generator().manual_seed(seed)
         start = _start(encoder, preset, generator)
-        segmenter = train_segmenter(
-            start.to(device()),
-            images[train],
-            masks[train],
-            classes,
-            protocol=protocol,
-            generator=generator,
-            schedule=_schedule(protocol, options),
-        )
-        scores = score_native(labelled, predict_logits(segmenter, images[test]))
+        predictor = train_predictor(start, labelled, protocol, options, generator)
 
-        work.write_array("predictions.npy", predict(segmenter, images[test[:PREDICTIONS]]))
-        foreground = np.arange(1, classes)  # class 0 is the background, which no score counts
-        columns = {
-            "id": np.repeat(labelled.items["id"].to_numpy()[test], len(foreground)).tolist(),
-            "class": np.tile(foreground, len(test)),
-            "iou": scores.iou.ravel(),
-            "dice": scores.dice.ravel(),
-        }
+        tested = labelled.images[labelled.rows("test")]
+        scores = score_native(labelled, predictor.logits(tested))
+        columns = _image_columns(labelled, scores)
+        precision = None
+        if protocol == "ridge":
+            precision = precision_native(labelled, predictor.logits(tested))
+            columns["ap"] = precision.ravel()
         work.write_table("images.parquet", pl.DataFrame(columns))
-        summary = EvaluateSummary(
-            miou=scores.miou,
-            dice=scores.mdice,
-            n_train=len(train),
-            n_test=len(test),
-            classes=classes,
-            scored_at="native",
-        )
-        write_summary(work, summary)
 
-    config = {
+        shown = predictor.logits(tested[:PREDICTIONS])
+        predictions = [classes_at(logits, predictor.size, predictor.size) for logits in shown]
+        work.write_array("predictions.npy", np.stack(predictions))
+        write_summary(work, _summary(labelled, scores, precision))
+        if options.keep:
+            predictor.save(work.path / FOLDER)
+
+    config: dict[str, Any] = {
         "preset": preset,
         "protocol": protocol,
         "options": options.model_dump(mode="json", include={"steps", "batch"}),
         "seed": seed,
     }
+    if options.keep:
+        config["keep"] = True
     inputs = {"task": task}
     if encoder:
         inputs["encoder"] = encoder
@@ -102,9 +89,25 @@ def _start(encoder: Artifact | None, preset: str, generator: torch.Generator) ->
     return load_encoder(encoder.file("encoder"))
 
 
-def _schedule(protocol: Protocol, options: EvaluateSection) -> Schedule:
-    """The protocol's own schedule, with what the recipe sets."""
-    usual = SCHEDULES[protocol]
-    steps = options.steps or usual.steps
-    batch = options.batch or usual.batch
-    return replace(usual, steps=steps, batch=batch)
+def _image_columns(task: StoredTask, scores: Scores) -> dict[str, Any]:
+    """A row for every test image and foreground class; class 0 is the background, which no score counts."""
+    tested = task.items["id"].to_numpy()[task.rows("test")]
+    foreground = np.arange(1, task.classes)
+    return {
+        "id": np.repeat(tested, len(foreground)).tolist(),
+        "class": np.tile(foreground, len(tested)),
+        "iou": scores.iou.ravel(),
+        "dice": scores.dice.ravel(),
+    }
+
+
+def _summary(task: StoredTask, scores: Scores, precision: Float[np.ndarray, "n k"] | None) -> EvaluateSummary:
+    return EvaluateSummary(
+        miou=scores.miou,
+        dice=scores.mdice,
+        n_train=len(task.rows("train")),
+        n_test=len(task.rows("test")),
+        classes=task.classes,
+        scored_at="native",
+        ap=None if precision is None else mean_precision(precision),
+    )
