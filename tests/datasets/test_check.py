@@ -6,7 +6,6 @@ import pytest
 from fakes import CUIDS, FAKES, picture, region, save, write
 
 from optidel.datasets import DATASETS, check, recognise
-from optidel.datasets.downstream import CLINICDB_SEQUENCES
 from optidel.errors import InputError
 
 
@@ -88,12 +87,13 @@ def test_a_whole_set_has_no_problem_and_one_lost_mask_is_named(tmp_path: Path) -
 
 
 def test_the_sequences_of_clinicdb_are_the_published_ones(tmp_path: Path) -> None:
-    assert len(CLINICDB_SEQUENCES) == 29
-    assert [first for first, _ in CLINICDB_SEQUENCES] == [
+    sequences = DATASETS["cvc-clinicdb"].ranges
+    assert len(sequences) == 29
+    assert [first for first, _ in sequences] == [
         1,
-        *(last + 1 for _, last in CLINICDB_SEQUENCES[:-1]),
+        *(last + 1 for _, last in sequences[:-1]),
     ]
-    assert CLINICDB_SEQUENCES[-1][1] == 612
+    assert sequences[-1][1] == 612
     folder = write(tmp_path / "CVC-ClinicDB", [f"PNG/{kind}/1.png" for kind in ("Original", "Ground Truth")])
     for kind in ("Original", "Ground Truth"):
         content = (folder / "PNG" / kind / "1.png").read_bytes()

@@ -5,9 +5,8 @@ hold each other's images.
 from optidel.datasets.annotations import LabelledImage, LabelledSet, labelled_set, open_labelled
 from optidel.datasets.check import Check, check
 from optidel.datasets.dataset import Dataset, Layout, Part, Registry
-from optidel.datasets.local import load_registry
 from optidel.datasets.recognise import Found, listing, recognise, unit_of
-from optidel.datasets.registry import DATASETS, dataset_named
+from optidel.datasets.registry import DATASETS, dataset_named, load_registry
 
 __all__ = [
     "DATASETS",

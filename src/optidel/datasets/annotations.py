@@ -2,7 +2,6 @@
 must keep whole.
 """
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,11 @@ from typing import Literal
 import numpy as np
 import polars as pl
 from jaxtyping import Bool
-from PIL import Image as PillowImage
 
 from optidel.arrays import BoolImage, ClassMask
 from optidel.datasets.check import read_list
 from optidel.datasets.dataset import Dataset, Registry
-from optidel.datasets.masks import brightness, foreground, read_mask
+from optidel.datasets.masks import brightness, foreground, header_size, read_mask
 from optidel.datasets.recognise import Found, PartFiles, recognise, unit_of
 from optidel.datasets.registry import DATASETS
 from optidel.datasets.templates import Match, compile_template
@@ -24,6 +22,10 @@ from optidel.errors import InputError
 from optidel.records import Rejected
 
 Side = Literal["", "train", "validation", "test"]
+SIDES: tuple[Side, ...] = ("train", "validation", "test")
+
+# A TIF whose last axis is longer holds columns there: the sets known have at most five layers.
+MAX_CHANNELS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,35 +63,32 @@ class LabelledSet:
         Raises:
             InputError: a mask is no mask of this set, or is not of this shape.
         """
-        where = np.zeros((len(self.dataset.classes), *shape), dtype=np.bool_)
+        layers = np.zeros((len(self.dataset.classes), *shape), dtype=np.bool_)
         for mask in image.masks:
             _check_size(self.root / mask, mask, shape)
             for name, region in _regions(self.root / mask, mask, self.dataset).items():
-                where[self.dataset.classes.index(name)] |= region
-        return where
+                layers[self.dataset.classes.index(name)] |= region
+        return layers
 
     def mask(self, image: LabelledImage, shape: tuple[int, int]) -> ClassMask:
         """The class of every pixel, int32 (h, w): 0 background, i the i-th class; where classes overlap, the
         later one is on top.
         """
-        found = np.zeros(shape, dtype=np.int32)
+        classes = np.zeros(shape, dtype=np.int32)
         for number, region in enumerate(self.layers(image, shape), 1):
-            found[region] = number
-        return found
+            classes[region] = number
+        return classes
 
     def manifest(self) -> pl.DataFrame:
         """One row an image, ``path``, ``group`` and ``split``: what a run takes as ``evaluate.group``, and an
         index as its manifest.
         """
-        sides = [image.side or None for image in self.images]
-        return pl.DataFrame(
-            {
-                "path": [image.image for image in self.images],
-                "group": [image.unit for image in self.images],
-                "split": sides,
-            },
-            schema={"path": pl.String, "group": pl.String, "split": pl.String},
-        )
+        columns = {
+            "path": [image.image for image in self.images],
+            "group": [image.unit for image in self.images],
+            "split": [image.side or None for image in self.images],
+        }
+        return pl.DataFrame(columns, schema=dict.fromkeys(columns, pl.String))
 
 
 def open_labelled(folder: Path | str, name: str | None = None, registry: Registry = DATASETS) -> LabelledSet:
@@ -106,40 +105,46 @@ def open_labelled(folder: Path | str, name: str | None = None, registry: Registr
     return labelled_set(recognise(folder, name, registry))
 
 
-def labelled_set(found: Found) -> LabelledSet:
+def labelled_set(match: Found) -> LabelledSet:
     """The labelled images of a recognised set.
 
     Raises:
         InputError: the set has nothing to segment.
     """
-    dataset = found.dataset
+    dataset = match.dataset
     if dataset.annotation in ("none", "concepts") or not dataset.classes:
         raise InputError(
-            f"{dataset.title} has no masks, so it is no segmentation task: {dataset.task}; use it as images to pre-train on"
+            f"{dataset.title} has no masks, so it is no segmentation task: {dataset.task}; use it as images to "
+            "pre-train on"
         )
-    sides = {
-        item: side
-        for side, file in found.layout.lists
-        if (found.root / file).is_file()
-        for item in read_list(found.root / file)
-    }
+    sides = _listed_sides(match)
     images: list[LabelledImage] = []
     rejected: list[Rejected] = []
-    for part in found.parts:
+    for part in match.parts:
         if part.part.kind == "images" and (part.part.masks or part.part.negative):
-            _collect(part, found, sides, images, rejected)
-    return LabelledSet(
-        dataset=dataset, root=found.root, images=sorted(images, key=lambda image: image.id), rejected=rejected
-    )
+            _collect(part, dataset, sides, images, rejected)
+    images.sort(key=lambda image: image.id)
+    return LabelledSet(dataset=dataset, root=match.root, images=images, rejected=rejected)
+
+
+def _listed_sides(match: Found) -> dict[str, str]:
+    """Id of an image to its side, by the lists of the official split."""
+    sides: dict[str, str] = {}
+    for side, name in match.layout.lists:
+        path = match.root / name
+        if path.is_file():
+            sides |= dict.fromkeys(read_list(path), side)
+    return sides
 
 
 def _collect(
     part: PartFiles,
-    found: Found,
+    dataset: Dataset,
     sides: Mapping[str, str],
     images: list[LabelledImage],
     rejected: list[Rejected],
 ) -> None:
+    """Add the labelled images of one part, and those without an annotation."""
     masks: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for mask in part.masks:
         masks.setdefault(mask.key, []).append(mask.path)
@@ -148,23 +153,22 @@ def _collect(
             rejected.append(Rejected(source=image.path, reason="has no mask"))
             continue
         side = part.part.split or sides.get(image.fields.get("id", ""), "")
-        images.append(_labelled(image, tuple(masks.get(image.key, ())), side, found.dataset))
+        images.append(_labelled(image, tuple(masks.get(image.key, ())), side, dataset))
 
 
 def _labelled(image: Match, masks: tuple[str, ...], side: str, dataset: Dataset) -> LabelledImage:
     name = image.path.rsplit(".", 1)[0]
-    known: Side = next((known for known in ("train", "validation", "test") if known == side), "")
-    return LabelledImage(
-        id=name, image=image.path, masks=masks, unit=unit_of(image, dataset) or name, side=known
-    )
+    official: Side = next((choice for choice in SIDES if choice == side), "")
+    unit = unit_of(image, dataset) or name
+    return LabelledImage(id=name, image=image.path, masks=masks, unit=unit, side=official)
 
 
 def _check_size(path: Path, relative: str, shape: tuple[int, int]) -> None:
     """Refuse, before anything is decoded, a mask that is not of the image's height and width."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # the image's size is the limit
-        with PillowImage.open(path) as opened:
-            width, height = opened.size
+    size = header_size(path)
+    if size is None:
+        raise InputError(f"the mask {relative} is no picture")
+    width, height = size
     if (height, width) != tuple(shape):
         raise InputError(
             f"the mask {relative} is {width} x {height} px, the image {shape[1]} x {shape[0]} px"
@@ -177,21 +181,23 @@ def _regions(path: Path, relative: str, dataset: Dataset) -> Mapping[str, BoolIm
         pages = _pages(path)
         if len(pages) != len(dataset.channels):
             raise InputError(
-                f"the mask {relative} has {len(pages)} pages, {dataset.title} has {len(dataset.channels)} classes"
+                f"the mask {relative} has {len(pages)} pages, {dataset.title} has {len(dataset.channels)} "
+                "classes"
             )
         return {name: page > 0 for name, page in zip(dataset.channels, pages, strict=True)}
     if dataset.annotation == "classes":
         return {_class_of(relative, dataset): foreground(read_grey(path))}
     values = read_grey(path)
-    return {dataset.classes[0]: values > 0 if dataset.annotation == "instances" else foreground(values)}
+    region = values > 0 if dataset.annotation == "instances" else foreground(values)
+    return {dataset.classes[0]: region}
 
 
 def _class_of(relative: str, dataset: Dataset) -> str:
     """The class in a mask's name, in the spelling of the set."""
     templates = [template for layout in dataset.layouts for part in layout.parts for template in part.masks]
     hits = (compile_template(template, dataset.classes).fullmatch(relative) for template in templates)
-    written = next(hit["f_class"] for hit in hits if hit)
-    return next(name for name in dataset.classes if name.lower() == written.lower())
+    written = next(hit["f_class"] for hit in hits if hit).lower()
+    return next(name for name in dataset.classes if name.lower() == written)
 
 
 def read_grey(path: Path) -> ClassMask:
@@ -204,9 +210,12 @@ def _pages(path: Path) -> list[ClassMask]:
     import tifffile  # here, for only EAD2019 needs it
 
     values = tifffile.imread(path)
-    if values.ndim == 3 and values.shape[2] < values.shape[0] and values.shape[2] <= 8:
+    if values.ndim != 3:
+        return [values.astype(np.int32)]
+    # Channels stand last where they are few; pages stand first.
+    if values.shape[2] < values.shape[0] and values.shape[2] <= MAX_CHANNELS:
         values = np.moveaxis(values, 2, 0)
-    return [page.astype(np.int32) for page in values] if values.ndim == 3 else [values.astype(np.int32)]
+    return [page.astype(np.int32) for page in values]
 
 
 __all__ = ["LabelledImage", "LabelledSet", "foreground", "labelled_set", "open_labelled", "read_grey"]
