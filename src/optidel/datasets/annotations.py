@@ -114,8 +114,8 @@ def labelled_set(match: Found) -> LabelledSet:
     dataset = match.dataset
     if dataset.annotation in ("none", "concepts") or not dataset.classes:
         raise InputError(
-            f"{dataset.title} has no masks, so it is no segmentation task: {dataset.task}; use it as images to "
-            "pre-train on"
+            f"{dataset.title} has no masks, so it is no segmentation task: {dataset.task}; "
+            "use it as images to pre-train on"
         )
     sides = _listed_sides(match)
     images: list[LabelledImage] = []

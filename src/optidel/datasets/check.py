@@ -154,7 +154,7 @@ def _pair_problem(paths: Sequence[str], what: str) -> Iterator[Problem]:
 
 
 def _files(part: PartFiles, match: Found) -> Iterator[Problem]:
-    """Masks of another size than their image, files that are none, and box files that say nothing sensible."""
+    """Masks of another size than their image, files that are none, and box files that make no sense."""
     unequal, broken = _sizes(part, match.root)
     if not part.masks:
         broken = [
@@ -298,8 +298,8 @@ def _notes(match: Found, registry: Registry) -> Iterator[str]:
     yield from _number_notes(match)
     if "layouts" in dataset.unverified:
         yield (
-            "the folder layout of this set could not be verified at its source; what is called missing may only "
-            "lie elsewhere"
+            "the folder layout of this set could not be verified at its source; what is called missing "
+            "may only lie elsewhere"
         )
     for other in dataset.contained_in:
         title = registry[other].title if other in registry else other
@@ -319,13 +319,14 @@ def _number_notes(match: Found) -> Iterator[str]:
         return
     if "images" in dataset.unverified:
         yield (
-            f"{total:,} images; the benchmark's table says {dataset.images:,}, a number that no source confirmed"
+            f"{total:,} images; the benchmark's table says {dataset.images:,}, "
+            "a number that no source confirmed"
         )
     elif not any(part.part.count for part in match.parts):
         yield f"{total:,} images, {dataset.images:,} are published"
 
 
 def _some(names: Iterable[str]) -> str:
-    shown = list(names)
-    more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return f"{', '.join(shown[:SHOWN])}{more}"
+    listed = list(names)
+    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return f"{', '.join(listed[:SHOWN])}{more}"

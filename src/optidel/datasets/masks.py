@@ -22,31 +22,32 @@ from optidel.readers import Decoded, DecodeOptions, reader_for
 from optidel.readers.decoded import turned
 from optidel.readers.source import Source
 
+# Codes of colours start here; grey levels and class numbers stay below. 24 bits hold red, green and blue.
 COLOUR = 1 << 24
-"""Codes of colours start here; grey levels and class numbers stay below. 24 bits hold red, green and blue."""
 
+# Channels this close are one grey level: what re-encoding a grey picture moves them apart at most.
 NEAR_GREY = 8
-"""Channels this close are one grey level: what re-encoding a grey picture moves them apart at most."""
 
+# The same for JPEG, whose colour channels are stored at half resolution; measured on the masks of PolypGen.
 LOSSY_GREY = 32
-"""The same for JPEG, whose colour channels are stored at half resolution; measured on the masks of PolypGen."""
 
+# A mask with more colours is a photograph: no labelled set of ours has more than 20 classes.
 MAX_COLOURS = 64
-"""A mask with more colours is a photograph: no labelled set of ours has more than 20 classes."""
 
+# JPEG moves a flat colour by less than this in any channel, except at edges.
 SAME_COLOUR = 48
-"""JPEG moves a flat colour by less than this in any channel, except at edges."""
 
+# Share of a JPEG mask's pixels that must lie near one of its main colours; at its edges none does.
 FLAT_SHARE = 0.8
-"""Share of a JPEG mask's pixels that must lie near one of its main colours; at its edges none does."""
 
+# A main colour covers at least this share: 16 x 16 px in 384 x 384.
 RARE = 0.002
-"""A main colour covers at least this share: 16 x 16 px in 384 x 384."""
 
 LOSSY_ENDINGS = (".jpg", ".jpeg", ".webp")
 ORIENTATION = 0x0112
+
+# From half of the alpha range on, a viewer shows the pixel rather than what lies behind it.
 OPAQUE = 128
-"""From half of the alpha range on, a viewer shows the pixel rather than what lies behind it."""
 
 NO_PALETTE: Mapping[int, int] = MappingProxyType({})
 

@@ -25,42 +25,42 @@ from optidel.datasets.masks import (
 from optidel.errors import InputError
 
 MaskRule = Literal["auto", "half", "foreground", "values", "colours"]
-"""How masks are read. ``auto``: found from all files. ``half``: bright is foreground. ``foreground``: whatever
-is not background is one class. ``values``: each stored value is a class, also behind a palette. ``colours``:
+"""How masks are read. ``auto``: found from all files. ``half``: bright is foreground. ``foreground``:
+whatever is not background is one class. ``values``: each stored value is a class, also behind a palette. ``colours``:
 each colour or grey level is a class."""
 
+# The class number of pixels that count neither in training nor in a score (as in PASCAL VOC).
 VOID = 255
-"""The class number of pixels that count neither in training nor in a score (as in PASCAL VOC)."""
 
+# More values are no classes: the largest set known to us has 20.
 MAX_CLASSES = 64
-"""More values are no classes: the largest set known to us has 20."""
 
+# Up to this many values are taken for classes, unless they lie on edges alone.
 PLAIN_VALUES = 8
-"""Up to this many values are taken for classes, unless they lie on edges alone."""
 
 DARK, BRIGHT = 32, 223
 """Grey levels within an eighth of black or of white belong to it in a mask that was smoothed or compressed."""
 
+# Of the pixels of a real class, more than this share has neighbours of the same class, unless it is thin.
 EDGE_ALONE = 0.02
-"""Of the pixels of a real class, more than this share has neighbours of the same class, unless it is thin."""
 
+# A mask blurred over 4 px, regions of 30 px, has up to 2 times as many grey pixels as bright ones.
 BLURRED = 3
-"""A mask blurred over 4 px, regions of 30 px, has up to 2 times as many grey pixels as bright ones."""
 
+# A grey level is a class of a JPEG mask where most pixels around it lie within this many levels.
 PEAK = 6
-"""A grey level is a class of a JPEG mask where most pixels around it lie within this many levels."""
 
+# A peak must hold this share of all pixels.
 PEAK_SHARE = 0.01
-"""A peak must hold this share of all pixels."""
 
+# From this many numbers on, numbers that go 1, 2, 3, … in every file count objects, not classes.
 INSTANCES = 8
-"""From this many numbers on, numbers that go 1, 2, 3, … in every file count objects, not classes."""
 
+# Fewer than eight numbers are taken for objects only if at least this many files agree.
 FEW_FILES = 5
-"""Fewer than eight numbers are taken for objects only if at least this many files agree."""
 
+# Files in which single objects are looked for; all files of a set are numbered alike.
 EVIDENCE_FILES = 64
-"""Files in which single objects are looked for; all files of a set are numbered alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,8 @@ class Objects:
     """What the positive values of one file look like as regions.
 
     ``count`` values are there, the highest is ``top``. ``single``: how many are one connected piece.
-    ``ordered``: their first pixels, row by row, come in rising order. ``nested``: one lies inside another's box.
+    ``ordered``: their first pixels, row by row, come in rising order.
+    ``nested``: one lies inside another's box.
     """
 
     count: int
@@ -172,8 +173,8 @@ def find_reading(
     absent = sorted(void - counts.keys())
     if absent:
         listed = ", ".join(code_name(code) for code in absent)
-        held = ", ".join(code_name(code) for code in sorted(counts)[:PLAIN_VALUES])
-        raise InputError(f"evaluate.ignore names {listed}, but the masks of {name} hold {held}")
+        present = _list(sorted(counts))
+        raise InputError(f"evaluate.ignore names {listed}, but the masks of {name} hold {present}")
 
     codes = sorted(counts.keys() - void)
     if len(codes) < 2:
@@ -319,11 +320,11 @@ def _peaks(counts: Counter[int]) -> list[int]:
     wide = np.convolve(histogram, np.ones(6 * PEAK + 1), "same")
     total = histogram.sum()
     peaks: list[int] = []
-    for place in np.argsort(-near, kind="stable"):
-        level = int(place) - 3 * PEAK
+    for row in np.argsort(-near, kind="stable"):
+        level = int(row) - 3 * PEAK
         apart = all(abs(level - other) > DARK for other in peaks)
         # In a ramp the near levels hold a third of the wide ones.
-        if apart and near[place] >= PEAK_SHARE * total and near[place] >= 0.75 * wide[place]:
+        if apart and near[row] >= PEAK_SHARE * total and near[row] >= 0.75 * wide[row]:
             peaks.append(min(255, max(0, level)))
     return sorted(peaks)
 
@@ -417,9 +418,9 @@ def _table(codes: list[int], void: set[int], name: str, *, background: int, stor
     if len(codes) > MAX_CLASSES:
         raise InputError(
             f"the masks of {name} hold {len(codes)} values from {code_name(codes[0])} to "
-            f'{code_name(codes[-1])}, at most {MAX_CLASSES} classes are read; set evaluate.masks = "foreground" '
-            "in the recipe if they number instances, or save masks as PNG with 0 and 255, or with the classes "
-            "0..k-1"
+            f"{code_name(codes[-1])}, at most {MAX_CLASSES} classes are read; "
+            'set evaluate.masks = "foreground" in the recipe if they number instances, '
+            "or save masks as PNG with 0 and 255, or with the classes 0..k-1"
         )
     ordered = [background, *(code for code in codes if code != background)]
     plain = ordered in ([0, 255], list(range(len(ordered)))) and not void
@@ -447,8 +448,8 @@ def _void_text(void: set[int]) -> str:
 
 
 def _list(codes: Sequence[int]) -> str:
-    shown = ", ".join(code_name(code) for code in codes[:PLAIN_VALUES])
-    return f"{shown}, … {code_name(codes[-1])}" if len(codes) > PLAIN_VALUES else shown
+    names = ", ".join(code_name(code) for code in codes[:PLAIN_VALUES])
+    return f"{names}, … {code_name(codes[-1])}" if len(codes) > PLAIN_VALUES else names
 
 
 def _channels(code: int) -> Int32[np.ndarray, "3"]:

@@ -118,8 +118,8 @@ def _no_fit(top: Path, name: str | None) -> str:
     if name:
         return f"{top} does not look like the set {name}: no layout fits its file names"
     return (
-        f"{top} does not look like any known set: no layout fits its file names; pass its name with --name, or "
-        "describe the set in a registry file (--registry)"
+        f"{top} does not look like any known set: no layout fits its file names; pass its name with --name, "
+        "or describe the set in a registry file (--registry)"
     )
 
 
@@ -170,8 +170,9 @@ def _roots(top: Path) -> list[Path]:
 def _fits(
     root: Path, top: Path, shelves: Shelves, media: int, dataset: Dataset, *, forced: bool
 ) -> Iterator[tuple[float, Found]]:
-    """Score and files of every layout of a set that fits the folder; ``forced``: the user says that it is this
-    set.
+    """Score and files of every layout of a set that fits the folder.
+
+    ``forced``: the user says that it is this set.
     """
     hint = _hint(root, top, dataset)
     for layout in dataset.layouts:

@@ -1,4 +1,4 @@
-"""When a difference between methods may be claimed at all: the one rule that tables, headlines and benches obey.
+"""When a difference between methods may be claimed: the one rule that tables, headlines and benches obey.
 
 One seed does not know how another would move a method, and one image nothing of other images. The same demo
 on two machines once put OptiDEL .025 below and .013 above a random choice, both with intervals that excluded
@@ -12,13 +12,12 @@ from jaxtyping import Float
 
 from optidel.evaluation.intervals import RESAMPLES, Interval, difference_interval
 
+# With two seeds a 95 % interval holds the truth only 87 times in 100 where seeds decide, see
+# :func:`~optidel.evaluation.intervals.estimate`; with three, 92 to 97 times.
 MIN_SEEDS = 3
-"""With two seeds a 95 % interval holds the truth only 87 times in 100 where seeds decide, see
-:func:`~optidel.evaluation.intervals.estimate`; with three, 92 to 97 times.
-"""
 
+# The spread over images cannot be seen in one.
 MIN_IMAGES = 2
-"""The spread over images cannot be seen in one."""
 
 NUMBERS = {1: "one", 2: "two"}
 

@@ -12,14 +12,17 @@ from scipy import stats
 from optidel.errors import InputError
 from optidel.evaluation.intervals import RESAMPLES, Estimate, Interval, estimate
 
+# Normal draws from which the largest of several correlated deviations is estimated: its 95 % quantile then
+# scatters by about .01.
 DRAWS = 20_000
-"""Normal draws from which the largest of several correlated deviations is found."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """One of several paired differences: its own ``interval``, the one that holds together with all
-    ``others``, and p-values.
+    """One of several paired differences.
+
+    ``interval`` is its own, ``joint`` holds together with those of all others; ``p_holm`` is corrected for
+    their number.
     """
 
     estimate: Estimate
@@ -44,14 +47,16 @@ def holm(p: Sequence[float]) -> list[float]:
     Source: Holm 1979.
     """
     values = np.asarray(p, dtype=np.float64)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise InputError(
-            f"p-values must be in [0, 1], got {', '.join(f'{value:g}' for value in values if not 0 <= value <= 1)}"
-        )
+    outside = values[~((values >= 0) & (values <= 1))]
+    if outside.size:
+        listed = ", ".join(f"{value:g}" for value in outside)
+        raise InputError(f"p-values must be in [0, 1], got {listed}")
+
     order = np.argsort(values, kind="stable")
-    raised = np.minimum(1, np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)))
+    factors = np.arange(len(values), 0, -1)
+    raised = np.maximum.accumulate(values[order] * factors)
     adjusted = np.empty(len(values))
-    adjusted[order] = raised
+    adjusted[order] = np.minimum(1, raised)
     return [float(value) for value in adjusted]
 
 
@@ -86,35 +91,43 @@ def compare(
     """
     if not differences:
         return []
-    found = [estimate(matrix, rng, level=level, resamples=resamples) for matrix in differences]
-    largest = np.quantile(_largest(differences, found, rng), level)
+    estimates = [estimate(matrix, rng, level=level, resamples=resamples) for matrix in differences]
+    largest = np.quantile(_largest(differences, estimates, rng), level)
     share = stats.norm.cdf(largest)
-    adjusted = holm([one.p for one in found])
-    return [
-        Comparison(
-            estimate=one,
-            interval=one.interval(level),
-            joint=one.interval(level, quantile=float(stats.t.ppf(share, one.df))),
-            p=one.p,
-            p_holm=corrected,
+    adjusted = holm([single.p for single in estimates])
+
+    comparisons = []
+    for single, p_holm in zip(estimates, adjusted, strict=True):
+        quantile = float(stats.t.ppf(share, single.df))
+        comparison = Comparison(
+            estimate=single,
+            interval=single.interval(level),
+            joint=single.interval(level, quantile=quantile),
+            p=single.p,
+            p_holm=p_holm,
         )
-        for one, corrected in zip(found, adjusted, strict=True)
-    ]
+        comparisons.append(comparison)
+    return comparisons
 
 
 def _largest(
-    differences: Sequence[Float[np.ndarray, "s n"]], found: Sequence[Estimate], rng: np.random.Generator
+    differences: Sequence[Float[np.ndarray, "s n"]],
+    estimates: Sequence[Estimate],
+    rng: np.random.Generator,
 ) -> Float[np.ndarray, "b"]:
     """The largest absolute value of normal deviations that go together as the differences do over images."""
+    count = len(estimates)
     by_image = np.stack([np.asarray(matrix, np.float64).mean(axis=0) for matrix in differences])
     images = by_image.shape[1]
-    shared = np.atleast_2d(np.cov(by_image)) / images if images > 1 else np.zeros((len(found), len(found)))
-    errors = np.sqrt(np.maximum(np.diag(shared), [one.error**2 for one in found]))
+    shared = np.zeros((count, count))
+    if images > 1:
+        shared = np.atleast_2d(np.cov(by_image)) / images
+
+    variances = [single.error**2 for single in estimates]
+    errors = np.sqrt(np.maximum(np.diag(shared), variances))
     errors[errors == 0] = 1.0
     correlation = shared / np.outer(errors, errors)
     np.fill_diagonal(correlation, 1.0)
-    return np.asarray(
-        np.abs(rng.multivariate_normal(np.zeros(len(found)), correlation, size=DRAWS, method="eigh")).max(
-            axis=1
-        )
-    )
+
+    draws = rng.multivariate_normal(np.zeros(count), correlation, size=DRAWS, method="eigh")
+    return np.asarray(np.abs(draws).max(axis=1))

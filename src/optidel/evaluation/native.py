@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float32, Int64, UInt8
 
+# Pixels worked on at once: 16 MiB a class, whatever the image's size.
 STRIPE = 1 << 22
-"""Pixels worked on at once: 16 MiB a class, whatever the image's size."""
 
 
 def classes_at(logits_KSS: Float32[np.ndarray, "k s s"], height: int, width: int) -> UInt8[np.ndarray, "h w"]:
@@ -53,7 +53,10 @@ def scaled(
 def _neighbours(
     old: int, new: int
 ) -> tuple[Int64[np.ndarray, "n"], Int64[np.ndarray, "n"], Float32[np.ndarray, "n"]]:
-    """For each of ``new`` pixels along a side, the two of ``old`` around its centre and the share of the second."""
-    centre = ((np.arange(new) + 0.5) * old / new - 0.5).clip(0, old - 1)
+    """For each of ``new`` pixels along a side: the two of ``old`` around its centre, the second's share."""
+    last = old - 1
+    centre = (np.arange(new) + 0.5) * old / new - 0.5
+    centre = centre.clip(0, last)
     first = np.floor(centre).astype(np.int64)
-    return first, np.minimum(first + 1, old - 1), (centre - first).astype(np.float32)
+    second = np.minimum(first + 1, last)
+    return first, second, (centre - first).astype(np.float32)

@@ -20,15 +20,14 @@ from optidel.readers import READERS
 from optidel.readers.decoded import ending, turned
 from optidel.records import Rejected
 
+# What the published sets write behind an image's stem to name its mask (``_mask`` PolypGen and BUSI,
+# ``_segmentation`` ISIC, ``_gt`` ACDC, ``_seg`` BraTS).
 SUFFIX = re.compile(
     r"[-_. ](masks?|segmentation|seg|labels?|gt|ground[-_ ]?truth|annotations?)$", re.IGNORECASE
 )
-"""What the published sets write behind an image's stem to name its mask (``_mask`` PolypGen and BUSI,
-``_segmentation`` ISIC, ``_gt`` ACDC, ``_seg`` BraTS).
-"""
 
+# EXIF orientations from here on swap height and width.
 QUARTER_TURN = 5
-"""EXIF orientations from here on swap height and width."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,16 +207,16 @@ def _stems(root: Path, kind: str, rejected: list[Rejected]) -> dict[str, str]:
 
 def _with_suffix(images: dict[str, str], masks: dict[str, str], rejected: list[Rejected]) -> dict[str, str]:
     """Masks by the stem of their image, also where the mask's own stem says that it is one."""
-    named: dict[str, str] = {stem: masks[stem] for stem in masks if stem in images}
+    by_stem: dict[str, str] = {stem: masks[stem] for stem in masks if stem in images}
     for stem, source in masks.items():
         if stem in images:
             continue
         bare = SUFFIX.sub("", stem)
-        if bare in images and bare in named:
-            rejected.append(Rejected(source=source, reason=f"is a second mask beside {named[bare]}"))
+        if bare in images and bare in by_stem:
+            rejected.append(Rejected(source=source, reason=f"is a second mask beside {by_stem[bare]}"))
         else:
-            named[bare if bare in images else stem] = source
-    return named
+            by_stem[bare if bare in images else stem] = source
+    return by_stem
 
 
 def _mask_codes(image: Path, path: Path, stored: bool, shape: tuple[int, int]) -> ClassMask:

@@ -22,11 +22,11 @@ from optidel.records import Rejected, to_table
 from optidel.runs.summaries import TaskSummary, read_summary, write_summary
 from optidel.store import Artifact, Workspace
 
+# Of the PNGs: zlib's own default; nothing depends on it.
 COMPRESSION = 6
-"""Of the PNGs: zlib's own default; nothing depends on it."""
 
+# Steps of a share in which scores are compared for average precision.
 LEVELS = 1024
-"""Steps of a share in which scores are compared for average precision."""
 
 SCHEMA = {"id": pl.String, "split": pl.String, "source": pl.String, "group": pl.String}
 
@@ -108,7 +108,8 @@ def precision_native(
 ) -> Float64[np.ndarray, "n k"]:
     """Average precision of the pixels of every test image and foreground class at the image's own size.
 
-    NaN where an image has no pixel of a class. Logits are compared in steps of 1/1024, far below what moves it.
+    NaN where an image has no pixel of a class. Logits are compared in steps of 1/1024, far below what
+    moves it.
 
     Args:
         task: the labelled set.
@@ -127,5 +128,8 @@ def precision_native(
 
 def mean_precision(precision: Float64[np.ndarray, "n k"]) -> float:
     """Mean over the classes that an image has, then over images; NaN where none has any."""
-    held = precision[~np.isnan(precision).all(axis=1)]
-    return float(np.nanmean(held, axis=1).mean()) if len(held) else float("nan")
+    has_class = ~np.isnan(precision).all(axis=1)
+    if not has_class.any():
+        return float("nan")
+    by_image = np.nanmean(precision[has_class], axis=1)
+    return float(by_image.mean())

@@ -38,11 +38,11 @@ Part = Literal["train", "test"]
 TRAIN, TEST = 200, 300
 """Defaults: the few labels that a hospital has, and enough images for an interval of some 4 points."""
 
+# With fewer pairs than asked for, the test part keeps this share: a usual split of small sets.
 MIN_TEST = 0.2
-"""With fewer pairs than asked for, the test part keeps this share: a usual split of small sets."""
 
+# The masks of a known set that has one class, as its annotation reads them.
 ONE_CLASS = Reading(rule="table", codes=(0, 1), numbers=(0, 1), classes=2, text="", plain=True)
-"""The masks of a known set that has one class, as its annotation reads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -303,14 +303,17 @@ def _example(root: Path, pair: Pair, size: int) -> _Example:
     height, width = image.shape[:2]
     codes = pair.read_codes((height, width))
     # Nearest pixel: the one under the centre of each pixel of the model's input.
-    rows, columns = (((np.arange(size) + 0.5) * side / size).astype(int) for side in (height, width))
+    centres = np.arange(size) + 0.5
+    rows = (centres * height / size).astype(int)
+    columns = (centres * width / size).astype(int)
+    content = repr(image.shape).encode() + image.tobytes()
     return _Example(
         pair=pair,
         image=fit(image, size),
         codes=codes[np.ix_(rows, columns)],
         present=np.array(sorted(count_codes(codes))),
         shape=(height, width),
-        sha256=hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest(),
+        sha256=hashlib.sha256(content).hexdigest(),
     )
 
 
@@ -324,12 +327,14 @@ def _reason(error: Exception, root: Path) -> str:
 
 def _apart(pairs: Sequence[Pair], tested: set[str], rejected: list[Rejected]) -> list[Pair]:
     """Training pairs of groups that are not tested on."""
-    rejected.extend(
-        Rejected(source=pair.image, reason=f"is of the group {pair.group}, which is tested on")
-        for pair in pairs
-        if pair.together in tested
-    )
-    return [pair for pair in pairs if pair.together not in tested]
+    apart = []
+    for pair in pairs:
+        if pair.together in tested:
+            reason = f"is of the group {pair.group}, which is tested on"
+            rejected.append(Rejected(source=pair.image, reason=reason))
+        else:
+            apart.append(pair)
+    return apart
 
 
 def _grouped(
@@ -358,9 +363,10 @@ def _grouped(
                 f"all usable pairs of {root} are of one group, {examples[0].pair.group}; "
                 "at least two are needed"
             )
-    learnt, held = (len({example.pair.together for example in part}) for part in (training, testing))
+    learnt = len({example.pair.together for example in training})
+    tried = len({example.pair.together for example in testing})
     say(
-        f"{root.name}: {learnt} groups ({len(training)} images) for training, {held} ({len(testing)}) for "
+        f"{root.name}: {learnt} groups ({len(training)} images) for training, {tried} ({len(testing)}) for "
         "testing, none in both"
     )
     return {"test": testing, "train": training}
@@ -371,12 +377,16 @@ def _boundary(together: Sequence[str], least: int) -> int:
     only one group.
     """
     edges = [i for i in range(1, len(together)) if together[i] != together[i - 1]]
-    return next((edge for edge in edges if edge >= least), edges[-1] if edges else 0)
+    behind = [edge for edge in edges if edge >= least]
+    if behind:
+        return behind[0]
+    return edges[-1] if edges else 0
 
 
 def _split(root: Path, examples: list[_Example], train: int, test: int) -> dict[str, list[_Example]]:
     count = len(examples)
-    held_out = min(test, max(math.ceil(MIN_TEST * count), count - train))
+    least = math.ceil(MIN_TEST * count)
+    held_out = min(test, max(least, count - train))
     if count < train + test:
         say(
             f"{root.name}: {count} usable pairs, not {train} + {test}; {count - held_out} for training and "
@@ -395,11 +405,10 @@ def _assemble(
 ) -> Task:
     """The task of two parts, without training images that are tested on."""
     tested = {example.sha256: example.pair.image for example in test}
-    leaks = [example for example in train if example.sha256 in tested]
-    rejected.extend(
-        Rejected(source=leak.pair.image, reason=f"has the pixels of the test image {tested[leak.sha256]}")
-        for leak in leaks
-    )
+    for example in train:
+        if example.sha256 in tested:
+            reason = f"has the pixels of the test image {tested[example.sha256]}"
+            rejected.append(Rejected(source=example.pair.image, reason=reason))
     train = [example for example in train if example.sha256 not in tested]
     _tell_rejected(root, train, test, rejected)
     if not reading.plain:
@@ -447,10 +456,10 @@ def _tell_vanished(
     root: Path, examples: Sequence[_Example], masks: UInt8[np.ndarray, "n s s"], reading: Reading, size: int
 ) -> None:
     """Say in how many masks nothing is left at the model's size."""
-    vanished = sum(
-        _has_foreground(reading.apply(example.present[None])) and not _has_foreground(mask)
-        for example, mask in zip(examples, masks, strict=True)
-    )
+    vanished = 0
+    for example, mask in zip(examples, masks, strict=True):
+        whole = reading.apply(example.present[None])
+        vanished += _has_foreground(whole) and not _has_foreground(mask)
     if vanished:
         say(
             f"{root.name}: small regions vanish at {size} px: {vanished} of {len(examples)} masks are empty "
@@ -459,7 +468,8 @@ def _tell_vanished(
 
 
 def _has_foreground(classes: UInt8[np.ndarray, "h w"]) -> bool:
-    return bool(((classes > 0) & (classes != VOID)).any())
+    foreground = (classes > 0) & (classes != VOID)
+    return bool(foreground.any())
 
 
 __all__ = ["MIN_TEST", "TEST", "TRAIN", "VOID", "Task", "known_set", "load_task"]

@@ -33,28 +33,44 @@ class MeanSquares:
         """Standard error of the mean: √(σ²(seed)/s + σ²(image)/n + σ²(rest)/(s·n)), negative components taken
         as zero.
         """
-        return float(np.sqrt(sum(mass for mass, _ in self._parts) / (self.seeds * self.images)))
+        total = sum(mass for mass, _ in self._parts)
+        scores = self.seeds * self.images
+        return float(np.sqrt(total / scores))
 
     @property
     def df(self) -> float:
         """Satterthwaite's degrees of freedom of that error: few where seeds decide, many where images do."""
+        seeds, images = self.seeds - 1, self.images - 1
+        least = min(seeds or images, images or seeds)
         total = sum(mass for mass, _ in self._parts)
         shares = sum(mass**2 / df for mass, df in self._parts if df > 0)
-        least = min(self.seeds - 1 or self.images - 1, self.images - 1 or self.seeds - 1)
-        return max(1.0, least, total**2 / shares) if shares > 0 else float(max(1, least))
+        if shares <= 0:
+            return float(max(1, least))
+        return max(1.0, least, total**2 / shares)
 
     @property
     def _parts(self) -> list[tuple[float, int]]:
         """Signed mean squares that make up the variance, each with its degrees of freedom."""
-        s, n = self.seeds - 1, self.images - 1
-        if s == 0 or n == 0:
-            return [(self.of_images if s == 0 else self.of_seeds, max(s, n))] if max(s, n) else [(0.0, 1)]
-        seeds, images = self.of_seeds > self.rest, self.of_images > self.rest
-        parts = [(self.of_seeds, s)] * seeds + [(self.of_images, n)] * images
-        if (
-            seeds == images
-        ):  # both components positive: the rest is counted in both, so once off; neither: the rest is all there is
-            parts.append((-self.rest if seeds else self.rest, s * n))
+        seeds, images = self.seeds - 1, self.images - 1
+        if not seeds and not images:
+            return [(0.0, 1)]
+        if not seeds:
+            return [(self.of_images, images)]
+        if not images:
+            return [(self.of_seeds, seeds)]
+
+        parts = []
+        if self.of_seeds > self.rest:
+            parts.append((self.of_seeds, seeds))
+        if self.of_images > self.rest:
+            parts.append((self.of_images, images))
+        # With both components positive the rest is counted in both, so it goes off once. With neither it is
+        # all there is.
+        rest_df = seeds * images
+        if len(parts) == 2:
+            parts.append((-self.rest, rest_df))
+        elif not parts:
+            parts.append((self.rest, rest_df))
         return parts
 
 
@@ -73,17 +89,18 @@ def mean_squares(matrix_SN: Float[np.ndarray, "s n"]) -> MeanSquares:
     """
     seeds, images = matrix_SN.shape
     mean = matrix_SN.mean()
-    by_seed, by_image = matrix_SN.mean(axis=1) - mean, matrix_SN.mean(axis=0) - mean
+    by_seed = matrix_SN.mean(axis=1) - mean
+    by_image = matrix_SN.mean(axis=0) - mean
     rest = matrix_SN - mean - by_seed[:, None] - by_image
-    return MeanSquares(
-        of_seeds=images * float((by_seed**2).sum()) / (seeds - 1) if seeds > 1 else float("nan"),
-        of_images=seeds * float((by_image**2).sum()) / (images - 1) if images > 1 else float("nan"),
-        rest=float((rest**2).sum()) / ((seeds - 1) * (images - 1))
-        if seeds > 1 and images > 1
-        else float("nan"),
-        seeds=seeds,
-        images=images,
-    )
+
+    of_seeds = of_images = of_rest = float("nan")  # one of a kind has no spread
+    if seeds > 1:
+        of_seeds = images * float((by_seed**2).sum()) / (seeds - 1)
+    if images > 1:
+        of_images = seeds * float((by_image**2).sum()) / (images - 1)
+    if seeds > 1 and images > 1:
+        of_rest = float((rest**2).sum()) / ((seeds - 1) * (images - 1))
+    return MeanSquares(of_seeds=of_seeds, of_images=of_images, rest=of_rest, seeds=seeds, images=images)
 
 
 def spread_of(matrices: Sequence[Float[np.ndarray, "s n"]]) -> Spread:
@@ -98,12 +115,13 @@ def spread_of(matrices: Sequence[Float[np.ndarray, "s n"]]) -> Spread:
     """
     if not matrices or min(min(matrix.shape) for matrix in matrices) < 2:
         raise InputError(
-            "a pilot needs at least two seeds and two test images to tell their spread apart; run one more seed"
+            "a pilot needs at least two seeds and two test images to tell their spread apart; "
+            "run one more seed"
         )
-    found = [mean_squares(matrix) for matrix in matrices]
-    rest = float(np.mean([one.rest for one in found]))
-    seed = float(np.mean([(one.of_seeds - one.rest) / one.images for one in found]))
-    image = float(np.mean([(one.of_images - one.rest) / one.seeds for one in found]))
+    tables = [mean_squares(matrix) for matrix in matrices]
+    rest = float(np.mean([table.rest for table in tables]))
+    seed = float(np.mean([(table.of_seeds - table.rest) / table.images for table in tables]))
+    image = float(np.mean([(table.of_images - table.rest) / table.seeds for table in tables]))
     return Spread(seed=max(0.0, seed), image=max(0.0, image), rest=rest)
 
 
@@ -136,7 +154,8 @@ def detectable(
     alpha = (1 - level) / comparisons
     if seeds < 2 or images < 2 or not alpha < power < 1:
         raise InputError(
-            f"seeds and images must be at least 2 and power between alpha and 1, got {seeds}, {images} and {power}"
+            "seeds and images must be at least 2 and power between alpha and 1, got "
+            f"{seeds}, {images} and {power}"
         )
     plan = MeanSquares(
         of_seeds=images * spread.seed + spread.rest,
@@ -152,7 +171,7 @@ def detectable(
     def lack(shift: float) -> float:
         return float(stats.nct.sf(critical, plan.df, shift)) - power
 
-    high = 1.0
+    high = 1.0  # standard errors; grown until the difference is detected
     while lack(high) < 0:
         high *= 1.5
     return plan.error * float(optimize.brentq(lack, 0.0, high))
