@@ -32,7 +32,7 @@ def spoil(folder: Path) -> dict[str, str]:
         "empty.png": "zero bytes",
         "text.txt": "'.txt'",
         "fake.jpg": "is no image",
-        "cut.jpg": "truncated",
+        "cut.jpg": "Premature end of JPEG file",
         "dot.png": "1 x 1 px",
         "link.png": "leads nowhere",
     }

@@ -148,7 +148,7 @@ def test_whatever_cannot_be_used_is_rejected_with_its_reason(tmp_path):
         "twice.png": "has the same stem as images/twice.bmp",
         "cut.png": "is damaged",
         "empty.png": "has zero bytes",
-        "halfmask.png": "cannot be decoded",
+        "halfmask.png": "its mask is damaged",
         "notes.txt": "'.txt'",
     }
     assert set(reasons) == set(expected)

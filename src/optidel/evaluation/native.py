@@ -20,7 +20,7 @@ def classes_at(logits_KSS: Float32[np.ndarray, "k s s"], height: int, width: int
 
     >>> import numpy as np
     >>> logits = np.zeros((2, 4, 4), np.float32)
-    >>> logits[1, :, 2:] = 1
+    >>> logits[0, :, :2] = logits[1, :, 2:] = 1
     >>> classes_at(logits, 2, 8)[0]
     array([0, 0, 0, 0, 1, 1, 1, 1], dtype=uint8)
 

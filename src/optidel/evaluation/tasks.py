@@ -131,7 +131,7 @@ def load_task(
     shows, and the number of a class does not depend on which images are drawn. Whatever is not plain 0..k-1
     or 0 and 255 is said. Every file is decoded first in a process of its own, with the limits of the index.
 
-    >>> task = load_task("SET", 64, train=4, test=2)
+    >>> task = load_task("DIR", 64, train=4, test=2)
     >>> task.images.shape, task.classes
     ((6, 64, 64, 3), 2)
 
