@@ -159,7 +159,9 @@ class PretrainSection(_Section):
     (``steps`` is then what the full corpus gets). ``views``: how an image is changed each time it is shown,
     ``crop`` (random resized crops and flips) or ``flip-only``; ``crop`` (least and largest share of the area
     kept), ``flip`` and ``jitter`` (of colour; 0 for none) change one part of it. ``target``: what a masked
-    autoencoder predicts, ``pixels`` or patches ``normalised`` one by one.
+    autoencoder predicts, ``pixels`` or patches ``normalised`` one by one. ``weights``: a ViT, ViT-MAE or
+    DINOv2, by hub id or folder, that every pre-training goes on from; ``layer_decay``: factor of the learning
+    rate from one of its blocks to the block below.
     """
 
     objective: str = "mae"
@@ -172,6 +174,8 @@ class PretrainSection(_Section):
     flip: bool | None = None
     jitter: float | None = Field(None, ge=0, lt=1)
     target: Literal["pixels", "normalised"] = "pixels"
+    weights: str | None = None
+    layer_decay: float = Field(1.0, gt=0, le=1)
 
 
 Protocol = Literal["fine-tune", "probe", "ridge"]
@@ -253,7 +257,16 @@ PRESET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
 }
 """What a larger model needs beyond the sections' own defaults: more steps, and batches that fill a GPU."""
 
-LATER = ("method", "pretrain.views", "pretrain.crop", "pretrain.flip", "pretrain.jitter", "pretrain.target")
+LATER = (
+    "method",
+    "pretrain.views",
+    "pretrain.crop",
+    "pretrain.flip",
+    "pretrain.jitter",
+    "pretrain.target",
+    "pretrain.weights",
+    "pretrain.layer_decay",
+)
 """Keys that came after the first version. A result's recipe names one only where it is not at its default."""
 
 

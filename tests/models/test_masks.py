@@ -3,7 +3,8 @@ import pytest
 from PIL import Image as Raster
 
 from optidel.errors import RecipeError, WeightsError
-from optidel.models.masks import Mask, file_sha256, load_mask_generator, mask_from_logits, mask_nms, sam_input
+from optidel.models.masks import Mask, load_mask_generator, mask_from_logits, mask_nms, sam_input
+from optidel.models.weights import file_sha256
 
 
 def rectangle(y0: int, y1: int, x0: int, x1: int, score: float) -> Mask:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from nano import recipe
 from torch import nn
+from transformers import Dinov2Config, Dinov2Model
 
 import optidel
 from optidel import recipe as recipe_module
@@ -172,3 +173,24 @@ def test_the_recipe_sets_views_and_target(
 def test_views_that_cannot_be_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         make_recipe({"images": "a", "out": "b", "pretrain": changes})
+
+
+def test_a_run_goes_on_from_weights(
+    nano: object, make_corpus: Callable[..., Path], labelled: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    shape = {"image_size": 64, "patch_size": 8, "hidden_size": 24, "num_hidden_layers": 1}
+    Dinov2Model(Dinov2Config(num_attention_heads=2, mlp_ratio=2, **shape)).save_pretrained(
+        tmp_path / "dinov2"
+    )
+    weights = {"weights": str(tmp_path / "dinov2"), "layer_decay": 0.75}
+    pretraining = {"steps": 2, "batch": 4, **weights}
+    out = tmp_path / "run"
+    result = optidel.run(recipe(make_corpus(16), labelled, out, methods=["meddel"], pretrain=pretraining))
+    assert "meddel" in result.table["method"].to_list()
+    [(_, measured)] = vinfo(out)
+    assert np.isfinite(measured.gained["labelled"])
+    [manifest] = [json.loads(path.read_text()) for path in out.glob("pretrain-*/manifest.json")]
+    options = manifest["config"]["options"]
+    assert options["weights"].startswith("sha256:")
+    assert str(tmp_path) not in json.dumps(manifest)

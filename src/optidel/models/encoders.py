@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from optidel.errors import WeightsError
 from optidel.models.mae import build_mae
+from optidel.models.masked_dino import DECODER_FOLDER, MaskedDino, load_masked_dino
 from optidel.models.presets import Preset
 from optidel.models.weights import load_model, quiet, read_config, read_statistics, side_of
 
@@ -153,15 +154,17 @@ def load_encoder(weights: str | Path, size: int | None = None) -> Encoder:
     return Encoder(backbone, side, mean, std)
 
 
-def load_mae(weights: str | Path) -> "ViTMAEForPreTraining":
-    """Load a masked autoencoder with its decoder, for scoring.
+def load_mae(weights: str | Path) -> "ViTMAEForPreTraining | MaskedDino":
+    """Load a masked autoencoder with its decoder, for scoring: a ViTMAE, or a DINOv2 that went on as one.
 
     Raises:
-        WeightsError: not found, no ViTMAE, no safetensors, or weights that are not whole.
+        WeightsError: not found, no masked autoencoder, no safetensors, or weights that are not whole.
     """
-    from transformers import ViTMAEForPreTraining
+    from transformers import AutoModel, ViTMAEForPreTraining
 
     config = read_config(weights)
+    if config.model_type.startswith("dinov2") and (Path(weights) / DECODER_FOLDER).is_dir():
+        return load_masked_dino(load_model(AutoModel, weights, unused=UNUSED), Path(weights))
     if config.model_type != "vit_mae":
         raise WeightsError(
             f"{weights} holds a {config.model_type!r} model; difficulty needs a ViTMAE with its decoder"
@@ -170,10 +173,16 @@ def load_mae(weights: str | Path) -> "ViTMAEForPreTraining":
     return model
 
 
-def save_encoder(model: "PreTrainedModel", folder: Path, size: int) -> None:
-    """Write a Hugging Face folder: config, safetensors and the input convention."""
+def save_encoder(model: "PreTrainedModel | MaskedDino", folder: Path, size: int) -> None:
+    """Write a Hugging Face folder: config, safetensors and the input convention.
+
+    The decoder of a DINOv2 that went on as a masked autoencoder is written beside, into ``decoder/``.
+    """
+    backbone = model.backbone if isinstance(model, MaskedDino) else model
     with quiet():
-        model.save_pretrained(folder)
+        backbone.save_pretrained(folder)
+    if isinstance(model, MaskedDino):
+        model.save_decoder(folder)
     convention = {
         "image_processor_type": "ViTImageProcessor",
         "size": {"height": size, "width": size},

@@ -2,7 +2,6 @@
 and thinning.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from jaxtyping import Float32
 from PIL import Image as PillowImage
 
 from optidel.arrays import BoolImage, Image
-from optidel.errors import RecipeError, WeightsError, nearest
+from optidel.errors import RecipeError, nearest
 from optidel.progress import say
 
 BACKENDS = ("auto", "onnx", "sam", "regions", "random")
@@ -177,17 +176,3 @@ def sam_input(image: Image, size: int) -> Float32[np.ndarray, "1 3 s s"]:
     batch = np.zeros((1, 3, size, size), dtype=np.float32)
     batch[0, :, : inner[1], : inner[0]] = normalised.transpose(2, 0, 1)
     return batch
-
-
-def file_sha256(*paths: Path) -> str:
-    """Identity of weight files by content: ``sha256:<hex>``, the files' own digests in the order given."""
-    digests = []
-    for path in paths:
-        try:
-            with path.open("rb") as handle:
-                digests.append(hashlib.file_digest(handle, "sha256").hexdigest())
-        except OSError as error:
-            raise WeightsError(
-                f"cannot read the weights {path} ({error.strerror}); check the path"
-            ) from error
-    return "sha256:" + "+".join(digests)

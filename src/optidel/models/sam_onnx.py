@@ -11,7 +11,8 @@ import torch
 
 from optidel.arrays import Image
 from optidel.errors import WeightsError
-from optidel.models.masks import SCENE, Mask, Points, file_sha256, mask_from_logits, sam_input
+from optidel.models.masks import SCENE, Mask, Points, mask_from_logits, sam_input
+from optidel.models.weights import file_sha256
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

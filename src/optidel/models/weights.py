@@ -1,5 +1,6 @@
 """Weights of a Hugging Face folder or id, used only if none is missing and all are finite; no code is run."""
 
+import hashlib
 import json
 import re
 from collections.abc import Collection, Iterator
@@ -90,6 +91,43 @@ def check_finite(model: nn.Module, weights: str | Path) -> None:
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
     ]
     _refuse(weights, "hold", broken, "tensors with values that are not finite; fetch or train them again")
+
+
+def weights_identity(weights: str | Path) -> str:
+    """Identity of weights by content: ``sha256:<hex>`` of configuration and tensors.
+
+    Raises:
+        WeightsError: they are not there.
+    """
+    from transformers.utils import cached_file
+
+    try:
+        with quiet():
+            files = [cached_file(str(weights), name) for name in ("config.json", "model.safetensors")]
+        return file_sha256(*(Path(file) for file in files))
+    except (OSError, TypeError) as error:
+        raise WeightsError(
+            f"no config.json and model.safetensors in {str(weights)!r} ({first_line(error)}); "
+            "pass a Hugging Face id that this machine can reach, or a folder that holds both"
+        ) from error
+
+
+def file_sha256(*paths: Path) -> str:
+    """Identity of weight files by content: ``sha256:<hex>``, the files' own digests in the order given.
+
+    Raises:
+        WeightsError: a file cannot be read.
+    """
+    digests = []
+    for path in paths:
+        try:
+            with path.open("rb") as handle:
+                digests.append(hashlib.file_digest(handle, "sha256").hexdigest())
+        except OSError as error:
+            raise WeightsError(
+                f"cannot read the weights {path} ({error.strerror}); check the path"
+            ) from error
+    return "sha256:" + "+".join(digests)
 
 
 def side_of(value: Any, what: str, weights: str | Path) -> int:

@@ -311,6 +311,8 @@ class Pipeline:
             lr=section.lr,
             views=make_views(section.views, section.crop, section.flip, section.jitter),
             target=section.target,
+            weights=section.weights,
+            layer_decay=section.layer_decay,
         )
         # The choice is an input by what it keeps: methods that choose alike share their encoder.
         extra = {"select": selected}

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from optidel.arrays import Images
 from optidel.errors import RecipeError, nearest
+from optidel.models.continued import continue_backbone, continue_mae
 from optidel.models.encoders import Encoder, load_encoder, load_mae
 from optidel.models.mae import build_mae, masked_loss
 from optidel.models.presets import Preset
@@ -76,7 +77,10 @@ class Objective:
 
 
 def _build_mae(preset: Preset, options: PretrainOptions, generator: torch.Generator) -> nn.Module:
-    model: nn.Module = build_mae(preset, generator, normalised=options.target == "normalised")
+    normalised = options.target == "normalised"
+    if options.weights is not None:
+        return continue_mae(options.weights, preset, generator, normalised=normalised)
+    model: nn.Module = build_mae(preset, generator, normalised=normalised)
     return model
 
 
@@ -98,7 +102,10 @@ def _mae_information(
 
 
 def _build_simclr(preset: Preset, options: PretrainOptions, generator: torch.Generator) -> SimCLR:
-    backbone = build_mae(preset, generator).vit
+    if options.weights is not None:
+        backbone = continue_backbone(options.weights, preset)
+    else:
+        backbone = build_mae(preset, generator).vit
     return SimCLR(Encoder(backbone, preset.size), generator)
 
 

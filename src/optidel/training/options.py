@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from optidel.models.views import Views
+from optidel.models.weights import weights_identity
 
 Target = Literal["pixels", "normalised"]
 
@@ -25,6 +26,9 @@ class PretrainOptions:
         target: what a masked autoencoder predicts: ``pixels``, or ``normalised``, each patch scaled to mean 0
             and deviation 1 (arXiv 2111.06377, section 4.1, better features there; its errors cannot be read
             as V-entropies, and the difficulty of noise is overstated).
+        weights: Hugging Face id or folder of a ViT, ViT-MAE or DINOv2 to go on from; None starts untrained.
+        layer_decay: factor of the learning rate from one block of the encoder to the block below it; 1 for
+            none, 0.65 to 0.75 where weights go on (arXiv 2111.06377, table 9).
     """
 
     objective: str = "mae"
@@ -37,6 +41,8 @@ class PretrainOptions:
     sample: int | None = None
     views: Views = field(default_factory=Views)
     target: Target = "pixels"
+    weights: str | None = None
+    layer_decay: float = 1.0
 
     def config(self) -> dict[str, Any]:
         """The options as an artifact's configuration.
@@ -50,6 +56,8 @@ class PretrainOptions:
             name = option.name
             if name not in FIRST_OPTIONS and getattr(self, name) == getattr(DEFAULTS, name):
                 del config[name]
+        if self.weights is not None:
+            config["weights"] = weights_identity(self.weights)  # by content: a path is no identity
         return config
 
 

@@ -16,7 +16,7 @@ from optidel.models.presets import Preset
 from optidel.models.weights import first_line
 from optidel.progress import bar, say
 from optidel.training.objectives import objective_named
-from optidel.training.optimizer import check_weights, finite_loss, parameter_groups
+from optidel.training.optimizer import check_weights, finite_loss, layer_groups, parameter_groups
 from optidel.training.options import PretrainOptions
 from optidel.training.precision import autocast, device, input_dtype
 from optidel.training.schedule import cosine
@@ -106,7 +106,7 @@ def pretrain(
         for step in range(first, options.steps):
             lr = cosine(step, options.steps, options.lr, options.warmup)
             for group in state.optimizer.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group.get("scale", 1.0)
 
             rows_of_step = batch_rows(step, options.batch, len(training_set), seed)
             batch = np.sort(training_set[rows_of_step])  # a memory map is read fastest in order
@@ -152,6 +152,8 @@ def _fresh(preset: Preset, options: PretrainOptions, seed: int) -> _State:
     objective = objective_named(options.objective)
     module = objective.build(preset, options, generator).to(device())
     groups = parameter_groups(module, options.weight_decay)
+    if options.layer_decay != 1.0:
+        groups = layer_groups(module, options.weight_decay, options.layer_decay)
     optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=BETAS)
     return _State(module=module, optimizer=optimizer, generator=generator, losses=[])
 

@@ -7,8 +7,7 @@ from optidel.arrays import Vectors
 from optidel.errors import InputError
 from optidel.features.rows import spans, unit
 
-# Squared distance of unit vectors up to which :func:`log_determinant` describes a set: the square of a tenth of
-# their length.
+# Squared distance of unit vectors up to which :func:`log_determinant` describes a set: the square of a tenth.
 DISTORTION = 0.01
 
 
