@@ -185,7 +185,8 @@ def _calibrated(
     null = _null(prints, rows, family, whitening, vectors, rng)
     threshold, reason = None, FEW
     if len(null) >= LEAST:
-        value = similarity_threshold(null, rate)
+        # Copies that are not known as such raise the estimate; what is surely a copy is one all the same.
+        value = min(similarity_threshold(null, rate), _sure(vectors.shape[1]))
         threshold, reason = (value, "") if value < 1 else (None, ALIKE)
     return Concept(
         rows=rows,
@@ -221,8 +222,7 @@ def _chained(
     vectors: Float32[np.ndarray, "m k"],
 ) -> Int64[np.ndarray, "m"]:
     """Families of one concept: kin, and chains of frames that are surely copies or neighbours in a video."""
-    # The cosine of unrelated pictures deviates by 1/√k: in fewer axes only a larger one is sure.
-    sure = SURE * float(np.sqrt(WIDTH / vectors.shape[1]))
+    sure = _sure(vectors.shape[1])
     _, first, member = np.unique(kin, return_index=True, return_inverse=True)
     edges = [np.stack([np.arange(len(rows)), first[member.ravel()]])]
     if sure < 1:
@@ -232,6 +232,13 @@ def _chained(
                 alike = np.stack(np.nonzero(best_similarity(seen, vectors[tile]) > sure))
                 edges.append(alike + np.array([[span.start], [tile.start]]))
     return _components(np.concatenate(edges, axis=1), len(rows))
+
+
+def _sure(axes: int) -> float:
+    """The cosine that only copies have: that of unrelated pictures deviates by 1/√axes, so in fewer axes only a
+    larger one is sure; 1 or more where none is.
+    """
+    return SURE * float(np.sqrt(WIDTH / axes))
 
 
 def _null(

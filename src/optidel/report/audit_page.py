@@ -9,6 +9,7 @@ import polars as pl
 from jaxtyping import Float, Int64
 from PIL import Image as PillowImage
 
+from optidel.copies.near import first_of_chain
 from optidel.corpus.frames import Corpus
 from optidel.corpus.quality import FLAWS, Thresholds
 from optidel.report.audit import Gallery, Group, Histogram, Line, Page, folder_title, histogram
@@ -180,14 +181,14 @@ def _worst(rows: Int64[np.ndarray, "m"], values: Float[np.ndarray, "n"]) -> list
 
 def _groups(corpus: Corpus, table: pl.DataFrame) -> tuple[Group, ...]:
     """The largest groups of copies."""
-    near = table["near"].to_numpy()
-    sizes = Counter(near.tolist())
+    first = first_of_chain(table["near"].to_numpy())
+    sizes = Counter(first.tolist())
     by_size = sorted(sizes.items(), key=lambda item: (-item[1], item[0]))
     groups = []
     for leader, size in by_size[:GROUPS]:
         if size == 1:
             break
-        members = np.flatnonzero(near == leader).tolist()[:MEMBERS]
+        members = np.flatnonzero(first == leader).tolist()[:MEMBERS]
         part = f", {len(members)} shown" if len(members) < size else ""
         groups.append(Group(title=f"{size:,} frames{part}", tiles=_members(corpus, table, members)))
     return tuple(groups)

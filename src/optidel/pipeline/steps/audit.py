@@ -6,7 +6,7 @@ from dataclasses import asdict, fields
 import numpy as np
 import polars as pl
 
-from optidel.copies.near import near_copies
+from optidel.copies.near import first_of_chain, near_copies
 from optidel.corpus.frames import Corpus
 from optidel.corpus.quality import Thresholds, marks
 from optidel.features.overlay import forbidden
@@ -95,6 +95,6 @@ def _summary(table: pl.DataFrame, thresholds: Thresholds) -> AuditSummary:
         frames=table.height,
         counts=counts,
         redundant=int(redundant.sum()),
-        groups=len(np.unique(table["near"].to_numpy()[redundant])),
+        groups=len(np.unique(first_of_chain(table["near"].to_numpy())[redundant])),
         sampled=int(table["text"].is_not_null().sum()),
     )
