@@ -223,9 +223,9 @@ class Recipe(_Section):
         (0.1, 'mae')
     """
 
-    images: str
+    images: str = Field(min_length=1)
     labelled: str = ""
-    out: str
+    out: str = Field(min_length=1)
     methods: tuple[str, ...] = ("full", "random", "meddel", "optidel")
     budget: float = 0.05
     seeds: tuple[Seed, ...] = (0,)

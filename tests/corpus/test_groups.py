@@ -137,6 +137,8 @@ EXCEL = {
     "quotes and a comma in a column's name": COMMAS.replace("path,patient", '"path",patient').encode(),
     "a dot before the path": COMMAS.replace("P1/", "./P1/").encode(),
     "spaces around names": COMMAS.replace("path,patient", "path ; patient").replace(",", ";").encode(),
+    "empty rows behind": (COMMAS + ",\r\n,\r\n").encode(),
+    "capitals": COMMAS.replace("path,patient", "Path,PATIENT").encode(),
     "apostrophes against formulas": COMMAS.replace("Öz", "'=Öz").replace("Müller", "'-Müller").encode(),
 }
 

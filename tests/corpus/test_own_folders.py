@@ -99,10 +99,14 @@ MASKS = {
     "Carvana": (["train/1.jpg", "train/2.jpg"], ["train_masks/1_mask.gif", "train_masks/2_mask.gif"]),
     "BUSI": (["benign/benign (1).png"], ["benign/benign (1)_mask.png", "benign/benign (1)_mask_1.png"]),
     "ISIC": (["Input/ISIC_1.jpg"], ["GroundTruth/ISIC_1_segmentation.png"]),
+    "in the folder of the images": (["set/1.png", "set/2.png"], ["set/masks/1.png", "set/masks/2.png"]),
+    "BraTS": (["B_001/B_001_t1.nii.gz", "B_001/B_001_flair.nii.gz"], ["B_001/B_001_seg.nii.gz"]),
     "labels called as the images": (["img/a.png", "img/b.png"], ["label/a.png", "label/b.png"]),
 }
 
 NO_MASKS = {
+    "one case, one segmentation alone": ["B_001/B_001_seg.nii.gz", "B_002/B_002_t1.nii.gz"],
+    "pictures of masks in a folder of other pictures": ["set/a.png", "set/b.png", "set/masks/red.png"],
     "masks alone": ["masks/1.png", "masks/2.png"],
     "labels that are other pictures": ["images/1.png", "labels/front.png", "labels/back.png"],
     "a suffix of nothing": ["a/scan_mask.png", "a/other.png"],

@@ -2,8 +2,11 @@
 output.
 """
 
+import errno
 import io
+import os
 import sys
+from typing import NoReturn
 
 from rich.console import Console
 
@@ -19,6 +22,28 @@ from optidel.cli import corpus, datasets, steps, predict, benchmark, science, ch
 __all__ = ["app", "main"]
 
 
+CANNOT_BE_OPENED = (
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+)
+"""What the system says of a path that a person gave; of anything else it says, a traceback tells more."""
+
+LONGEST_NAME = 200
+"""Letters of a path that are shown: a round number."""
+
+
+def _fail(message: str) -> NoReturn:
+    """End with one sentence on standard error."""
+    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"optidel: {message}")
+    sys.exit(2)
+
+
 def main() -> None:
     """Run the command line; a user error is one sentence on standard error and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
@@ -28,8 +53,13 @@ def main() -> None:
     try:
         app()
     except OptidelError as error:
-        Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"optidel: {error}")
-        sys.exit(2)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in CANNOT_BE_OPENED or not error.filename:
+            raise
+        name = os.fsdecode(error.filename)
+        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
+        _fail(f"{shown} cannot be used: {error.strerror}; pass another path")
     except KeyboardInterrupt:  # before a command began
         say_interrupted()
         sys.exit(INTERRUPTED)

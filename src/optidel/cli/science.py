@@ -69,9 +69,11 @@ def theory(
         str, typer.Option("--experiment", help="angle, redundancy, shift or difficulty.")
     ] = "angle",
     out: Annotated[Path, typer.Option("--out", help="Folder for the table and the figure.")] = Path("theory"),
-    size: Annotated[int, typer.Option("--size", help="Dimensions N of an example.")] = 30,
-    repeats: Annotated[int, typer.Option("--repeats", help="Simulations of each cell.")] = 50,
-    seed: Annotated[int, typer.Option("--seed")] = 0,
+    size: Annotated[int, typer.Option("--size", min=2, max=10_000, help="Dimensions N of an example.")] = 30,
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, max=1_000_000, help="Simulations of each cell.")
+    ] = 50,
+    seed: Annotated[int, typer.Option("--seed", min=0, max=2**32 - 1)] = 0,
     as_json: Json = False,
 ) -> None:
     """When pruning pays, in a model that can be solved: a max-margin student of a teacher perceptron."""

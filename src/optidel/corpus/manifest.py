@@ -87,7 +87,10 @@ def load_manifest(path: Path, root: Path) -> Manifest:
     stated = [name for name in table.columns if name in COLUMNS and name not in PATHS]
     rows: dict[str, dict[str, str]] = {}
     for values in table.select(column, *stated).cast(pl.String).iter_rows(named=True):
-        file = _relative(values.pop(column) or "", root)
+        cell = values.pop(column)
+        if not cell or not cell.strip():
+            continue  # spreadsheets write empty rows behind the last
+        file = _relative(cell, root)
         row = {name: _plain(value) for name, value in values.items() if value and value.strip()}
         if rows.setdefault(file, row) != row:
             raise InputError(f"the manifest {path} lists {file} twice, with different values; leave one row")
@@ -123,7 +126,14 @@ def _parsed(text: str) -> pl.DataFrame:
         header = first if '"' not in first else first.split('"')[-1] + first.split('"')[0]
         separator = max(SEPARATORS, key=header.count)
     table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
-    return table.rename({name: name.strip() for name in table.columns if name != name.strip()})
+    names = {name: _column(name) for name in table.columns}
+    return table.rename(names) if len(set(names.values())) == len(names) else table
+
+
+def _column(name: str) -> str:
+    """A column's name as it is known here, however a person wrote it."""
+    lower = name.strip().lower()
+    return lower if lower in (*COLUMNS, *PATHS) else name.strip()
 
 
 def _decoded(content: bytes) -> str:

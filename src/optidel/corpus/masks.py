@@ -47,6 +47,8 @@ MASK_SUFFIX = re.compile(
 CHANNEL = re.compile(r"_\d{4}$")
 """nnU-Net numbers the channels of an image, and not its labels."""
 
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+
 ENOUGH = 0.5
 """Share of the files of a folder that must be called as images are; a round number."""
 
@@ -63,6 +65,7 @@ def masks_among(paths: Iterable[str]) -> dict[str, str]:
     pictures = [path for path in paths if ending(path) in READERS]
     masks = _by_folder(pictures)
     masks |= _by_suffix(path for path in pictures if path not in masks)
+    masks |= _volumes_by_suffix([path for path in pictures if path not in masks])
     return masks
 
 
@@ -97,12 +100,22 @@ def _by_folder(paths: Sequence[str]) -> dict[str, str]:
     for folder, files in folders.items():
         name = PurePosixPath(folder).name
         is_certain = _plain(name) in MASK_FOLDERS
+        above = PurePosixPath(folder).parent.as_posix()
+        around = _directly_in(above, folders[above]) if is_certain and above in folders else []
+        if around and _share(folder, files, above, around) >= ENOUGH:
+            masks |= dict.fromkeys(files, f"{MASK}: {name}/ lies in a folder of images of the same names")
+            continue
         for sibling in _images_beside(name, beside[PurePosixPath(folder).parent.as_posix()]):
             if is_certain or _share(folder, files, sibling, folders[sibling]) >= ENOUGH:
                 reason = f"{MASK}: {name}/ lies beside {PurePosixPath(sibling).name}/"
                 masks |= dict.fromkeys(files, reason)
                 break
     return masks
+
+
+def _directly_in(folder: str, paths: Sequence[str]) -> list[str]:
+    """The files of a folder that are in none of the folders inside it."""
+    return [path for path in paths if PurePosixPath(path).parent.as_posix() == folder]
 
 
 def _images_beside(name: str, siblings: Sequence[str]) -> list[str]:
@@ -145,6 +158,23 @@ def _by_suffix(paths: Iterable[str]) -> dict[str, str]:
                 if image.parent == file.parent or image.parent.parent == file.parent.parent:
                     masks[file.as_posix()] = f"{MASK}: it is called as {image.name} is"
                     break
+    return masks
+
+
+def _volumes_by_suffix(paths: Sequence[str]) -> dict[str, str]:
+    """Volumes called ``_seg`` or the like beside others of the same case, as BraTS has them."""
+    cases: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for path in paths:
+        if ending(path) in VOLUMES:
+            parent, _, name = path.rpartition("/")
+            case, _, _ = _stem(name).rpartition("_")
+            cases[parent, case].append(path)
+
+    masks: dict[str, str] = {}
+    for (_, case), files in cases.items():
+        labels = [file for file in files if case and MASK_SUFFIX.search(_stem(file))]
+        if len(labels) < len(files):
+            masks |= dict.fromkeys(labels, f"{MASK}: other volumes of {case} lie beside it")
     return masks
 
 

@@ -5,6 +5,7 @@ Everything is measured on samples of the frame (about 100 along the longest side
 at 384), so that the cost hardly grows with the frame: decoding is dear, looking must not be.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -12,6 +13,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8, UInt16
 
 from optidel.arrays import Pixels
+from optidel.errors import RecipeError
 from optidel.records import Quality
 
 SAMPLES = 96
@@ -58,6 +60,17 @@ class Thresholds:
     border: float = 0.5
     text: float = 0.02
     near: int = 24
+
+    def __post_init__(self) -> None:
+        """Refuse what nothing can be compared with.
+
+        Raises:
+            RecipeError: a threshold is not finite.
+        """
+        for name in self.__slots__:
+            value = getattr(self, name)
+            if not math.isfinite(value):
+                raise RecipeError(f"the threshold {name} must be a finite number, got {value}")
 
 
 DEFAULTS = Thresholds()

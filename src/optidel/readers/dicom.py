@@ -93,15 +93,16 @@ def read_dicom(source: Source, options: DecodeOptions, locators: Collection[str]
             if locators is None and options.damaged == "refuse":
                 check_warnings(dataset.data, dataset.count)
             series = _series(dataset, options, locators)
+            indices = _indices(dataset.count, locators)
         is_taken = series is None or locators is not None or series.axis in options.axes
         if is_taken:
-            yield from _frames(dataset, _indices(dataset.count, locators))
+            yield from _frames(dataset, indices)
         if series is not None and series.paths[0] == source.path:
             with _quiet():
-                volume = _volume(dataset, series, options)
+                volume, groups = _volume(dataset, series, options), dataset.groups
             others = replace(options, axes=tuple(name for name in options.axes if name != series.axis))
             for plane in slices(volume, others, locators):
-                yield replace(plane, groups=dataset.groups)
+                yield replace(plane, groups=groups)
         elif not is_taken:
             raise ShownElsewhereError("is a slice of a series whose planes stand under its first file")
     except (InputError, MemoryError):
@@ -111,7 +112,9 @@ def read_dicom(source: Source, options: DecodeOptions, locators: Collection[str]
 
 
 def _frames(dataset: "_Dataset", indices: Sequence[int]) -> Iterator[Decoded]:
-    step = _frame_time(dataset.data)
+    with _quiet():
+        step = _frame_time(dataset.data)
+        groups, modality = dataset.groups, dataset.known_modality
     for i, stored in _stored(dataset.data, dataset.count, indices):
         with _quiet():
             values, low, high, rule = dataset.intensities(stored, i)
@@ -121,9 +124,9 @@ def _frames(dataset: "_Dataset", indices: Sequence[int]) -> Iterator[Decoded]:
             low=low,
             high=high,
             rule=rule,
-            modality=dataset.known_modality,
+            modality=modality,
             seconds=None if step is None or dataset.count == 1 else round(i * step, 4),
-            groups=dataset.groups,
+            groups=groups,
         )
 
 
