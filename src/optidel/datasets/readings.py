@@ -26,8 +26,8 @@ from optidel.errors import InputError
 
 MaskRule = Literal["auto", "half", "foreground", "values", "colours"]
 """How masks are read. ``auto``: found from all files. ``half``: bright is foreground. ``foreground``:
-whatever is not background is one class. ``values``: each stored value is a class, also behind a palette. ``colours``:
-each colour or grey level is a class."""
+whatever is not background is one class. ``values``: each stored value is a class, also behind a palette.
+``colours``: each colour or grey level is a class."""
 
 # The class number of pixels that count neither in training nor in a score (as in PASCAL VOC).
 VOID = 255
@@ -38,8 +38,8 @@ MAX_CLASSES = 64
 # Up to this many values are taken for classes, unless they lie on edges alone.
 PLAIN_VALUES = 8
 
+# Grey levels within an eighth of black or of white belong to it in a mask that was smoothed or compressed.
 DARK, BRIGHT = 32, 223
-"""Grey levels within an eighth of black or of white belong to it in a mask that was smoothed or compressed."""
 
 # Of the pixels of a real class, more than this share has neighbours of the same class, unless it is thin.
 EDGE_ALONE = 0.02
