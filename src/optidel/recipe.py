@@ -132,7 +132,8 @@ class OptidelSection(_Section):
 
     ``scorer`` of difficulty; ``grid``: patches in a composite; ``diversity``: whether it constrains the
     choice. Without ``composition`` the patches become no new images: the whole frames that hold them are
-    trained on. With ``originals`` that share of the images is whole frames.
+    trained on. With ``originals`` that share of the images is whole frames. ``compose``: the new images are
+    made once, ``frozen``, or the patches are dealt into new ones at every step, ``deal``.
     """
 
     scorer: Literal["error", "pvi"] = "error"
@@ -140,6 +141,7 @@ class OptidelSection(_Section):
     diversity: bool = True
     composition: bool = True
     originals: float = Field(0.0, ge=0, lt=1)
+    compose: Literal["frozen", "deal"] = "frozen"
 
 
 class SelectionSection(_Section):
@@ -264,6 +266,7 @@ LATER = (
     "pretrain.flip",
     "pretrain.jitter",
     "pretrain.target",
+    "optidel.compose",
     "pretrain.weights",
     "pretrain.layer_decay",
 )

@@ -76,7 +76,7 @@ def third(monkeypatch: pytest.MonkeyPatch) -> Objective:
     )
     monkeypatch.setitem(OBJECTIVES, "teacher", entry)
     monkeypatch.setattr(recipe_module, "OBJECTIVE_NAMES", (*OBJECTIVE_NAMES, "teacher"))
-    monkeypatch.setattr("optidel.benchmark.plan.OBJECTIVE_NAMES", (*OBJECTIVE_NAMES, "teacher"))
+    monkeypatch.setattr("optidel.benchmark.load.OBJECTIVE_NAMES", (*OBJECTIVE_NAMES, "teacher"))
     return entry
 
 

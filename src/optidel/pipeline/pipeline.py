@@ -39,6 +39,7 @@ from optidel.report import write_report
 from optidel.report.leaks import sentence
 from optidel.runs.baselines import BLIND, FULL, SCRATCH
 from optidel.runs.collect import Trial
+from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store
 from optidel.training.pretrain import PretrainOptions
 
@@ -287,12 +288,18 @@ class Pipeline:
         of_patches = METHODS[method].unit == "key patch"
         return of_patches and self.recipe.optidel.composition
 
+    def deals(self, method: str) -> bool:
+        """Whether a method's key patches are dealt into new images at every step."""
+        return self.composes(method) and self.recipe.optidel.compose == "deal"
+
     def compose(self, method: str, seed: int) -> Artifact | None:
         """The new images of a method that makes some."""
         if not self.composes(method):
             return None
         selected = self.select(method, seed)
         grid, size = self.recipe.optidel.grid, self.preset.size
+        if self.deals(method):
+            grid = 1  # the pool: every patch is a picture of its own
         composed = compose_step(self.store, self.index, self.patches, selected, grid, size, seed)
         return self._announce(composed)
 
@@ -302,6 +309,10 @@ class Pipeline:
         # Composites are an artifact of their own; frames are rows of all frames.
         pixels = composed or self.pixels
         rows = None if composed else kept_rows(selected)
+
+        whole = 0
+        if self.deals(method):
+            whole = read_summary(selected, SelectSummary).originals or 0
 
         section, preset = self.recipe.pretrain, self.recipe.preset
         options = PretrainOptions(
@@ -313,6 +324,8 @@ class Pipeline:
             target=section.target,
             weights=section.weights,
             layer_decay=section.layer_decay,
+            tiles=self.recipe.optidel.grid if self.deals(method) else 1,
+            whole=whole,
         )
         # The choice is an input by what it keeps: methods that choose alike share their encoder.
         extra = {"select": selected}

@@ -19,8 +19,10 @@ from optidel.errors import RecipeError, nearest
 from optidel.models.continued import continue_backbone, continue_mae
 from optidel.models.encoders import Encoder, load_encoder, load_mae
 from optidel.models.mae import build_mae, masked_loss
+from optidel.models.masked_dino import MaskedDino
 from optidel.models.presets import Preset
 from optidel.models.simclr import SimCLR
+from optidel.models.tiles import TiledMae, shrink
 from optidel.models.views import JITTER, colour_jitter, crop_and_flip
 from optidel.training.options import PretrainOptions
 from optidel.training.precision import device
@@ -64,6 +66,8 @@ class Objective:
             uses it until it has measured a step.
         after_step: module, number of the finished step and number of all steps in; for what moves without a
             gradient, such as a teacher that averages the student's weights.
+        deals: whether the loss understands batches of tiles (``options.tiles`` above 1): the tiles of each
+            image one after the other, then the images that are shown whole.
     """
 
     summary: str
@@ -74,17 +78,50 @@ class Objective:
     information: Measure
     passes: float
     after_step: Callable[[Any, int, int], None] | None = None
+    deals: bool = False
 
 
 def _build_mae(preset: Preset, options: PretrainOptions, generator: torch.Generator) -> nn.Module:
     normalised = options.target == "normalised"
+    model: Any
     if options.weights is not None:
-        return continue_mae(options.weights, preset, generator, normalised=normalised)
-    model: nn.Module = build_mae(preset, generator, normalised=normalised)
-    return model
+        model = continue_mae(options.weights, preset, generator, normalised=normalised)
+    else:
+        model = build_mae(preset, generator, normalised=normalised)
+    if options.tiles == 1:
+        return model  # type: ignore[no-any-return]
+    if isinstance(model, MaskedDino):
+        raise RecipeError("tiles are dealt to a ViT or a ViT-MAE only; pass other pretrain.weights")
+    return TiledMae(model, options.tiles, generator)
 
 
 def _mae_loss(model: Any, x: Batch, options: PretrainOptions, generator: torch.Generator) -> Tensor:
+    if options.tiles == 1:
+        return _mae_loss_of_images(model, x, options, generator)
+
+    # A batch of b images, w of them whole, holds (b - w) · t + w pictures.
+    whole = (options.batch * options.tiles - len(x)) // (options.tiles - 1)
+    loss = _mae_loss_of_tiles(model, x[: len(x) - whole], options, generator)
+    if whole == 0:
+        return loss
+    loss_of_whole = _mae_loss_of_images(model.mae, x[len(x) - whole :], options, generator)
+    share = whole / options.batch
+    return (1 - share) * loss + share * loss_of_whole
+
+
+def _mae_loss_of_tiles(
+    model: TiledMae, x: Batch, options: PretrainOptions, generator: torch.Generator
+) -> Tensor:
+    """Each tile is cropped on its own, before it takes its cell: no crop cuts across a seam."""
+    views = options.views
+    view = crop_and_flip(x, generator, views.crop, views.flip)
+    cells = shrink(colour_jitter(view, generator, views.jitter or 0.0), model.cell)
+    grid = model.cell // model.mae.config.patch_size
+    noise = torch.rand(len(x), grid**2, generator=generator).to(x.device)
+    return model.loss(cells, noise)
+
+
+def _mae_loss_of_images(model: Any, x: Batch, options: PretrainOptions, generator: torch.Generator) -> Tensor:
     grid = model.config.image_size // model.config.patch_size
     noise = torch.rand(len(x), grid**2, generator=generator).to(x.device)
 
@@ -136,8 +173,9 @@ OBJECTIVES: dict[str, Objective] = {
         paper="2111.06377",
         build=_build_mae,
         loss=_mae_loss,
-        kept=lambda model: model,
+        kept=lambda model: model.mae if isinstance(model, TiledMae) else model,
         information=_mae_information,
+        deals=True,
         passes=0.4,  # a quarter of the patches in the encoder, and a small decoder over all of them
     ),
     "simclr": Objective(

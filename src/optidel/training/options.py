@@ -29,6 +29,9 @@ class PretrainOptions:
         weights: Hugging Face id or folder of a ViT, ViT-MAE or DINOv2 to go on from; None starts untrained.
         layer_decay: factor of the learning rate from one block of the encoder to the block below it; 1 for
             none, 0.65 to 0.75 where weights go on (arXiv 2111.06377, table 9).
+        tiles: 1 shows each image as it is; 4, 9 or 16 deals the images of the set anew at every step, so many
+            to a new one.
+        whole: with tiles, how many images, the last of the set, are shown as they are nevertheless.
     """
 
     objective: str = "mae"
@@ -43,6 +46,8 @@ class PretrainOptions:
     target: Target = "pixels"
     weights: str | None = None
     layer_decay: float = 1.0
+    tiles: int = 1
+    whole: int = 0
 
     def config(self) -> dict[str, Any]:
         """The options as an artifact's configuration.

@@ -11,11 +11,13 @@ import torch
 from torch import nn
 
 from optidel.arrays import Images, Indices
+from optidel.errors import RecipeError
 from optidel.models.encoders import normalise
 from optidel.models.presets import Preset
 from optidel.models.weights import first_line
 from optidel.progress import bar, say
-from optidel.training.objectives import objective_named
+from optidel.training.dealing import batch_rows, deal
+from optidel.training.objectives import OBJECTIVES, objective_named
 from optidel.training.optimizer import check_weights, finite_loss, layer_groups, parameter_groups
 from optidel.training.options import PretrainOptions
 from optidel.training.precision import autocast, device, input_dtype
@@ -40,31 +42,6 @@ class _State:
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     losses: list[float]
-
-
-def batch_rows(step: int, batch: int, count: int, seed: int) -> Indices:
-    """Rows of one step: the set reshuffled every epoch, epochs joined end to end.
-
-    A function of the step alone, so a resumed run replays nothing.
-
-    Args:
-        step: number of the step, from 0.
-        batch: rows of a step.
-        count: rows of the set.
-        seed: of the order.
-
-    Returns:
-        int64 (batch,), in [0, count).
-    """
-    positions = np.arange(step * batch, (step + 1) * batch)
-    epochs, inside = np.divmod(positions, count)
-
-    rows = np.empty(batch, dtype=np.int64)
-    for epoch in np.unique(epochs):
-        order = np.random.default_rng([seed, epoch]).permutation(count)
-        of_epoch = epochs == epoch
-        rows[of_epoch] = order[inside[of_epoch]]
-    return rows
 
 
 def pretrain(
@@ -93,10 +70,16 @@ def pretrain(
         The trained model, and its log: step, loss, lr.
 
     Raises:
-        RecipeError: no such objective.
+        RecipeError: no such objective, or one that cannot train on tiles.
         TrainingError: a loss or a weight is not finite.
     """
     objective = objective_named(options.objective)
+    if options.tiles > 1 and not objective.deals:
+        names = ", ".join(name for name, entry in OBJECTIVES.items() if entry.deals)
+        raise RecipeError(
+            f"the objective {options.objective!r} cannot train on tiles that are dealt anew; use {names}, or "
+            'optidel.compose = "frozen"'
+        )
     training_set = _training_set(len(images), rows, options, seed)
     state = _resumed(checkpoint, preset, options, seed)
     state.module.train()
@@ -108,8 +91,10 @@ def pretrain(
             for group in state.optimizer.param_groups:
                 group["lr"] = lr * group.get("scale", 1.0)
 
-            rows_of_step = batch_rows(step, options.batch, len(training_set), seed)
-            batch = np.sort(training_set[rows_of_step])  # a memory map is read fastest in order
+            rows_of_step = _rows_of_step(step, options, len(training_set), seed)
+            batch = training_set[rows_of_step]
+            if options.tiles == 1:
+                batch = np.sort(batch)  # a memory map is read fastest in order; tiles have theirs
             x = normalise(images[batch], device()).to(input_dtype(device()))
             with autocast(device()):
                 loss = objective.loss(state.module, x, options, state.generator).float()
@@ -144,6 +129,14 @@ def _training_set(count: int, rows: Indices | None, options: PretrainOptions, se
     if options.sample is None or options.sample >= len(selection):
         return selection
     return np.random.default_rng(seed).choice(selection, options.sample, replace=False)
+
+
+def _rows_of_step(step: int, options: PretrainOptions, count: int, seed: int) -> Indices:
+    """Positions in the training set of the images of a step."""
+    if options.tiles == 1:
+        return batch_rows(step, options.batch, count, seed)
+    hand = deal(step, options.batch, count, tiles=options.tiles, whole=options.whole, seed=seed)
+    return hand.rows
 
 
 def _fresh(preset: Preset, options: PretrainOptions, seed: int) -> _State:
