@@ -1,4 +1,6 @@
-"""JPEG, PNG, BMP, WebP and GIF: the pixels that another library reads, from files that other projects made."""
+"""JPEG, PNG, BMP, WebP and GIF: the pixels that another library reads, from files that other projects
+made.
+"""
 
 import io
 import itertools
@@ -196,7 +198,9 @@ def test_cut_files_are_no_frames(ending: str) -> None:
 
 @pytest.mark.parametrize("ending", [".jpg", ".png"])
 def test_the_quick_way_gives_pillows_values(ending: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On whole files, on ones with tags and odd modes, and on mutants: the same values, or the same refusal."""
+    """On whole files, on ones with tags and odd modes, and on mutants: the same values, or the same
+    refusal.
+    """
     rng = np.random.default_rng(0)
     picture, tags = Image.fromarray(tissue(32, 24)), Image.Exif()
     tags[0x0112] = 6

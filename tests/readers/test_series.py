@@ -1,4 +1,6 @@
-"""DICOM series as volumes: SimpleITK puts the same files in order, and NIfTI of the same voxels is cut alike."""
+"""DICOM series as volumes: SimpleITK puts the same files in order, and NIfTI of the same voxels is cut
+alike.
+"""
 
 from pathlib import Path
 

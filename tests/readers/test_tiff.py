@@ -171,7 +171,9 @@ def test_reduced_copies_of_a_pyramid_are_left_out() -> None:
 
 
 def change(data: bytes, tag: int, value: int) -> bytes:
-    """The file with another value of one LONG or SHORT tag of its first page (little-endian, classic TIFF)."""
+    """The file with another value of one LONG or SHORT tag of its first page (little-endian, classic
+    TIFF).
+    """
     (start,) = struct.unpack_from("<I", data, 4)
     (count,) = struct.unpack_from("<H", data, start)
     changed = bytearray(data)
@@ -239,7 +241,9 @@ def test_every_number_of_bits(bits: int) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"imagej": True}, {"ome": True}, {"bigtiff": True}])
 def test_pages_of_a_stack_share_one_scale(options: dict[str, object]) -> None:
-    """A camera of 13 bits: a page that stays under 4096 is not shown sixteen times brighter than its neighbour."""
+    """A camera of 13 bits: a page that stays under 4096 is not shown sixteen times brighter than its
+    neighbour.
+    """
     ramp = np.linspace(0, 1, 20 * 30).reshape(20, 30)
     stack = np.stack([(ramp * top).astype(np.uint16) for top in (4000, 4200, 8000)])
     frames = pages(write(stack, photometric="minisblack", **options))

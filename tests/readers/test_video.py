@@ -6,6 +6,7 @@ encoded here.
 
 import subprocess
 import sys
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
@@ -179,3 +180,27 @@ def test_without_pyav_a_video_is_quarantined_with_what_to_install(tmp_path: Path
     )
     reason = "is a video, and PyAV, which reads them, is missing: install optidel[video]"
     assert done.stdout == f"1 {reason}\n"
+
+
+def with_sound(seconds: float, sound: float) -> bytes:
+    """Two frames a second, and silence that may go on longer."""
+    out = BytesIO()
+    with av.open(out, "w", format="mp4") as container:
+        track = container.add_stream("libx264", rate=2)
+        track.width, track.height, track.pix_fmt = 64, 48, "yuv420p"
+        voice = container.add_stream("aac", rate=16_000)
+        for i in range(int(2 * seconds)):
+            picture = np.full((48, 64, 3), 10 * i, np.uint8)
+            container.mux(track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(track.encode())
+        for i in range(int(sound * 16_000 / 1024)):
+            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = 16_000, 1024 * i
+            container.mux(voice.encode(frame))
+        container.mux(voice.encode())
+    return out.getvalue()
+
+
+def test_sound_that_outlasts_the_picture_is_no_cut() -> None:
+    for sound in (1, 5, 40):
+        assert len(read("a.mp4", with_sound(5, sound))) == 5

@@ -234,7 +234,8 @@ def _drain(stream: "_Metered") -> None:
 def _tar_entries(archive: tarfile.TarFile) -> Iterator[Member]:
     names: set[str] = set()
     for entry in archive:
-        archive.members = []  # type: ignore[attr-defined]  # else a shard of a million entries stays in memory
+        # Else the headers of a shard of a million entries stay in memory.
+        archive.members = []  # type: ignore[attr-defined]
         name = entry.name.removeprefix("./")
         if entry.isdir() or _hidden(name):
             continue

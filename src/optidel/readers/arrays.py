@@ -18,12 +18,15 @@ from optidel.readers.decoded import (
     MIN_SIDE,
     Decoded,
     DecodeOptions,
+    Window,
     blacked,
     check_bytes,
     check_frames,
     check_size,
     range_rule,
 )
+from optidel.readers.hounsfield import hounsfield_limits
+from optidel.readers.scale import Limits
 from optidel.readers.source import Source
 
 CHANNELS = (1, 3, 4)
@@ -39,7 +42,6 @@ HEADER = 1024
 
 def read_npy(source: Source, options: DecodeOptions, locators: Collection[str] | None) -> Iterator[Decoded]:
     """One array: one frame, or ``frame:i`` of a stack."""
-    del options
     with source.open() as stream:
         shape, _ = _header(stream)
         if not _is_image(shape):
@@ -47,7 +49,7 @@ def read_npy(source: Source, options: DecodeOptions, locators: Collection[str] |
                 f"holds an array of shape {shape}, which is neither an image nor a stack of images"
             )
         stream.seek(0)
-        yield from _frames(_array(stream), "", locators)
+        yield from _frames(_array(stream), "", locators, options.window)
 
 
 def read_npz(source: Source, options: DecodeOptions, locators: Collection[str] | None) -> Iterator[Decoded]:
@@ -56,9 +58,9 @@ def read_npz(source: Source, options: DecodeOptions, locators: Collection[str] |
     Where there are stacks or colour images, arrays of two dimensions beside them are tables of labels and
     left out.
     """
-    del options
     with source.open() as stream, zipfile.ZipFile(stream) as archive:
         shapes = {entry.filename: _shape(archive, entry) for entry in archive.infolist() if _is_array(entry)}
+        # The archive's own entries decide, in their order; nothing is sorted.
         images = [name for name, shape in shapes.items() if _is_image(shape)]
         names = [name for name in images if len(shapes[name]) > 2] or images
         if not names:
@@ -68,7 +70,7 @@ def read_npz(source: Source, options: DecodeOptions, locators: Collection[str] |
             stem = name.removesuffix(".npy")
             if locators is None or any(item == stem or item.startswith(f"{stem}/") for item in locators):
                 with archive.open(name) as member:
-                    yield from _frames(_array(member), stem, locators)
+                    yield from _frames(_array(member), stem, locators, options.window)
 
 
 def _is_array(entry: zipfile.ZipInfo) -> bool:
@@ -91,8 +93,10 @@ def _header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
         shape, _, dtype = HEADERS[version](stream)
     except ValueError:
         raise InputError("does not begin with the header of a .npy file") from None
+    # An object array is a pickle, and a pickle is a program.
     if dtype.hasobject:
         raise InputError("holds pickled objects, which are never loaded; save an array of numbers")
+    # In Python's integers: a declared shape may overflow those of NumPy.
     check_bytes(int(np.prod([int(side) for side in shape], dtype=object)) * dtype.itemsize)
     return shape, dtype
 
@@ -114,19 +118,32 @@ def _array(stream: Any) -> np.ndarray[Any, Any]:
     try:
         array: np.ndarray[Any, Any] = npy.read_array(stream, allow_pickle=False)
     except ValueError:
+        # NumPy's message names the shape; what is wrong is the end of the file.
         raise InputError("is cut: it holds fewer values than it declares") from None
     return array
 
 
-def _frames(array: np.ndarray[Any, Any], name: str, locators: Collection[str] | None) -> Iterator[Decoded]:
+def _limits(images: np.ndarray[Any, Any], window: Window | None) -> Limits:
+    """A window for signed grey values that look like a CT, else the rule of their type."""
+    if images.shape[-1] == 1 and images.dtype.kind in "if":
+        limits = hounsfield_limits(images, 1.0, 0.0, window)
+        if limits is not None:
+            return limits
+    return range_rule(images)
+
+
+def _frames(
+    array: np.ndarray[Any, Any], name: str, locators: Collection[str] | None, window: Window | None
+) -> Iterator[Decoded]:
     shape = array.shape
+    # One layout for all: (n, h, w, c).
     images = array if _has_channels(shape) else array[..., None]
     images = images[..., : 1 if images.shape[-1] == 1 else 3]
     stack = images.ndim == 4
     images = images if stack else images[None]
     check_frames(len(images))
     check_size(images.shape[2], images.shape[1])
-    low, high, rule = range_rule(images)
+    low, high, rule = _limits(images, window)
     for i, image in enumerate(images):
         locator = "/".join(part for part in (name, f"frame:{i}" if stack else "") if part)
         if locators is None or locator in locators:

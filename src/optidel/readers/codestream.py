@@ -39,8 +39,8 @@ def check_codestreams(pixels: bytes, count: int, width: int, height: int, sample
             raise InputError(f"frame {i} of {count}: its compressed data has no header")
         if size != (width, height, samples):
             raise InputError(
-                f"frame {i} of {count}: its compressed data declares {size[0]} x {size[1]} px of {size[2]} samples, "
-                f"the dataset {width} x {height} px of {samples}"
+                f"frame {i} of {count}: its compressed data declares {size[0]} x {size[1]} px "
+                f"of {size[2]} samples, the dataset {width} x {height} px of {samples}"
             )
 
 
@@ -71,7 +71,7 @@ def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
         if frame[position] != 0xFF:
             return None
         marker = frame[position + 1]
-        if marker == 0xFF:
+        if marker == 0xFF:  # fill bytes before a marker are allowed
             position += 1
         elif marker in FRAME_HEADERS:
             height, width = (int.from_bytes(frame[position + at : position + at + 2]) for at in (5, 7))

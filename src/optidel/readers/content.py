@@ -22,7 +22,9 @@ SPREAD = 12
 """Levels above the edge's own black that still belong to it: the noise of a dark sensor after JPEG."""
 
 COLOURED = 10
-"""Mean chroma of the lit pixels above which a frame is in colour; grey pictures saved as JPEG stay under 4."""
+"""Mean chroma of the lit pixels above which a frame is in colour; grey pictures saved as JPEG stay under
+4.
+"""
 
 LIT = 0.12
 """Fraction of the frame that a device lights at least; where less is lit, the dark is part of the picture."""
@@ -44,6 +46,7 @@ def content_box(image: Image) -> Box:
         image: u8 (h, w, 3).
     """
     height, width = image.shape[:2]
+    # Distances below are fractions of this copy's short side.
     small = reduced(image)
     dark = surround(small)
     lit = largest(opened(~dark, 2 * edge_reach(small)))
@@ -69,6 +72,7 @@ def surround(image: Image) -> BoolImage:
     black = ring[ring < DARK]
     if black.size == 0:
         return np.zeros(level.shape, dtype=bool)
+    # The median takes away text and single lit pixels that would bridge the border.
     dark = ndimage.median_filter(level, size=3) <= float(np.median(black)) + SPREAD
 
     labels, count = ndimage.label(dark)

@@ -57,6 +57,7 @@ def read_frame(path: Path, locator: str, window: Window | None = None) -> Pixels
     """
     source = Source(name=path.name, path=path)
     axis, _, position = locator.partition(":")
+    # A volume is decoded once for all its slices, which are mostly asked for one after the other.
     if position and axis in ("axial", "coronal", "sagittal") and path.exists():
         volume = _volume(path, path.stat().st_mtime_ns, axis, window)
         if locator not in volume:

@@ -13,12 +13,14 @@ from optidel.errors import InputError, RecipeError, nearest
 from optidel.readers.source import Source
 
 MAX_PIXELS = 100_000_000
-"""Frames that declare more pixels than this are refused before a byte of them is decoded: a decompression bomb
-or a whole slide. 100 megapixels are 300 MB in colour, what a decoding process of 1 GiB can hold thrice.
+"""Frames that declare more pixels than this are refused before a byte of them is decoded: a decompression
+bomb or a whole slide. 100 megapixels are 300 MB in colour, what a decoding process of 1 GiB can hold thrice.
 """
 
 MAX_FRAMES = 200_000
-"""Files that hold, or a video that gives, more frames than this are refused: two hours at 25 frames a second."""
+"""Files that hold, or a video that gives, more frames than this are refused: two hours at 25 frames a
+second.
+"""
 
 MAX_BYTES = 4 << 30
 """Volumes and arrays that declare more decoded bytes than this are refused before they are read: 2,000 slices
@@ -58,7 +60,9 @@ NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
 class ShownElsewhereError(InputError):
-    """A file whose frames stand under another file: a slice of a series of which only planes across are taken."""
+    """A file whose frames stand under another file: a slice of a series of which only planes across are
+    taken.
+    """
 
 
 Window = tuple[float, float]

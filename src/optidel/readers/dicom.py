@@ -44,7 +44,8 @@ from optidel.readers.volume import AXES, Volume, oriented, slices
 
 MODALITIES = frozenset(
     """
-    BI CR CT DG DX ECG ES GM IO IVOCT IVUS LEN MG MR NM OAM OCT OP OPM OPT OPTENF OPV OT PT PX RF RG SM TG US XA XC
+    BI CR CT DG DX ECG ES GM IO IVOCT IVUS LEN MG MR NM OAM OCT OP OPM OPT OPTENF OPV OT PT PX RF RG SM TG
+    US XA XC
     """.split()  # noqa: SIM905
 )
 """The standard's terms for pictures; another modality is not passed on, for free text may hold a name."""
@@ -83,8 +84,9 @@ def read_dicom(source: Source, options: DecodeOptions, locators: Collection[str]
     """One frame, or ``frame:i`` of a multi-frame image; everything else that DICOM stores is refused with its
     kind.
 
-    Where other axes than axial are asked for, the single-frame files of a series in one folder are a volume, whose
-    planes ``coronal:57`` stand under its first file; the slices themselves are taken if their axis is asked for.
+    Where other axes than axial are asked for, the single-frame files of a series in one folder are a
+    volume, whose planes ``coronal:57`` stand under its first file; the slices themselves are taken if
+    their axis is asked for.
     """
     check_bytes(source.size)
     try:
@@ -135,6 +137,7 @@ def _series(dataset: "_Dataset", options: DecodeOptions, locators: Collection[st
     axes = set(options.axes)
     if locators is not None:
         axes = {locator.partition(":")[0] for locator in locators} & AXES.keys()
+    # By default every file stays one frame, and no folder is looked through.
     is_default = locators is None and options.axes == DecodeOptions().axes
     if dataset.source.path is None or dataset.count > 1 or not axes or is_default:
         return None
@@ -228,6 +231,7 @@ class _Dataset:
         values, low, high, rule = self.greys.frame(values, i)
         if self.kind == "MONOCHROME1":
             low, high, rule = high, low, f"{rule}, inverted"
+        # Padding is black whichever way the values are shown.
         values = blacked(values, low, high)
         if mask is not None:
             values = blacked(values, low, high, mask)
@@ -295,7 +299,8 @@ def _checked(data: Dataset) -> int:
         or data.get("MediaStorageSOPClassUID", "") == uid.MediaStorageDirectoryStorage
     ):
         raise InputError(
-            "is a DICOMDIR, the table of contents of a DICOM folder; the images it lists are read by themselves"
+            "is a DICOMDIR, the table of contents of a DICOM folder; "
+            "the images it lists are read by themselves"
         )
     kind = "DOC" if "EncapsulatedDocument" in data else str(data.get("Modality", ""))
     pixels = [name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in data]
@@ -382,6 +387,7 @@ def _significant(data: Dataset, values: Values) -> Values:
     """
     if values.dtype.kind not in "iu" or data.file_meta.TransferSyntaxUID in LOSSY:
         return values
+    # Left to the edge of the word and back: what stood above falls out, and a sign is extended.
     size = values.dtype.itemsize * 8
     stored = _whole(data, "BitsStored", size)
     top = _whole(data, "HighBit", stored - 1) + 1

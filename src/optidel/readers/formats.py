@@ -130,8 +130,8 @@ UNREAD: dict[str, tuple[str, str]] = {
 
 
 def reader_for(source: Source) -> Reader | None:
-    """The reader of a file by its contents, else by its ending (MetaImage, headerless DICOM and others have no
-    mark of their own); None where neither is known, or where it is known and not read.
+    """The reader of a file by its contents, else by its ending (MetaImage, headerless DICOM and others
+    have no mark of their own); None where neither is known, or where it is known and not read.
     """
     kind = kind_of(source)
     if kind in READERS:
@@ -142,8 +142,11 @@ def reader_for(source: Source) -> Reader | None:
 
 
 def unread(source: Source) -> str:
-    """Why a file has no reader, and what to do with it, as the end of a sentence that begins with its name."""
+    """Why a file has no reader, and what to do with it, as the end of a sentence that begins with its
+    name.
+    """
     suffix = PurePosixPath(source.name).suffix.lower()
+    # What a file is says more than what it is called.
     for kind in (kind_of(source), suffix):
         if kind in UNREAD:
             what, remedy = UNREAD[kind]

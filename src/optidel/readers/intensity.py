@@ -55,6 +55,7 @@ class Greys:
         data = self.data
         values, slope, offset = _rescaled(data, values, number_of)
         in_hu = self.modality == "CT" and _in_hounsfield(data, number_of)
+        # The recipe's window wins: it is there because those of the files differ.
         if self.window and in_hu:
             low, high = _ends(*self.window)
             name = f"window {self.window[0]:g}/{self.window[1]:g}, by the recipe"
@@ -131,6 +132,7 @@ def _in_hounsfield(data: Dataset, frame: int) -> bool:
     macro = _macro(data, frame, "PixelValueTransformationSequence")
     if str(macro.get("RescaleType", "")) not in UNSPECIFIED:
         return False
+    # A screen of a CT has neither rescale nor table; its values are grey levels.
     has_scale = number(macro.get("RescaleSlope")) is not None or bool(data.get("ModalityLUTSequence"))
     if has_scale:
         return True

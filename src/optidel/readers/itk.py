@@ -38,6 +38,7 @@ def frames_of(
     channels = values.shape[0]
     if channels not in (1, 3, 4):
         raise InputError(f"has {channels} channels, neither grey nor colour; save one image a channel")
+    # Alpha is dropped, as everywhere.
     values = values[: 1 if channels == 1 else 3]
     if values.ndim == 3:
         yield _plane(values)

@@ -1,8 +1,8 @@
 """JPEG, and whether it is damaged: it has no checksum, but two things tell.
 
-libjpeg fills what it cannot read with grey and warns, which most wrappers keep to themselves. And where a changed
-bit shifts the brightness of all blocks behind it, some of them end up brighter than white or darker than black,
-which no encoder writes.
+libjpeg fills what it cannot read with grey and warns, which most wrappers keep to themselves. And where a
+changed bit shifts the brightness of all blocks behind it, some of them end up brighter than white or
+darker than black, which no encoder writes.
 """
 
 import numpy as np
@@ -31,7 +31,9 @@ SPACES = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 
 
 HEADROOM = 4
-"""Times that the range is widened to see block means beyond it; damage seldom shifts by more than 384 levels."""
+"""Times that the range is widened to see block means beyond it; damage seldom shifts by more than 384
+levels.
+"""
 
 QUANTIZATION, SCAN = 0xDB, 0xDA
 FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
@@ -66,7 +68,7 @@ def decode_jpeg(data: bytes, space: str, strict: bool) -> UInt8[np.ndarray, "h w
     is_damage = message.startswith(DAMAGE) and not is_harmless
     if strict and is_damage:
         raise InputError(f"is damaged: its decoder warns {message!r}; {REMEDY}")
-    # Without warnings the decoder keeps its errors to itself as well, so it is asked for warned pictures only.
+    # Without warnings the decoder keeps its errors to itself as well, so only warned pictures are decoded so.
     return _decoded(data, space, warnings=False) if is_harmless or is_damage else None
 
 
@@ -91,9 +93,9 @@ def check_jpeg(data: bytes) -> None:
 def has_impossible_blocks(data: bytes) -> bool:
     """Whether the mean of a block of 8 x 8 px lies beyond black or white by more than quantization explains.
 
-    The step by which the means are multiplied is made smaller in a copy of the header, and the copy decoded at an
-    eighth of its size, where a pixel is the mean of a block: nothing is clipped then. Brightness alone is looked
-    at; False where its step is 1 or cannot be found.
+    The step by which the means are multiplied is made smaller in a copy of the header, and the copy
+    decoded at an eighth of its size, where a pixel is the mean of a block: nothing is clipped then.
+    Brightness alone is looked at; False where its step is 1 or cannot be found.
 
     Args:
         data: JPEG of 8 bits that decodes.
@@ -126,7 +128,7 @@ def _step_position(data: bytes) -> int | None:
     """Where the header holds the quantization step of the means of the first component's blocks."""
     tables: dict[int, int] = {}
     table: int | None = None
-    position = 2
+    position = 2  # behind the start of the image, FF D8
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF:  # fill bytes may stand before a marker
@@ -147,6 +149,7 @@ def _tables(data: bytes, position: int, end: int) -> dict[int, int]:
     """Number of each quantization table of 8 bits in a segment to the position of its first step."""
     tables = {}
     while position < min(end, len(data) - 64):
+        # ITU-T T.81, B.2.4.1: four bits of precision, four of number, then 64 steps in zigzag order.
         precision, number = data[position] >> 4, data[position] & 15
         if precision == 0:
             tables[number] = position + 1

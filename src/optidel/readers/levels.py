@@ -10,16 +10,18 @@ SMALLER = 1.5
 """Times that a page is larger than its reduced copy at least; pyramids halve."""
 
 ROUNDING = 1.5
-"""Pixels by which the sides of a reduced copy may miss the page's proportions: one of rounding, half of ours."""
+"""Pixels by which the sides of a reduced copy may miss the page's proportions: one of rounding, half of
+ours.
+"""
 
 GRID = 16
-"""Cells a side in which two pages are compared, at least 2 px each: enough to tell two pictures apart, and coarse
-enough that pixels that were left out do not matter.
+"""Cells a side in which two pages are compared, at least 2 px each: enough to tell two pictures apart,
+and coarse enough that pixels that were left out do not matter.
 """
 
 ALIKE = 0.95
-"""Correlation of the cells from which the smaller page is a copy: averaging, JPEG and decimation change the mean
-of a cell hardly, and two pictures of one kind share less.
+"""Correlation of the cells from which the smaller page is a copy: averaging, JPEG and decimation change
+the mean of a cell hardly, and two pictures of one kind share less.
 """
 
 Page = TypeVar("Page")
@@ -37,14 +39,15 @@ def without_levels(
         sizes: their widths and heights.
         values: decodes a page; only pages that have the proportions of another are.
     """
+    # Most files are stacks of one size, which cost nothing here.
     if len(set(sizes)) == 1:
         return list(pages)
-    known: dict[tuple[int, int], Float64[np.ndarray, n] | None] = {}
+    measured: dict[tuple[int, int], Float64[np.ndarray, n] | None] = {}
 
     def cells(page: int, grid: int) -> Float64[np.ndarray, "n"] | None:
-        if (page, grid) not in known:
-            known[page, grid] = _cells(pages[page], grid, values)
-        return known[page, grid]
+        if (page, grid) not in measured:
+            measured[page, grid] = _cells(pages[page], grid, values)
+        return measured[page, grid]
 
     def is_copy(small: int, large: int) -> bool:
         if not _is_reduced(sizes[small], sizes[large]):

@@ -46,6 +46,7 @@ def read_metaimage(
         raise InputError("has an ElementType that images do not use")
     if len(sizes) not in (2, 3, 4) or min(*sizes, channels) < 1:
         raise InputError(f"has the size {sizes}; planes, volumes and series of volumes are read")
+    # Two names of one key; where neither is given, Intel's order.
     is_big = "true" in (
         header.get("binarydatabyteordermsb", "").lower(),
         header.get("elementbyteordermsb", "").lower(),
@@ -61,7 +62,9 @@ def read_metaimage(
 
 
 def _header(source: Source) -> tuple[Mapping[str, str], int]:
-    """Keys in lower case to values, and where the header ends: with the line that says where the values are."""
+    """Keys in lower case to values, and where the header ends: with the line that says where the values
+    are.
+    """
     header: dict[str, str] = {}
     with source.open() as stream:
         head = stream.read(HEADER)
@@ -70,6 +73,7 @@ def _header(source: Source) -> tuple[Mapping[str, str], int]:
         end = head.find(b"\n", position)
         end = len(head) if end < 0 else end
         name, mark, value = head[position:end].decode("latin-1").partition("=")
+        # Every line of a header is KEY = VALUE; anything else is not one.
         if not mark and name.strip():
             raise InputError("is no MetaImage, or its header is damaged")
         header[name.strip().lower()] = value.strip()
@@ -86,14 +90,16 @@ def _data(source: Source, header: Mapping[str, str], start: int, count: int) -> 
     name = header["elementdatafile"]
     if name.upper() == "LIST" or "%" in name:
         raise InputError("spreads its values over several files; save it as .mha")
-    place = source
+    file = source
     if name.upper() != "LOCAL":
-        place, start = source.sibling(name), 0
+        file, start = source.sibling(name), 0
+    # Compression is that of zlib, over all values at once.
     packed = header.get("compresseddata", "false").lower() == "true"
     skip = whole_numbers(header.get("headersize", "0"), "HeaderSize")[0]
-    if skip < 0:  # the values are the last of the file
-        start = max(0, place.size - count)
-    with place.open() as stream:
+    # -1: the values are the last bytes of the file, whatever stands before them.
+    if skip < 0:
+        start = max(0, file.size - count)
+    with file.open() as stream:
         stream.seek(start + max(skip, 0))
         if not packed:
             return stream.read(count)

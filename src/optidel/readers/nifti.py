@@ -18,7 +18,9 @@ from optidel.readers.source import Source
 from optidel.readers.volume import Volume, check_volume, grey_volume, oriented, raw_values, slices
 
 SKIM = 1 << 29
-"""Unpacked bytes behind the first volume that are read only for the checksum at their end: a second or two."""
+"""Unpacked bytes behind the first volume that are read only for the checksum at their end: a second or
+two.
+"""
 
 KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
 """Image class by the size of the header, which is the first number in the file."""
@@ -64,6 +66,7 @@ def _volume(stream: BinaryIO, options: DecodeOptions) -> Volume:
 
 
 def _header(stream: BinaryIO) -> Any:
+    # The header begins with its own length, in the byte order of the file.
     start = stream.read(4)
     size = int.from_bytes(start, "little"), int.from_bytes(start, "big")
     kind = next((KINDS[number] for number in size if number in KINDS), None)
@@ -77,7 +80,9 @@ def _header(stream: BinaryIO) -> Any:
 
 
 def _shape(image: Any) -> tuple[tuple[int, int, int], int]:
-    """The shape of a volume, with a depth of 1 for a plane, and the number of volumes; refuses what is neither."""
+    """The shape of a volume, with a depth of 1 for a plane, and the number of volumes; refuses what is
+    neither.
+    """
     shape = tuple(int(side) for side in image.shape)
     if len(shape) < 2 or min(shape) < 1 or any(side > 1 for side in shape[4:]):
         raise InputError(f"NIfTI with shape {shape}; only planes, volumes and series of volumes are read")

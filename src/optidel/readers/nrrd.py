@@ -66,10 +66,12 @@ def _header(source: Source) -> tuple[Mapping[str, str], int]:
     if not head.startswith(b"NRRD000"):
         raise InputError("does not begin with the header of a NRRD file")
     end = re.search(rb"\r?\n\r?\n", head)
+    # A detached header ends with its file.
     text = head[: end.start()] if end else head
     fields = {}
     for line in text.decode("latin-1").splitlines()[1:]:
         name, mark, value = line.partition(": ")
+        # Lines with := are the writer's own keys, those with # comments.
         if mark and not line.startswith("#") and ":=" not in line:
             fields[name.strip().lower()] = value.strip()
     return fields, end.end() if end else len(head)
@@ -80,15 +82,16 @@ def _data(source: Source, header: Mapping[str, str], start: int, count: int) -> 
     name = header.get("data file", header.get("datafile", ""))
     if name.upper().startswith("LIST") or "%" in name:
         raise InputError("spreads its values over several files; save it as one .nrrd")
-    place = source
+    file = source
     if name:
-        place, start = source.sibling(name.removeprefix("./")), 0
+        file, start = source.sibling(name.removeprefix("./")), 0
     encoding = header.get("encoding", "").lower()
     skip = whole_numbers(header.get("byte skip", header.get("byteskip", "0")), "byte skip")[0]
     lines = whole_numbers(header.get("line skip", header.get("lineskip", "0")), "line skip")[0]
-    with place.open() as stream:
+    with file.open() as stream:
+        # -1: the values are the last bytes of the file, whatever stands before them.
         if skip == -1 and encoding == "raw":
-            start, skip = max(0, place.size - count), 0
+            start, skip = max(0, file.size - count), 0
         stream.seek(start)
         for _ in range(min(lines, HEADER)):
             stream.readline(HEADER)
@@ -124,6 +127,7 @@ def _arranged(values: np.ndarray[Any, Any], header: Mapping[str, str]) -> tuple[
         colour = 0  # as ITK writes colour
     others = [axis for axis, kind in enumerate(kinds) if axis != colour and kind not in SPATIAL]
     spatial = [axis for axis in range(values.ndim) if axis not in (colour, *others)]
+    # Without kinds the first three axes are space, as most writers leave them out.
     while len(spatial) > 3:
         others.append(spatial.pop())
     if len(spatial) < 2:
@@ -146,6 +150,7 @@ def _affine(header: Mapping[str, str]) -> np.ndarray[Any, Any]:
         directions = [[float(part) for part in column.split(",")] for column in columns]
     except ValueError:
         raise InputError("has no numbers as space directions") from None
+    # Fewer directions than three are those of a plane, which has no orientation here.
     if len(directions) == 3 and all(len(direction) >= 3 for direction in directions):
         affine[:3, :3] = np.array([direction[:3] for direction in directions]).T
     if space in RAS:

@@ -45,8 +45,8 @@ EXIF = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 JPEGS = ("JPEG", "MPO")
 
 MAX_ANIMATION = 20_000
-"""Frames of the longest animation: half an hour at ten a second. A GIF of a few bytes a frame can hold a hundred
-times as many, and none of them is a picture of anything.
+"""Frames of the longest animation: half an hour at ten a second. A GIF of a few bytes a frame can hold a
+hundred times as many, and none of them is a picture of anything.
 """
 
 GREY = ("1", "L", "LA", "La")

@@ -50,7 +50,8 @@ def read_rows(
             ) from error
         except Exception as error:  # it was decoded before, so it is another file now
             raise InputError(
-                f"{source.path} is no longer what was indexed ({type(error).__name__}); index the corpus again"
+                f"{source.path} is no longer what was indexed ({type(error).__name__}); "
+                "index the corpus again"
             ) from error
 
 

@@ -1,6 +1,7 @@
 """One scale for several frames: what becomes black and white, gathered frame by frame.
 
-A page of a stack, a slice of a volume or a frame of a clip that is dimmer than its neighbours has to stay dimmer.
+A page of a stack, a slice of a volume or a frame of a clip that is dimmer than its neighbours has to stay
+dimmer.
 """
 
 from collections import OrderedDict
@@ -17,8 +18,8 @@ Limits = tuple[float, float, str]
 """What becomes 0, what becomes 1, and the rule's name."""
 
 SAMPLE = 1 << 22
-"""Values of more than 16 bits that are kept of all frames together (32 MB): a percentile of so many is exact to
-a few hundredths of a per cent.
+"""Values of more than 16 bits that are kept of all frames together (32 MB): a percentile of so many is
+exact to a few hundredths of a per cent.
 """
 
 REMEMBERED = 64
@@ -56,6 +57,7 @@ class Spread:
             return
         ends = float(values.min()) * slope + offset, float(values.max()) * slope + offset
         self.least, self.most = min(self.least, *ends), max(self.most, *ends)
+        # Counting is exact and holds half a megabyte a slope, however many frames there are.
         if values.dtype.kind in "biu" and values.dtype.itemsize <= 2:
             counts = np.bincount(values.ravel().astype(np.int64) + BIAS, minlength=2 * BIAS + 1)
             total = self._counts.setdefault((slope, offset), np.zeros(counts.size, np.int64))
@@ -64,7 +66,9 @@ class Spread:
             self._samples.append(values.ravel()[:: self.stride].astype(np.float64) * slope + offset)
 
     def is_decided(self) -> bool:
-        """Whether no further frame can change the rule ``by_type``: 16 bits, and more than 12 of them in use."""
+        """Whether no further frame can change the rule ``by_type``: 16 bits, and more than 12 of them in
+        use.
+        """
         return self._kinds == {np.dtype(np.uint16)} and self.most >= 4096
 
     def percentiles(self) -> Limits:
@@ -108,6 +112,7 @@ class Spread:
             values.append((occurring - BIAS) * slope + offset)
             counts.append(count[occurring])
         merged, number = np.concatenate(values), np.concatenate(counts)
+        # Zero is background, as in the rule of a single frame.
         inside = merged != 0
         order = np.argsort(merged[inside], kind="stable")
         return merged[inside][order], number[inside][order]

@@ -1,7 +1,7 @@
 """Single-frame DICOM files of one series as a volume, so that planes across its slices can be cut.
 
-The planes stand under the first file in slice order. Slices are put in order by their position along the normal of
-their plane, never by name or number: PS3.3 C.7.6.2.1.1 defines no other order.
+The planes stand under the first file in slice order. Slices are put in order by their position along the
+normal of their plane, never by name or number: PS3.3 C.7.6.2.1.1 defines no other order.
 """
 
 import itertools
@@ -23,8 +23,8 @@ from optidel.readers.itk import ITK_LPS
 from optidel.readers.volume import AXES
 
 MAX_FILES = 5_000
-"""Files of a folder whose headers are read to find its series, one or two milliseconds each; larger folders are
-not looked through.
+"""Files of a folder whose headers are read to find its series, one or two milliseconds each; larger
+folders are not looked through.
 """
 
 DOUBLED = 0.1
@@ -50,9 +50,9 @@ TAGS = [
 class Series:
     """The slices of a volume in the order of their position.
 
-    ``paths``: one file a slice; where a slice is missing, that of its nearest neighbour. ``affine``: voxel indices
-    (column, row, slice) to millimetres, RAS+. ``axis``: the one that the slices themselves lie across.
-    ``note``: what is missing or doubled, for the rule.
+    ``paths``: one file a slice; where a slice is missing, that of its nearest neighbour. ``affine``:
+    voxel indices (column, row, slice) to millimetres, RAS+. ``axis``: the one that the slices themselves
+    lie across. ``note``: what is missing or doubled, for the rule.
     """
 
     paths: tuple[Path, ...]
@@ -97,6 +97,7 @@ def _series_in(folder: Path, modified: int) -> dict[Path, Series]:
     if len(entries) > MAX_FILES:
         return {}
     groups: dict[tuple[object, ...], list[tuple[Path, Dataset]]] = {}
+    # Sorted, so that the same files give the same volume on every file system.
     for path in sorted(entries):
         header = _header(path)
         if header is not None and (key := _key(header)) is not None:
@@ -142,6 +143,7 @@ def _volume(slices: Sequence[tuple[Path, Dataset]]) -> Series | None:
     header = slices[0][1]
     across, down = np.array(header.ImageOrientationPatient, dtype=float).reshape(2, 3)
     normal = np.cross(across, down)
+    # Directions that are not perpendicular unit vectors orient nothing.
     if not np.isclose(np.linalg.norm(normal), 1, atol=0.01):
         return None
     ordered = sorted(slices, key=lambda item: (_depth(item[1], normal), _instance(item[1]), item[0].name))
@@ -157,11 +159,13 @@ def _volume(slices: Sequence[tuple[Path, Dataset]]) -> Series | None:
     for before, after in itertools.pairwise(single):
         step = (depths[after] - depths[before]) / distance
         absent = round(step) - 1 if step >= GAP else 0
+        # Every place keeps its number, so a missing slice moves no other.
         paths += [ordered[before][0]] * (absent // 2) + [ordered[after][0]] * (absent - absent // 2)
         paths.append(ordered[after][0])
     if len(paths) < MIN_SIDE:
         return None
 
+    # PixelSpacing is the distance between rows, then between columns (PS3.3 10.7.1.3).
     spacing = np.array(header.get("PixelSpacing") or (1, 1), dtype=float)
     affine = np.eye(4)
     affine[:3, :3] = np.stack([across * spacing[1], down * spacing[0], normal * distance], axis=1)

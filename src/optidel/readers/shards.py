@@ -13,6 +13,9 @@ from optidel.errors import InputError
 from optidel.readers.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.readers.source import Source
 
+SMALL = 64 << 20
+"""Bytes of a shard that fits into a decoding process many times over."""
+
 BATCH = 16
 """Rows unpacked at a time: enough to hide the cost of a call, few enough to hold 16 large pictures."""
 
@@ -40,7 +43,10 @@ def rows(source: Source, end: str) -> Iterator[Member]:
         with source.open() as raw:
             schema, batches = _parquet(raw) if end == ".parquet" else _arrow(raw)
             yield from _members(schema, batches, _split(source.name))
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, MemoryError) as error:
+        # A small file that asks for more memory than there is declares lengths that are not true.
+        if isinstance(error, MemoryError) and source.size > SMALL:
+            raise
         kind = end.removeprefix(".").title()
         raise InputError(f"is no {kind} file, or damaged ({type(error).__name__})") from error
 
@@ -81,8 +87,10 @@ def _arrow(raw: Any) -> tuple[pa.Schema, Batches]:
 
     def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
         for batch in file:
+            # Offsets of a damaged file would read beyond its buffers.
             batch.validate(full=True)
             narrow = batch.select(columns)
+            # A writer may put all rows into one batch.
             for start in range(0, len(narrow), BATCH):
                 yield narrow.slice(start, BATCH)
 

@@ -69,12 +69,14 @@ def _kind(head: bytes) -> str:
     for offset, magic, name in SIGNATURES:
         if head[offset : offset + len(magic)] == magic:
             return name
+    # One container for film and stills; the brand tells.
     if head[4:8] == b"ftyp":
         return BRANDS.get(head[8:12], ".mp4")
     if head.startswith(b"BM") and int.from_bytes(head[14:18], "little") in BITMAP_HEADERS:
         return ".bmp"
     if META_IMAGE.match(head):
         return ".mha"
+    # MPEG-TS has no header: its packets begin alike.
     if _are_packets(head[::PACKET]) or _are_packets(head[4::LONG_PACKET]):
         return ".ts"
     return ""

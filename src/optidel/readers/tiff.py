@@ -1,8 +1,8 @@
 """TIFF and BigTIFF: pages of 1 to 32 bits, whole numbers or floats, striped or tiled, in any compression.
 
 Rule: by type and by the bits stated, one for all pages of a kind, so that a stack keeps its contrast. Reduced
-copies of a page (pyramids, thumbnails) and transparency masks are left out; alpha is dropped; palettes and CMYK
-become colour.
+copies of a page (pyramids, thumbnails) and transparency masks are left out; alpha is dropped; palettes
+and CMYK become colour.
 """
 
 import logging
@@ -62,6 +62,7 @@ class _Plane:
     def values(self) -> Values:
         """Values (h, w, c), c 1 or 3."""
         stored = self.page.asarray() if self.number is None else self._behind(self.number)
+        # Colour may lie by pixel or by plane.
         if self.page.samplesperpixel > 1 and self.page.planarconfig == tifffile.PLANARCONFIG.SEPARATE:
             stored = np.moveaxis(stored, 0, -1)
         stored = stored[..., None] if stored.ndim == 2 else stored
@@ -120,6 +121,7 @@ def _told(strict: bool) -> Iterator[None]:
     logger = logging.getLogger("tifffile")
     before = logger.propagate
     logger.addHandler(messages)
+    # What it prints quotes tags, and tags hold names.
     logger.propagate = False
     try:
         yield
@@ -154,6 +156,7 @@ def _planes(file: tifffile.TiffFile) -> list[_Plane]:
         full = [page for page in below if not page.subfiletype & (REDUCED | MASK)]
     if not full:
         raise InputError("holds reduced copies of a page, and no page")
+    # All are checked before any is decoded: one page too large is no reason to read the others first.
     for page in full:
         _check(page)
     full = without_levels(full, [(page.imagewidth, page.imagelength) for page in full], _thumbnail_of)
@@ -202,7 +205,8 @@ def _check(page: tifffile.TiffPage) -> None:
     if not _has_meaning(page):
         kind = getattr(page.photometric, "name", "unknown")
         raise InputError(
-            f"has {page.samplesperpixel} channels of the kind {kind}, neither grey nor colour; save one image a channel"
+            f"has {page.samplesperpixel} channels of the kind {kind}, neither grey nor colour; "
+            "save one image a channel"
         )
     _check_storage(page)
 
@@ -225,7 +229,8 @@ def _check_storage(page: tifffile.TiffPage) -> None:
     tile = page.tilewidth * page.tilelength
     if page.is_tiled and tile > 4 * page.imagewidth * page.imagelength + 1_000_000:
         raise InputError(
-            f"declares tiles of {page.tilewidth} x {page.tilelength} px for {page.imagewidth} x {page.imagelength} px"
+            f"declares tiles of {page.tilewidth} x {page.tilelength} px "
+            f"for {page.imagewidth} x {page.imagelength} px"
         )
     stored = sum(page.databytecounts)
     size = page.parent.filehandle.size
@@ -271,6 +276,7 @@ def _limits(source: Source, planes: Sequence[_Plane], plane: _Plane, values: Val
         return depth_rule(values, bits if is_narrow else None)
     if is_whole and isinstance(bits, int) and bits not in WHOLE_BYTES:
         return 0.0, float(2**bits - 1), f"bit depth {bits} of {8 * values.dtype.itemsize}"
+    # A mask or a colour picture beside a stack has a scale of its own.
     alike = [other for other in planes if other.kind() == plane.kind()]
     if len(alike) == 1:
         return range_rule(values)
@@ -287,8 +293,8 @@ def _shared(planes: Sequence[_Plane], size: int) -> Limits:
 
 
 def _coloured(page: tifffile.TiffPage, stored: Values) -> Values:
-    """Through the colour map, whose entries of 16 bits hold 8: in the upper byte by the standard, in the lower
-    one in some files (libtiff takes them so, too).
+    """Through the colour map, whose entries of 16 bits hold 8: in the upper byte by the standard, in the
+    lower one in some files (libtiff takes them so, too).
     """
     if page.colormap is None or stored.dtype.kind not in "bu":
         raise InputError("has palette indices and no palette")

@@ -71,6 +71,7 @@ def read_video(source: Source, options: DecodeOptions, locators: Collection[str]
             track = container.streams.video[0]
             check_size(track.codec_context.width, track.codec_context.height)
             check_frames(_declared(track, options))
+            # The processes share the cores already; threads would also change the order of errors.
             track.codec_context.thread_count = 1
             clock = _Clock()
             for i, frame in enumerate(_frames(container, track, clock, strict)):
@@ -117,6 +118,7 @@ class _Clock:
 
 def _frames(container: Any, track: Any, clock: _Clock, strict: bool) -> Iterator[Any]:
     """Frames of the video, in the order shown; the packets of every other track move the clock on."""
+    # MPEG-TS counts from the start of the broadcast; the duration does not.
     start = (container.start_time or 0) / av.time_base
     for packet in container.demux():
         if packet.pts is not None and packet.time_base is not None:
@@ -157,10 +159,12 @@ def _chooser(options: DecodeOptions) -> Callable[[Any, int], bool]:
 
     def choose(frame: Any, i: int) -> bool:
         nonlocal following, count, last
+        # A stream may change its size at any frame.
         check_size(frame.width, frame.height)
         time = _seconds(frame, i) + INSTANT
         if time < following * options.every:
             return False
+        # After a gap the next multiple counts, not the ones that were passed.
         following = math.floor(time / options.every) + 1
         if options.scenes:
             small = frame.reformat(width=32, height=32, format="gray").to_ndarray().astype(np.float32) / 255
@@ -183,6 +187,7 @@ def _decoded(frame: Any, i: int) -> Decoded:
     grey = frame.format.name.startswith("gray")
     values = frame.to_ndarray(format="gray" if grey else "rgb24")
     values = values[..., None] if grey else values
+    # FFmpeg gives the angle as displayed, against the clock, as rot90 turns.
     if frame.rotation % 90 == 0 and frame.rotation % 360:
         values = np.ascontiguousarray(np.rot90(values, frame.rotation // 90))
     bits = max(component.bits for component in frame.format.components)

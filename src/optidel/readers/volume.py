@@ -1,4 +1,4 @@
-"""Volumes as slices, whatever file they came from: orientation, one scale for all slices, and Hounsfield units.
+"""Volumes as slices, whatever file they came from: orientation, and one scale for all slices.
 
 Slices are in RAS+ orientation, each turned so that superior, or anterior, is up.
 """
@@ -13,46 +13,19 @@ from jaxtyping import Float64, Shaped
 
 from optidel.errors import InputError
 from optidel.readers.decoded import (
-    CT_WINDOW,
     MIN_SIDE,
     Decoded,
     DecodeOptions,
+    Window,
     blacked,
     check_frames,
     check_size,
     percentile_rule,
 )
+from optidel.readers.hounsfield import hounsfield_limits
 from optidel.readers.scale import Limits
 
 AXES = {"sagittal": 0, "coronal": 1, "axial": 2}
-
-AIR = (-1100.0, -850.0)
-"""HU of air, with noise and interpolation."""
-
-TISSUE = (-150.0, 300.0)
-"""HU of fat, water, organs and enhanced vessels."""
-
-LEAST_AIR, LEAST_TISSUE = 0.005, 0.02
-"""Fractions of a CT that are air and tissue at least: a chest holds 30 % and 40 %, a narrow crop of an organ
-with its rim still so much.
-"""
-
-GAP = (-500.0, -200.0)
-"""HU between lung and fat, where hardly anything in a body lies."""
-
-PEAK = 2.0
-"""Times as dense as in the gap, per HU, are values of air and of tissue; 10 and more in a CT, 1 in noise."""
-
-BELOW = 0.001
-"""Fraction of values under those of air that streaks of metal make; what else lies there is padding, which is
-one value.
-"""
-
-NEGATIVE = -100.0
-"""Volumes that reach below this take a window that the recipe states: fat does, and no magnitude image."""
-
-SAMPLE = 1 << 20
-"""Voxels that are looked at to recognise HU; a round number, fractions of a per cent are seen in far fewer."""
 
 Voxels = Shaped[np.ndarray, "x y z c"]
 
@@ -96,6 +69,7 @@ def oriented(
         voxels: as they lie in the file.
         affine: voxel indices to millimetres, RAS+.
     """
+    # nibabel's orientation of a singular affine is an error, or nonsense.
     directions = affine[:3, :3]
     is_sound = np.isfinite(directions).all() and abs(np.linalg.det(directions)) > 0
     if not is_sound:
@@ -125,57 +99,16 @@ def grey_volume(
 
 
 def _limits(
-    voxels: Shaped[np.ndarray, "x y z"], slope: float, offset: float, window: tuple[float, float] | None
+    voxels: Shaped[np.ndarray, "x y z"], slope: float, offset: float, window: Window | None
 ) -> Limits:
     """In stored units: the scaling never has to be done for the whole volume."""
-    sample = _sampled(voxels) * slope + offset
-    if sample.size == 0:
-        raise InputError("holds only values that are not finite")
-    in_hu = is_hounsfield(sample)
-    if window and (in_hu or sample.min() < NEGATIVE):
-        level, width = window
-        name = f"window {level:g}/{width:g}, by the recipe"
-    elif in_hu:
-        level, width = CT_WINDOW
-        name = f"CT window {level:g}/{width:g}, values look like HU"
-    else:
-        if offset == 0 and slope > 0:
-            return percentile_rule(voxels)
-        low, high, name = percentile_rule(voxels * np.float32(slope) + np.float32(offset))
-        return (low - offset) / slope, (high - offset) / slope, name
-    low, high = level - width / 2, level + width / 2
-    return (low - offset) / slope, (high - offset) / slope, name
-
-
-def _sampled(voxels: Shaped[np.ndarray, "..."]) -> Float64[np.ndarray, "n"]:
-    """Every so-many-th finite value."""
-    flat = voxels.ravel(order="K")
-    sample = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
-    return sample[np.isfinite(sample)]
-
-
-def is_hounsfield(values: Float64[np.ndarray, "n"]) -> bool:
-    """Whether values look like a CT in HU: air, tissue, and under air nothing but padding.
-
-    Args:
-        values: some of a volume's, scaled.
-    """
-    padding = values[values < AIR[0]]
-    if np.unique(padding).size > 1 and padding.size > BELOW * values.size:
-        return False
-    body = values[values >= AIR[0]]
-    if body.size == 0:
-        return False
-    air, tissue, gap = (_share(body, *ends) for ends in (AIR, TISSUE, GAP))
-    if air < LEAST_AIR or tissue < LEAST_TISSUE:
-        return False
-    least = PEAK * gap / (GAP[1] - GAP[0])
-    return air / (AIR[1] - AIR[0]) >= least and tissue / (TISSUE[1] - TISSUE[0]) >= least
-
-
-def _share(values: Float64[np.ndarray, "n"], low: float, high: float) -> float:
-    """Fraction of the values within limits."""
-    return float(((values >= low) & (values <= high)).mean())
+    limits = hounsfield_limits(voxels, slope, offset, window)
+    if limits is not None:
+        return limits
+    if offset == 0 and slope > 0:
+        return percentile_rule(voxels)
+    low, high, rule = percentile_rule(voxels * np.float32(slope) + np.float32(offset))
+    return (low - offset) / slope, (high - offset) / slope, rule
 
 
 def slices(volume: Volume, options: DecodeOptions, locators: Collection[str] | None) -> Iterator[Decoded]:
@@ -210,6 +143,7 @@ def _axes(volume: Volume, options: DecodeOptions, locators: Collection[str] | No
     names = [name for name in options.axes if name in wide]
     if names:
         return names
+    # A plane in a volume's clothes: there is nothing else to be cut from it.
     if shape.count(1) == 1 and wide:
         return wide
     raise InputError(
