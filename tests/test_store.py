@@ -529,6 +529,19 @@ def test_waiting_for_a_lock_is_said(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert f"another process is building {artifact.path.name}; waiting for it" in capsys.readouterr().err
 
 
+def test_artifacts_keep_their_order_when_a_run_is_copied_without_its_times(tmp_path: Path) -> None:
+    store = Store(tmp_path / "run")
+    made = [
+        store.build("step", lambda work: work.write_json("a.json", 1), version=1, config={"number": number})
+        for number in range(5)
+    ]
+    shutil.copytree(store.root, tmp_path / "copy", copy_function=shutil.copyfile)
+    for number, artifact in enumerate(made):
+        os.utime(tmp_path / "copy" / artifact.path.name / MANIFEST, (1_000_000 - number, 1_000_000 - number))
+    copied = Store(tmp_path / "copy").artifacts()
+    assert [artifact.path.name for artifact in copied] == [artifact.path.name for artifact in made]
+
+
 def test_canonical_json_and_digest() -> None:
     assert canonical({"b": 1, "a": [1.5, None]}) == b'{"a":[1.5,null],"b":1}'
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -227,8 +227,8 @@ class Workspace:
     def clock(self) -> float:
         """Seconds spent on this step so far, over all attempts; also noted on disk."""
         seconds = self._spent + time.monotonic() - self._started
-        rounded = round(seconds, 3)
-        note = {"seconds": rounded, "check": digest(canonical(rounded))}
+        note: dict[str, Any] = {"seconds": round(seconds, 3), "finished": time.time_ns()}
+        note["check"] = _cost_check(note)
         scratch = self.path / f".tmp-{COST}"
         scratch.write_text(json.dumps(note) + "\n")
         scratch.replace(self.path / COST)
@@ -517,20 +517,39 @@ def _writable(path: Path) -> np.memmap[Any, Any]:
 
 def _seconds(folder: Path) -> float | None:
     """The seconds noted in a folder: 0 without a note, None where the note is damaged."""
-    try:
-        note = json.loads((folder / COST).read_bytes())
-        seconds = float(note["seconds"])
-    except FileNotFoundError:
+    if not (folder / COST).exists():
         return 0.0
-    except (ValueError, KeyError, TypeError):
+    note = _cost(folder)
+    return None if note is None else float(note["seconds"])
+
+
+def _cost(folder: Path) -> dict[str, Any] | None:
+    """What a step noted of its cost; None where there is no note, or it is damaged."""
+    try:
+        note: dict[str, Any] = json.loads((folder / COST).read_bytes())
+        is_first_version = note.keys() == {"seconds"}
+        is_sound = is_first_version or note.get("check") == _cost_check(note)
+        float(note["seconds"])
+        int(note.get("finished", 0))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    is_first_version = note.keys() == {"seconds"}
-    is_sound = is_first_version or note.get("check") == digest(canonical(note["seconds"]))
-    return seconds if is_sound else None
+    return note if is_sound else None
+
+
+def _cost_check(note: Mapping[str, Any]) -> str:
+    """Hash of the numbers of a note. Notes of the second version had no time of the finish."""
+    numbers = [note["seconds"], note["finished"]] if "finished" in note else note["seconds"]
+    return digest(canonical(numbers))
 
 
 def _age(artifact: Artifact) -> tuple[int, str]:
-    """By which artifacts are ordered: when the manifest was written, then the name."""
+    """By which artifacts are ordered: when they were finished, then the name.
+
+    The file system's time is asked only where that was not noted: copying a run changes it.
+    """
+    note = _cost(artifact.path)
+    if note and "finished" in note:
+        return int(note["finished"]), artifact.path.name
     return (artifact.path / MANIFEST).stat().st_mtime_ns, artifact.path.name
 
 

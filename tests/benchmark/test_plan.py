@@ -44,6 +44,7 @@ def test_axes_multiply() -> None:
             "labelled": ["A", "B"],
             "objectives": ["mae", "simclr"],
             "compute": ["steps", "epochs"],
+            "protocols": ["fine-tune", "probe"],
             "seeds": [0],
             "methods": ["full"],
         }
@@ -61,6 +62,7 @@ def test_a_task_may_be_held_out_and_name_its_protocols() -> None:
         "test": {"labelled": "C", "held_out": True},
     }
     given = {"images": "IMAGES", "tasks": tasks, "methods": ["full"], "seeds": [0]}
+    given |= {"protocols": ["fine-tune", "probe"]}
     found = [(cell.method, cell.task, cell.protocol) for cell in trials(make_bench(given))]
     one = [("polyps", "fine-tune"), ("polyps", "probe"), ("lungs", "probe")]
     assert found == [(method, *pair) for method in ("scratch", "full") for pair in one]
@@ -206,3 +208,8 @@ def test_refusals_name_the_remedy(changes: dict[str, Any], message: str) -> None
 def test_a_file_that_is_none() -> None:
     with pytest.raises(RecipeError, match="cannot read the bench file nowhere"):
         load_bench("nowhere")
+
+
+def test_every_protocol_is_run_where_none_is_named() -> None:
+    bench = make_bench(GIVEN | {"methods": ["full"], "seeds": [0]})
+    assert [trial.protocol for trial in trials(bench)] == ["fine-tune", "probe", "ridge"] * 2

@@ -58,6 +58,15 @@ def test_page_stands_alone_and_shows_the_copies(planted: Path, tmp_path: Path) -
     )
 
 
+def test_a_page_for_mailing_names_neither_files_nor_the_machine(planted: Path, tmp_path: Path) -> None:
+    recipe = make_recipe({"images": str(planted), "out": str(tmp_path / "run")})
+    plain = audit(recipe, sample=4).page.read_text()
+    assert str(planted.parent) not in plain
+    hidden = audit(recipe, sample=4, names="hashed").page.read_text()
+    assert not [name for name in ("z-near", "y-copy", "image-0") if name in hidden]
+    assert "3 of 28 frames (10.7 %)" in hidden
+
+
 def test_command_takes_thresholds_and_prints_one_object(planted: Path, tmp_path: Path) -> None:
     arguments = [
         "audit",

@@ -138,6 +138,16 @@ def test_command_prints_one_object_and_writes_the_page(sides: tuple[Path, Path],
     page = Path(told["page"]).read_text()
     assert "mirrored.png" in page
     assert 'src="http' not in page
+    assert str(sides[0].parent) not in page
+
+
+def test_a_page_for_mailing_hides_names(sides: tuple[Path, Path], tmp_path: Path) -> None:
+    arguments = ["leaks", *map(str, sides), "--out", str(tmp_path / "page"), "--names", "hashed"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    page = (tmp_path / "page" / "leaks.html").read_text()
+    assert not [name for name in ("mirrored.png", "003.png", "equal.png") if name in page]
+    assert "changed copies" in page
 
 
 def test_two_test_folders_of_one_name_are_told_apart(sides: tuple[Path, Path], tmp_path: Path) -> None:

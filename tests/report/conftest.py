@@ -3,7 +3,7 @@ scores.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ class Plan:
     images: tuple[Path, ...] = ()
     effect: float = 1.0
     scorer: str = "error"
+    h: dict[str, float] = field(default_factory=dict)
 
 
 class Writer:
@@ -416,6 +417,11 @@ class Writer:
                 iou, dice = (self.scores(own, protocol, column) for column in ("iou", "dice"))
                 row = {"method": method, "budget": budget, "protocol": protocol, "seeds": len(own)}
                 row["n_images"] = round(budget * self.plan.frames)
+                if self.plan.h:
+                    value = self.plan.h.get(method)
+                    row["h"], row["h_low"], row["h_high"] = (
+                        (None, None, None) if value is None else (value, value - 0.01, value + 0.01)
+                    )
                 for name, values in (("miou", iou), ("dice", dice)):
                     found = mean_interval(values, np.random.default_rng(0), resamples=300)
                     row |= {name: found.mean, f"{name}_low": found.low, f"{name}_high": found.high}

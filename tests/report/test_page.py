@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from tampering import sign
 
-from optidel.errors import InputError, StoreError
+from optidel.errors import InputError, RecipeError, StoreError
 from optidel.recipe import Recipe, make_recipe
 from optidel.report import write_report
 from optidel.report.page import to_toml
@@ -290,3 +290,39 @@ def test_a_page_that_cannot_be_written_is_one_sentence(run: Path, monkeypatch: p
         write_report(run)
     assert (run / "report.html").read_bytes() == before
     assert not list(run.glob(".tmp-*"))
+
+
+def test_a_page_says_nothing_of_the_machine_it_was_written_on(run: Path, html: str) -> None:
+    assert str(run.parent) not in html
+    assert str(Path.home()) not in html
+    assert "corpus: 40 frames" in html  # the folder's name alone
+
+
+def test_hashed_names_hide_every_file(make_run) -> None:
+    run = make_run(name="Jane-Roe", frames=20, seeds=(0,), methods=("random", "meddel", "optidel"))
+    assert "Jane-Roe" in write_report(run).read_text(encoding="utf-8")
+    html = write_report(run, names="hashed").read_text(encoding="utf-8")
+    assert not [name for name in ("Jane-Roe", "bad1.jpg", "notes.txt", "case4", "corpus →") if name in html]
+    assert "composite-00000" in html  # our own names stay
+    again = write_report(run, names="hashed").read_text(encoding="utf-8")
+    assert again == html
+    with pytest.raises(RecipeError, match="names are plain or hashed, got 'hash'; did you mean 'hashed'"):
+        write_report(run, names="hash")
+
+
+def test_held_out_entropy_is_the_first_result(make_run) -> None:
+    h = {"full": 0.30, "random": 0.34, "meddel": 0.32, "optidel": 0.35}
+    html = write_report(make_run(frames=12, seeds=(0,), h=h)).read_text(encoding="utf-8")
+    page = Page(html)
+    rows = {row[0]: row for row in page.tables["table-entropy"][1:]}
+    assert rows["meddel"][2].split() == ["0.3200", "0.3100", "to", "0.3300"]
+    assert {name: row[3].strip() for name, row in rows.items()} == {
+        "full": "–",
+        "random": "–",
+        "meddel": "50 %",
+        "optidel": "-25 %",
+    }
+    assert "meddel at 10 % closes 50 %" in html
+    assert html.index("meddel at 10 % closes 50 %") < html.index("pre-training on all images")
+    assert "entropy" in page.figures
+    assert "table-entropy" not in write_report(make_run(frames=12, seeds=(0,))).read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 Or why the data cannot say. Held-out H answers first, where it was measured: it needs no label.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,13 +34,13 @@ WHOLE = 0.999  # budgets from here on are all of the data
 DISTANCE_LEFT = 0.1  # of random's distance to full in H: what is as good as closed, by the project's own aim
 LEAST_ERROR = 1e-6  # of a mean: without it equal scores of all seeds would have infinite weight
 
+# Scores of k budgets, rising, over s seeds and n images.
 Stack = Float[np.ndarray, "k s n"]
-"""Scores of k budgets, rising, over s seeds and n images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Advice:
-    """``budget`` to take with the expected ``loss`` against full (positive: worse), or None and the ``reason``.
+    """``budget`` to take with the expected ``loss`` against full, or None and the ``reason``.
 
     ``outcome`` is what the loss is in: ``mIoU``, or ``H`` for the share of random's distance to full in
     held-out H. ``errors``: root mean square error of predicting left-out budgets, in the same unit,
@@ -120,7 +121,11 @@ def _of_run(folder: Path) -> list[Advice]:
             f"the run {folder} has chosen no frames of an embedded corpus yet; "
             "run `optidel run` or `optidel bench` first"
         )
-    return [_no_advice("one run", method, _of_one_budget(curve)) for method, curve in coverages.items()]
+    advice = []
+    for method, curve in coverages.items():
+        reason = _of_one_budget(curve)
+        advice.append(_no_advice("one run", method, reason))
+    return advice
 
 
 def _of_one_budget(curve: Coverage) -> str:
@@ -177,7 +182,7 @@ def _by_score(setting: Setting, method: str, tolerance: float, coverage: Coverag
 
 
 def _by_entropy(tables: Tables) -> list[Advice]:
-    """Advice from held-out H, once for each objective and rule of compute; empty where nothing was held out."""
+    """Advice from held-out H, once an objective and rule of compute; empty where nothing was held out."""
     by_encoder = {(setting.objective, setting.compute): setting for setting in settings(tables)}
     advice = []
     for (objective, compute), setting in by_encoder.items():
@@ -247,11 +252,12 @@ def _smallest(
 
     row = int(enough[0])
     low, high = float(mean[row] - half[row]), float(mean[row] + half[row])
+    loss = Interval(mean=float(mean[row]), low=low, high=high, level=0.95)
     return Advice(
         setting=setting,
         method=method,
         budget=float(grid[row]),
-        loss=Interval(mean=float(mean[row]), low=low, high=high, level=0.95),
+        loss=loss,
         reason="",
         errors=dict(errors),
         outcome=outcome,
@@ -263,7 +269,11 @@ def _common(setting: Setting, choices: Sequence[Choice]) -> Stack:
     seeds = sorted(set.intersection(*(set(setting.iou[choice]) for choice in choices)))
     if not seeds:
         return np.empty((0, 0, 0))
-    return np.stack([np.stack([setting.iou[choice][seed] for seed in seeds]) for choice in choices])
+    stack = []
+    for choice in choices:
+        scores = setting.iou[choice]
+        stack.append(np.stack([scores[seed] for seed in seeds]))
+    return np.stack(stack)
 
 
 def _losses(
@@ -295,4 +305,6 @@ def _error(matrix: Float[np.ndarray, "s n"]) -> float:
 
 
 def _rms(errors: Float[np.ndarray, "k"]) -> float:
-    return float(np.sqrt(np.mean(errors**2))) if len(errors) else float("nan")
+    if not len(errors):
+        return math.nan
+    return float(np.sqrt(np.mean(errors**2)))

@@ -26,7 +26,7 @@ class Lists(_Section):
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     objectives: tuple[str, ...] = ("mae",)
     compute: tuple[Compute, ...] = ("steps",)
-    protocols: tuple[Protocol, ...] = ("fine-tune", "probe")
+    protocols: tuple[Protocol, ...] = ("fine-tune", "probe", "ridge")
 
 
 class Also(_Section):

@@ -1,4 +1,4 @@
-"""A cheap proxy of what a selection is worth: how close every image is to a kept one. It needs no training."""
+"""A cheap proxy of what a selection is worth, without training: how close every image is to a kept one."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -17,8 +17,8 @@ SAMPLE = (
     5000  # images whose nearest kept one is looked up: the mean is then known to a hundredth of its spread
 )
 
+# Budget to coverage.
 Curve = dict[float, float]
-"""Budget to coverage."""
 
 
 def coverage(vectors: Vectors, kept: Int64[np.ndarray, "m"], rng: np.random.Generator) -> float:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+# Candidates of c: below, the curve cannot be told from a logarithm, above, from a step.
 EXPONENTS = np.geomspace(0.05, 3.0, 200)
-"""Candidates of c: below, the curve cannot be told from a logarithm, above, from a step."""
 
 Values = Float[np.ndarray, "k"]
 
@@ -28,7 +28,8 @@ class Curve:
 
     def loss(self, x: Values | float) -> Values:
         """What is lost against all of the data (x = 1)."""
-        return np.asarray(self(1.0) - self(x))
+        whole = self(1.0)
+        return np.asarray(whole - self(x))
 
 
 def fit(x: Values, y: Values, weights: Values | None = None) -> Curve:

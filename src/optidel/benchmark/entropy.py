@@ -7,6 +7,7 @@ lower is better. Only encoders of one objective compare, and an untrained encode
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 from jaxtyping import Float
@@ -18,8 +19,8 @@ from optidel.evaluation.intervals import Interval, mean_interval
 from optidel.report.text import percent
 from optidel.runs.baselines import BASELINES, FULL, RANDOM
 
+# Seed to H.
 Seeds = Mapping[int, float]
-"""Seed to H."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +75,15 @@ def _closed(choice: Choice, seeds: Mapping[Choice, Seeds]) -> float | None:
     random, full = seeds.get((RANDOM, budget)), seeds.get((FULL, 1.0))
     if method in BASELINES or random is None or full is None:
         return None
-    common = sorted(seeds[choice].keys() & random.keys() & full.keys())
+    values = seeds[choice]
+    common = values.keys() & random.keys() & full.keys()
     if not common:
         return None
-    distance = np.mean([random[seed] - full[seed] for seed in common])
-    gain = np.mean([random[seed] - seeds[choice][seed] for seed in common])
-    # Where random knows as much as full does, there is no distance to close.
-    return float(gain / distance) if distance > 0 else None
+    distance = fmean(random[seed] - full[seed] for seed in common)
+    gain = fmean(random[seed] - values[seed] for seed in common)
+    if distance <= 0:
+        return None  # where random knows as much as full does, there is nothing to close
+    return gain / distance
 
 
 def entropy_sentences(measured: Mapping[Choice, Entropy]) -> list[str]:
@@ -101,6 +104,7 @@ def entropy_sentences(measured: Mapping[Choice, Entropy]) -> list[str]:
 
 def _text(entropy: Entropy) -> str:
     """``0.2972 (0.2962 to 0.2982)``."""
-    if entropy.interval is None:
-        return f"{entropy.mean:.4f}"
-    return f"{entropy.mean:.4f} ({entropy.interval.low:.4f} to {entropy.interval.high:.4f})"
+    mean, interval = entropy.mean, entropy.interval
+    if interval is None:
+        return f"{mean:.4f}"
+    return f"{mean:.4f} ({interval.low:.4f} to {interval.high:.4f})"

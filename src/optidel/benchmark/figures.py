@@ -1,5 +1,6 @@
 """The figures of a bench, one set for each setting, as SVG."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import polars as pl
@@ -14,8 +15,9 @@ from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 
 POINTS = 100.0  # figures are in per cent, as the tables of papers are
 
+# Methods share their budgets. On the logarithmic axis each stands this factor beside the next, which is the
+# width of a marker.
 APART = 1.04
-# Methods share their budgets. On the logarithmic axis each stands this factor beside the next: a marker's width.
 
 LEAST_COST = 1e-3  # seconds or images that a logarithmic axis shows for nothing
 
@@ -141,15 +143,16 @@ def _budget_point(row: Mapping[str, float], column: str, shift: float) -> Point:
 
 
 def _across(table: pl.DataFrame, method: str, column: str) -> Series:
-    value = table.filter(pl.col("method") == method)[column][0]
-    point = Point(x=1.0, y=value)
+    rows = table.filter(pl.col("method") == method)
+    point = Point(x=1.0, y=rows[column][0])
     return Series(name=method, colour=COLOURS[method], points=[point], across=True, dashed=True)
 
 
 def _pareto(table: pl.DataFrame, colours: Colours, column: str, label: str) -> str:
     """Every method and budget, and the front: what no other beats with as little."""
     seconds = pl.col("seconds_select") + pl.col("seconds_train")
-    rows = table.filter(pl.col("method") != SCRATCH).with_columns(seconds=seconds)
+    trained = table.filter(pl.col("method") != SCRATCH)
+    rows = trained.with_columns(seconds=seconds)
     names: dict[tuple[float, float], str] = {}
     points: dict[str, list[Point]] = {}
     for row in rows.iter_rows(named=True):
@@ -183,9 +186,12 @@ def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, flo
     [(1, 0.5), (3, 0.6)]
     """
     front: list[tuple[float, float]] = []
+    best = -math.inf
+    # Of equal costs the most valuable first.
     for cost, value in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or value > front[-1][1]:
+        if value > best:
             front.append((cost, value))
+            best = value
     return front
 
 

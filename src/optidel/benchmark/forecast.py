@@ -43,8 +43,8 @@ NO_PILOT = (
     "the smallest detectable difference is not known."
 )
 
+# Seconds by kind of work.
 Costs = Mapping[tuple[Any, ...], float]
-"""Seconds by kind of work."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,8 @@ def forecast(
 
 
 def _is_finished(bench: Bench, out: Path, trial: Trial) -> bool:
-    record = read_record(out, key_of(bench, trial))
+    key = key_of(bench, trial)
+    record = read_record(out, key)
     return record is not None and record.state == "done"
 
 
@@ -179,12 +180,14 @@ def _evaluation_key(preset: str, protocol: str, steps: int | None, batch: int | 
 
 
 def step_seconds(preset: str, batch: int) -> float:
-    """The rule of thumb: a step costs three forward passes of 2 operations a weight and token, at ``RATE``."""
+    """The rule of thumb: a step is three forward passes of 2 operations a weight and token, at ``RATE``."""
     model = PRESETS[preset]
     # A block of a transformer has twelve weights a squared width: four of attention, eight of its two layers.
     weights = 12 * model.width**2 * model.depth
-    operations = 3 * 2 * weights * model.grid**2 * batch
-    return operations / RATE[device().type]
+    tokens = model.grid**2 * batch
+    operations = 3 * 2 * weights * tokens
+    rate = RATE[device().type]
+    return operations / rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,16 +229,20 @@ class _Outlook:
         return items
 
     def _shared_item(self, step: str, total: int, finished: int) -> Item:
-        seconds = self.costs.get((step,))
-        rule = seconds if seconds is not None else self._rule(step)
-        return Item(what=step, total=total, done=finished, seconds=rule, measured=seconds is not None)
+        key = (step,)
+        measured = key in self.costs
+        seconds = self.costs[key] if measured else self._rule(step)
+        return Item(what=step, total=total, done=finished, seconds=seconds, measured=measured)
 
     def _rule(self, step: str) -> float:
         """Seconds of a shared step by the rule of thumb."""
         if step == "warmup":
-            return self.recipe.encoder.steps * self._step_cost(self.recipe, "mae")
-        share = self.recipe.patches.candidates if step == "patches" else 1.0
-        return FRAME_SECONDS.get(step, OTHER_SECONDS) * self._frames() * share
+            cost = self._step_cost(self.recipe, "mae")
+            return self.recipe.encoder.steps * cost
+        frames = float(self._frames())
+        if step == "patches":
+            frames *= self.recipe.patches.candidates
+        return FRAME_SECONDS.get(step, OTHER_SECONDS) * frames
 
     def _frames(self) -> int:
         """Frames of the index, or files under the folder where there is none yet."""
@@ -255,24 +262,31 @@ class _Outlook:
 
     def _step_cost(self, recipe: Recipe, objective: str) -> float:
         """Seconds of a training step."""
-        key = _training_key(recipe.preset, recipe.pretrain.batch, objective)
-        rule = step_seconds(recipe.preset, recipe.pretrain.batch) * objective_named(objective).passes
-        return self.costs.get(key) or rule
+        batch = recipe.pretrain.batch
+        key = _training_key(recipe.preset, batch, objective)
+        if key in self.costs:
+            return self.costs[key]
+        passes = objective_named(objective).passes
+        return passes * step_seconds(recipe.preset, batch)
 
     def _selections(self, trained: Sequence[Trial]) -> Item:
-        seconds = self.costs.get(("select",))
+        key = ("select",)
+        total = {self._selection(trial) for trial in trained}
+        finished = {self._selection(trial) for trial in trained if trial in self.finished}
         return Item(
             what="select (nested methods rank once)",
-            total=len({self._selection(trial) for trial in trained}),
-            done=len({self._selection(trial) for trial in trained if trial in self.finished}),
-            seconds=SELECTION_SECONDS if seconds is None else seconds,
-            measured=seconds is not None,
+            total=len(total),
+            done=len(finished),
+            seconds=self.costs.get(key, SELECTION_SECONDS),
+            measured=key in self.costs,
         )
 
     def _selection(self, trial: Trial) -> tuple[Any, ...]:
         """What tells selections apart: a nested method ranks once for all budgets."""
-        nested = METHODS[method_of(self.bench, trial.method)].nested
-        return (trial.method, trial.seed) if nested else (trial.method, trial.seed, trial.budget)
+        method = method_of(self.bench, trial.method)
+        if METHODS[method].nested:
+            return trial.method, trial.seed
+        return trial.method, trial.seed, trial.budget
 
     def _trainings(self, trained: Sequence[Trial]) -> list[Item]:
         """By objective and rule: under equal epochs a smaller set trains shorter."""

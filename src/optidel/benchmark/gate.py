@@ -1,8 +1,10 @@
-"""Whether a setting can rank methods at all: what pre-training adds, and what selection can win at a budget."""
+"""Whether a setting can rank methods: what pre-training adds, and what selection can win at a budget."""
+
+from collections.abc import Sequence
 
 import numpy as np
 
-from optidel.benchmark.settings import Setting
+from optidel.benchmark.settings import Matrix, Setting
 from optidel.evaluation.claims import Difference, claim
 from optidel.report.text import percent
 from optidel.runs.baselines import FULL, RANDOM, SCRATCH
@@ -10,10 +12,15 @@ from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 
 def gate(setting: Setting) -> Difference | None:
     """Full minus scratch: what pre-training on everything adds. None where not both ran."""
-    difference = setting.difference((FULL, 1.0), (SCRATCH, 0.0))
+    return _claimed(setting.difference((FULL, 1.0), (SCRATCH, 0.0)))
+
+
+def _claimed(difference: Matrix | None) -> Difference | None:
+    """The mean of a paired difference, with an interval where data allow one."""
     if difference is None:
         return None
-    return claim(difference, np.zeros_like(difference), np.random.default_rng(0))
+    nothing = np.zeros_like(difference)
+    return claim(difference, nothing, np.random.default_rng(0))
 
 
 def room(setting: Setting, budget: float) -> Difference | None:
@@ -22,10 +29,7 @@ def room(setting: Setting, budget: float) -> Difference | None:
     Where this cannot be told from zero, a random part trains as well as everything does, and which part it is
     has no answer in this setting.
     """
-    difference = setting.difference((FULL, 1.0), (RANDOM, budget))
-    if difference is None:
-        return None
-    return claim(difference, np.zeros_like(difference), np.random.default_rng(0))
+    return _claimed(setting.difference((FULL, 1.0), (RANDOM, budget)))
 
 
 def gate_sentence(setting: Setting) -> str:
@@ -38,46 +42,50 @@ def gate_sentence(setting: Setting) -> str:
         )
     if gain.interval is None:
         return (
-            f"Gate open: full minus scratch {gain.mean:+.3f} ({gain.lack}), so whether pre-training helps here "
-            "is not known: no ranking is claimed."
+            f"Gate open: full minus scratch {gain.mean:+.3f} ({gain.lack}), so whether pre-training helps "
+            "here is not known: no ranking is claimed."
         )
     ends = f"full minus scratch {_ends(gain)}"
     if gain.interval.low > 0:
         return f"Gate passed: pre-training on everything helps here, {ends}."
     return (
-        f"Gate not passed: {ends}. **This setting cannot rank methods**; what differs between them below is not "
-        "evidence for either."
+        f"Gate not passed: {ends}. **This setting cannot rank methods**; what differs between them below is "
+        "not evidence for either."
     )
 
 
 def room_sentences(setting: Setting) -> list[str]:
-    """For each budget what selection can win there, and which methods it cannot rank where that is nothing."""
+    """For each budget what selection can win there; and where that is nothing, what it cannot rank."""
     sentences = []
     for budget in setting.budgets:
         gain = room(setting, budget)
-        if gain is None:
-            continue
-        share = percent(budget)
-        if gain.interval is None:
-            sentences.append(
-                f"At {share}, full minus random {gain.mean:+.3f} ({gain.lack}): what selection can win here "
-                "is not known."
-            )
-        elif gain.interval.low > 0:
-            sentences.append(f"At {share}, selection has {_ends(gain)} to win: full minus random.")
-        else:
+        if gain is not None:
             methods = [method for method in setting.methods(budget) if method != RANDOM]
-            sentences.append(
-                f"At {share}, full minus random {_ends(gain)}: **this setting cannot rank "
-                f"{', '.join(methods) or 'methods'} at {share}**, for a random part trains as well as everything."
-            )
+            sentences.append(_room_sentence(gain, percent(budget), methods))
     return sentences
+
+
+def _room_sentence(gain: Difference, share: str, methods: Sequence[str]) -> str:
+    if gain.interval is None:
+        return (
+            f"At {share}, full minus random {gain.mean:+.3f} ({gain.lack}): "
+            "what selection can win here is not known."
+        )
+    ends = _ends(gain)
+    if gain.interval.low > 0:
+        return f"At {share}, selection has {ends} to win: full minus random."
+    listed = ", ".join(methods) or "methods"
+    return (
+        f"At {share}, full minus random {ends}: **this setting cannot rank {listed} at {share}**, "
+        "for a random part trains as well as everything."
+    )
 
 
 def can_rank(setting: Setting) -> bool:
     """Whether pre-training helps, and selection has something to win at one budget or more."""
+    helps = _is_sure(gate(setting))
     gains = [room(setting, budget) for budget in setting.budgets]
-    return _is_sure(gate(setting)) and any(_is_sure(gain) for gain in gains)
+    return helps and any(map(_is_sure, gains))
 
 
 def _is_sure(gain: Difference | None) -> bool:
@@ -85,5 +93,6 @@ def _is_sure(gain: Difference | None) -> bool:
 
 
 def _ends(gain: Difference) -> str:
-    assert gain.interval is not None
-    return f"{gain.mean:+.3f} ({gain.interval.low:+.3f} to {gain.interval.high:+.3f})"
+    interval = gain.interval
+    assert interval is not None
+    return f"{gain.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"

@@ -25,12 +25,14 @@ def load_bench(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         RecipeError: not found, no TOML, or not valid.
     """
     try:
-        values = tomllib.loads(Path(path).read_text())
+        text = Path(path).read_text()
+        values = tomllib.loads(text)
     except OSError as error:
         raise RecipeError(f"cannot read the bench file {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is no TOML: {error}") from error
-    return make_bench({**values, **(overrides or {})})
+    values |= overrides or {}
+    return make_bench(values)
 
 
 def make_bench(values: Mapping[str, Any]) -> Bench:
@@ -69,8 +71,10 @@ def _check_recipe_key(name: str) -> None:
     if name in LISTED:
         raise RecipeError(f"bench file: unknown key {name!r}; it is the list {LISTED[name]!r} here")
     if name not in Recipe.model_fields or name == "out":
-        keys = {*Bench.model_fields, *Recipe.model_fields, "labelled"} - {"recipe", "out", "budget"}
-        raise RecipeError(f"bench file: unknown key {name!r}{nearest(name, keys)}")
+        keys = {*Bench.model_fields, *Recipe.model_fields, "labelled"}
+        keys -= {"recipe", "out", "budget"}
+        hint = nearest(name, keys)
+        raise RecipeError(f"bench file: unknown key {name!r}{hint}")
 
 
 def _tasks(tasks: Any, labelled: Any) -> Any:
@@ -82,29 +86,36 @@ def _tasks(tasks: Any, labelled: Any) -> Any:
     if labelled is None or not isinstance(tasks, dict):
         return tasks
     if isinstance(labelled, Mapping):
-        named = dict(labelled)
+        folder_of = dict(labelled)
     else:
         folders = [labelled] if isinstance(labelled, str) else labelled
         bare = [name for name, options in tasks.items() if not options.get("labelled")]
         if len(bare) == len(folders) == 1:
-            named = {bare[0]: folders[0]}
+            folder_of = {bare[0]: folders[0]}
         else:
-            named = {Path(folder).resolve().name: folder for folder in folders}
-    return tasks | {name: {**tasks.get(name, {}), "labelled": folder} for name, folder in named.items()}
+            folder_of = {Path(folder).resolve().name: folder for folder in folders}
+
+    complete = dict(tasks)
+    for name, folder in folder_of.items():
+        complete[name] = {**tasks.get(name, {}), "labelled": folder}
+    return complete
 
 
 def _sentence(error: ValidationError) -> str:
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
+    key = ".".join(path)
     if first["type"] == "extra_forbidden":
-        fields = {"also": Also.model_fields, "stop": Stop.model_fields}.get(path[0], {})
-        return f"bench file: unknown key {'.'.join(path)!r}{nearest(path[-1], fields)}"
-    message = first["msg"][0].lower() + first["msg"][1:]
-    return f"bench file: {'.'.join(path)}: {message}, got {first['input']!r}"
+        sections = {"also": Also.model_fields, "stop": Stop.model_fields}
+        hint = nearest(path[-1], sections.get(path[0], {}))
+        return f"bench file: unknown key {key!r}{hint}"
+    text, value = first["msg"], first["input"]
+    message = text[0].lower() + text[1:]
+    return f"bench file: {key}: {message}, got {value!r}"
 
 
 def _check(bench: Bench) -> None:
-    """Names, ranges and repetitions; then the recipe of every trial, so that nothing is refused after hours."""
+    """Names, ranges, repetitions; then the recipe of every trial, so that nothing is refused after hours."""
     if not bench.images:
         raise RecipeError('bench file: images is missing; write images = "DIR" or pass --images DIR')
     _check_tasks(bench)
@@ -130,7 +141,8 @@ def _lists(bench: Bench) -> Iterator[tuple[str, Bench | Also]]:
 
 
 def _check_tasks(bench: Bench) -> None:
-    if not bench.tasks or not all(task.get("labelled") for task in bench.tasks.values()):
+    folders = [task.get("labelled") for task in bench.tasks.values()]
+    if not folders or not all(folders):
         raise RecipeError(
             'bench file: a labelled set is missing; write labelled = "DIR", '
             "or pass --labelled DIR (NAME=DIR for several)"
@@ -171,11 +183,11 @@ def _check_lists(bench: Bench, prefix: str, lists: Bench | Also) -> None:
         "tasks": set(bench.tasks),
     }
     for name, existing in names.items():
-        for number, item in enumerate(getattr(lists, name) or ()):
+        items = getattr(lists, name) or ()
+        for number, item in enumerate(items):
             if item not in existing:
-                raise RecipeError(
-                    f"bench file: {prefix}{name}.{number}: unknown {name[:-1]} {item!r}{nearest(item, existing)}"
-                )
+                kind, hint = name.removesuffix("s"), nearest(item, existing)
+                raise RecipeError(f"bench file: {prefix}{name}.{number}: unknown {kind} {item!r}{hint}")
 
 
 def _check_list(key: str, items: Sequence[Any] | Mapping[str, Any] | None) -> None:
@@ -184,4 +196,5 @@ def _check_list(key: str, items: Sequence[Any] | Mapping[str, Any] | None) -> No
     if not items:
         raise RecipeError(f"bench file: {key} is empty; name at least one")
     if len(set(items)) != len(items):
-        raise RecipeError(f"bench file: {key} holds an entry twice: {', '.join(map(str, items))}")
+        text = ", ".join(map(str, items))
+        raise RecipeError(f"bench file: {key} holds an entry twice: {text}")

@@ -109,8 +109,12 @@ def recipe_of(bench: Bench, trial: Trial, out: str) -> Recipe:
 
 def _variant(bench: Bench, name: str) -> dict[str, Any]:
     """The sections of the recipe that a variant changes."""
-    changes = bench.variants.get(name, {})
-    return {section: values for section, values in changes.items() if isinstance(values, Mapping)}
+    sections = {}
+    for section, values in bench.variants.get(name, {}).items():
+        # A method without parameters stands there by its name alone.
+        if isinstance(values, Mapping):
+            sections[section] = dict(values)
+    return sections
 
 
 def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,5 +150,6 @@ def key_of(bench: Bench, trial: Trial) -> str:
         trial.protocol,
     ]
     readable = re.sub(r"[^\w.+-]", "_", "-".join(words))
-    mark = digest(canonical(asdict(trial)), canonical(options))[:8]
-    return f"{readable}-{mark}"
+    trial_bytes, option_bytes = canonical(asdict(trial)), canonical(options)
+    mark = digest(trial_bytes, option_bytes)
+    return f"{readable}-{mark[:8]}"

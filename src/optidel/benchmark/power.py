@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from optidel.benchmark.bench import Bench
 from optidel.benchmark.plan import Trial, trials
@@ -15,8 +16,8 @@ NO_PILOT = (
     "the smallest difference that the plan can detect stands here."
 )
 
+# Seeds of a method, and how many methods are compared to random with it.
 Design = tuple[int, int]
-"""Seeds of a method, and how many methods are compared to random with it."""
 
 
 def pilot_spread(setting: Setting) -> Spread | None:
@@ -71,9 +72,8 @@ def _designs(bench: Bench, setting: Setting) -> dict[Design, list[float]]:
 
 def _trials_of(bench: Bench, setting: Setting) -> list[Trial]:
     planned = trials(bench)
-    same = [
-        trial for trial in planned if all(getattr(trial, name) == getattr(setting, name) for name in SETTING)
-    ]
+    fixed = {name: getattr(setting, name) for name in SETTING}
+    same = [trial for trial in planned if fixed.items() <= asdict(trial).items()]
     return same or planned
 
 

@@ -64,6 +64,19 @@ TITLES = {
     **{f"difference-{name}": f"Paired differences to {words}" for name, words in REFERENCES.items()},
 }
 
+# What LaTeX reads as a command, or sets as another sign; $ first, for the others bring some.
+TEX = {
+    "$": r"\$",
+    "%": r"\%",
+    "&": r"\&",
+    "_": r"\_",
+    "#": r"\#",
+    "−": "$-$",
+    "–": "--",
+    "+": "$+$",
+    "<": "$<$",
+}
+
 SIGNIFICANT = 0.05  # Holm's p under which a difference is put into words
 LEAST_P = 0.001  # smaller p-values are not told apart
 
@@ -123,12 +136,12 @@ def write_bench_report(root: Path) -> Path:
 
 def _write_table(parts: Sequence[tuple[Setting, pl.DataFrame]], target: Path) -> None:
     """The tables of all settings below one another."""
-    named = []
+    tables = []
     for setting, table in parts:
         names = [pl.lit(getattr(setting, name)).alias(name) for name in SETTING]
-        named.append(table.with_columns(*names))
+        tables.append(table.with_columns(*names))
     with replacing(target) as scratch:
-        pl.concat(named).write_parquet(scratch)
+        pl.concat(tables).write_parquet(scratch)
 
 
 def section_of(tables: Tables, setting: Setting) -> Section:
@@ -209,12 +222,14 @@ def _findings(setting: Setting, compared: pl.DataFrame) -> list[str]:
 def _against(compared: pl.DataFrame, reference: str) -> list[str]:
     """For each budget, every method against one reference."""
     rows = compared.filter(pl.col("reference") == reference)
+    words = REFERENCES[reference]
     sentences = []
-    for (budget,), part in rows.group_by("budget", maintain_order=True):
-        texts = [f"{row['method']} {_signed_range(row)}" for row in part.iter_rows(named=True)]
-        sentences.append(
-            f"At {percent(float(str(budget)))}, against {REFERENCES[reference]}: {', '.join(texts)}."
-        )
+    for budget in rows["budget"].unique(maintain_order=True):
+        texts = []
+        for row in rows.filter(pl.col("budget") == budget).iter_rows(named=True):
+            texts.append(f"{row['method']} {_signed_range(row)}")
+        listed = ", ".join(texts)
+        sentences.append(f"At {percent(budget)}, against {words}: {listed}.")
     return sentences
 
 
@@ -263,30 +278,36 @@ def _row(
 
 
 def _entropy_text(entropy: Entropy) -> str:
-    if entropy.interval is None:
-        return f"{entropy.mean:.4f}"
-    return f"{entropy.mean:.4f} ({entropy.interval.low:.4f}–{entropy.interval.high:.4f})"
+    mean, interval = entropy.mean, entropy.interval
+    if interval is None:
+        return f"{mean:.4f}"
+    return f"{mean:.4f} ({interval.low:.4f}–{interval.high:.4f})"
 
 
 def _range(row: Mapping[str, Any], name: str) -> str:
-    return f"{row[name]:.3f} ({row[f'{name}_low']:.3f}–{row[f'{name}_high']:.3f})"
+    mean = row[name]
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    return f"{mean:.3f} ({low:.3f}–{high:.3f})"
 
 
 def _signed_range(comparison: Mapping[str, Any] | None) -> str:
     if comparison is None:
         return "–"
+    difference = signed(comparison["difference"])
     low, high = comparison["difference_low"], comparison["difference_high"]
     if low is None or high is None:
-        lack = lack_of_data(comparison["seeds"], MIN_IMAGES) or "no interval"
-        return f"{signed(comparison['difference'])} ({lack})"
-    return f"{signed(comparison['difference'])} ({signed(low)} to {signed(high)})"
+        lack = lack_of_data(comparison["seeds"], MIN_IMAGES)
+        return f"{difference} ({lack or 'no interval'})"
+    return f"{difference} ({signed(low)} to {signed(high)})"
 
 
 def _p_text(comparison: Mapping[str, Any] | None) -> str:
     if comparison is None or comparison["p_holm"] is None:
         return "–"
     p = comparison["p_holm"]
-    return f"{p:.3f}" if p >= LEAST_P else f"<{LEAST_P:g}"
+    if p < LEAST_P:
+        return f"<{LEAST_P:g}"
+    return f"{p:.3f}"
 
 
 def markdown(section: Section) -> str:
@@ -322,12 +343,14 @@ def latex(section: Section) -> str:
 
 
 def _tex_row(texts: Sequence[str]) -> str:
-    return " & ".join(_tex(text) for text in texts) + r" \\"
+    columns = " & ".join(map(_tex, texts))
+    return rf"{columns} \\"
 
 
 def _tex(text: str) -> str:
-    escaped = re.sub(r"([%&_#$])", r"\\\1", text)
-    return escaped.replace("−", "$-$").replace("–", "--").replace("+", "$+$").replace("<", "$<$")
+    for character, command in TEX.items():
+        text = text.replace(character, command)
+    return text
 
 
 def page(tables: Tables, sections: Sequence[Section]) -> str:
@@ -349,8 +372,9 @@ def page(tables: Tables, sections: Sequence[Section]) -> str:
 
 def _bold(text: str) -> Markup:
     """``**words**`` in bold; everything else escaped."""
-    escaped = str(Markup.escape(_unbroken(text)))
-    return Markup(re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", escaped))
+    escaped = Markup.escape(_unbroken(text))
+    marked = re.sub(r"\*\*(.+?)\*\*", r"<strong>\1</strong>", str(escaped))
+    return Markup(marked)
 
 
 def _unbroken(text: str) -> str:

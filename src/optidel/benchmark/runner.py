@@ -56,7 +56,7 @@ class Outcome:
 
 
 def run_bench(bench: Bench, out: Path | str, *, shard: tuple[int, int] | None = None) -> Outcome:
-    """Run every trial that is not done; a failed one is recorded with its reason and does not stop the others.
+    """Run every trial that is not done; one that fails is recorded with its reason and stops no other.
 
     Args:
         bench: what to run.
@@ -148,7 +148,8 @@ class Runner:
         return self._pipelines[key]
 
     def _recipe(self, trial: Trial) -> Recipe:
-        return recipe_of(self.bench, trial, str(self.root))
+        out = str(self.root)
+        return recipe_of(self.bench, trial, out)
 
     def prepare(self, part: Iterable[Trial]) -> None:
         """Read the corpus and every labelled set first.
@@ -199,7 +200,9 @@ class Runner:
         return "done" if evaluation.path.name == name else "missing"
 
     def _method(self, trial: Trial) -> str:
-        return SCRATCH if trial.untrained else method_of(self.bench, trial.method)
+        if trial.untrained:
+            return SCRATCH
+        return method_of(self.bench, trial.method)
 
     def _attempt(self, trial: Trial, *, keep: bool) -> None:
         """Compute and record one trial, at the cost of what is missing.
@@ -259,7 +262,10 @@ class Runner:
 
 
 def _names(artifacts: dict[str, Artifact | None]) -> dict[str, str | None]:
-    return {role: artifact.path.name if artifact else None for role, artifact in artifacts.items()}
+    names = {}
+    for role, artifact in artifacts.items():
+        names[role] = artifact.path.name if artifact else None
+    return names
 
 
 def name_of(trial: Trial) -> str:
@@ -279,4 +285,6 @@ def _reason(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     in_package = [frame for frame in frames if Path(frame.filename).is_relative_to(PACKAGE)]
     last = (in_package or frames)[-1]
-    return f"{type(error).__name__}: {error}; {Path(last.filename).name}, line {last.lineno}"
+    kind = type(error).__name__
+    file = Path(last.filename).name
+    return f"{kind}: {error}; {file}, line {last.lineno}"

@@ -13,11 +13,11 @@ SETTING = ("task", "protocol", "objective", "compute")
 
 Vector = Float[np.ndarray, "n"]
 Matrix = Float[np.ndarray, "s n"]
+# A method and its budget.
 Choice = tuple[str, float]
-"""A method and its budget."""
 
+# Choice to seed to the scores (n,) of the test images, in one order of images.
 Scores = dict[Choice, dict[int, Vector]]
-"""Choice to seed to the scores (n,) of the test images, in one order of images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,29 +45,40 @@ class Setting:
     def images(self) -> int:
         """How many test images every score is over."""
         seeds = next(iter(self.iou.values()))
-        return next(iter(seeds.values())).size
+        scores = next(iter(seeds.values()))
+        return scores.size
 
     def methods(self, budget: float) -> list[str]:
         """Methods that ran at a budget, in the order of the plan."""
-        return [method for method, other in self.iou if other == budget]
+        methods = []
+        for method, other in self.iou:
+            if other == budget:
+                methods.append(method)
+        return methods
 
     def matrix(self, choice: Choice, column: str = "iou") -> Matrix:
         """Scores (s, n), a row for each seed, rising."""
-        scores: dict[int, Vector] = getattr(self, column)[choice]
-        return np.stack([scores[seed] for seed in sorted(scores)])
+        by_choice: Scores = getattr(self, column)
+        scores = by_choice[choice]
+        seeds = sorted(scores)
+        return np.stack([scores[seed] for seed in seeds])
 
     def difference(self, choice: Choice, reference: Choice) -> Matrix | None:
         """Choice minus reference, paired by seed and image; None without a common seed."""
-        scores, reference_scores = self.iou.get(choice, {}), self.iou.get(reference, {})
-        seeds = sorted(scores.keys() & reference_scores.keys())
-        if not seeds:
+        scores = self.iou.get(choice, {})
+        reference_scores = self.iou.get(reference, {})
+        common = scores.keys() & reference_scores.keys()
+        if not common:
             return None
-        return np.stack([scores[seed] - reference_scores[seed] for seed in seeds])
+        rows = [scores[seed] - reference_scores[seed] for seed in sorted(common)]
+        return np.stack(rows)
 
     def rows(self, table: pl.DataFrame) -> pl.DataFrame:
         """The rows of a table that belong to this setting."""
-        same = [pl.col(name) == getattr(self, name) for name in SETTING]
-        return table.filter(*same)
+        for name in SETTING:
+            value = getattr(self, name)
+            table = table.filter(pl.col(name) == value)
+        return table
 
 
 def settings(tables: Tables) -> list[Setting]:
@@ -91,11 +102,13 @@ def _scores(rows: pl.DataFrame, column: str, fixed: dict[str, str]) -> Scores:
     for (method, budget, seed), part in rows.group_by("method", "budget", "seed", maintain_order=True):
         images = part["id"] if images is None else images
         if not images.equals(part["id"]):
+            name = ", ".join(fixed.values())
             raise InputError(
-                f"{', '.join(fixed.values())}: {method}, seed {seed}, was tested on other images than the "
+                f"{name}: {method}, seed {seed}, was tested on other images than the "
                 "cells before it, so they cannot be compared; run `optidel bench` again, "
                 "which makes anew what is of an earlier state of the labelled set"
             )
-        values = part[column].to_numpy().astype(np.float64)
-        scores.setdefault((str(method), float(str(budget))), {})[int(str(seed))] = values
+        choice = str(method), float(str(budget))
+        seeds = scores.setdefault(choice, {})
+        seeds[int(str(seed))] = part[column].to_numpy().astype(np.float64)
     return scores

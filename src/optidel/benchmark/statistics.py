@@ -17,13 +17,13 @@ from optidel.report.costs import trainings_to_break_even
 from optidel.runs.baselines import FULL, RANDOM
 
 RIVALS, BASE = "rivals", "base"
+# What methods are compared to, in words.
 REFERENCES = {
     RANDOM: "random",
     FULL: "full",
     RIVALS: "the mean of the other selection methods",
     BASE: "the method that it varies",
 }
-# What methods are compared to, in words.
 
 LEAST_RIVALS = 2  # the mean of one is that one, to which the method is compared anyway
 
@@ -48,9 +48,14 @@ def method_rows(tables: Tables, setting: Setting) -> pl.DataFrame:
     Means over seeds and images with intervals, NormDEL, images, seconds, and when they are earned back.
     """
     results = setting.rows(tables.results)
-    full_seconds = results.filter(pl.col("method") == FULL)["seconds_train"].to_list()
-    rows = [_method_row(setting, choice, results, full_seconds) for choice in setting.iou]
-    return pl.DataFrame(rows, schema_overrides={"normdel": pl.Float64, "break_even": pl.Float64})
+    full = results.filter(pl.col("method") == FULL)
+    full_seconds = full["seconds_train"].to_list()
+    rows = []
+    for choice in setting.iou:
+        rows.append(_method_row(setting, choice, results, full_seconds))
+    # Columns that are None in every row have no type of their own.
+    floats = {"normdel": pl.Float64, "break_even": pl.Float64}
+    return pl.DataFrame(rows, schema_overrides=floats)
 
 
 def _method_row(

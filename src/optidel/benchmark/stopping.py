@@ -13,8 +13,8 @@ from optidel.runs.baselines import BASELINES, RANDOM
 
 LEVEL = 0.95  # of the interval over all looks together
 
+# Per-image scores of a finished trial, or None.
 Scores = Callable[[Trial], Float[np.ndarray, "n"] | None]
-"""Per-image scores of a finished trial, or None."""
 
 
 def decided(bench: Bench, trial: Trial, scores: Scores) -> str:

@@ -1,4 +1,4 @@
-"""The tables of a bench: one record a trial on disk, gathered into one tidy table and one of every test image."""
+"""The tables of a bench: a record a trial on disk, gathered into one tidy table and one of all test images."""
 
 import json
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from optidel.store import read_artifact, replacing
 RECORDS = "cells"  # folder of the records
 RESULTS, SCORES = "results.parquet", "scores.parquet"
 
+# What tells trials apart, in the order of the columns.
 KEYS = {
     "method": pl.String,
     "budget": pl.Float64,
@@ -26,8 +27,9 @@ KEYS = {
     "compute": pl.String,
     "task": pl.String,
 }
-# What tells trials apart, in the order of the columns.
 
+# Budget and kept are fractions, miou and dice in [0, 1]; normdel is null from scratch. h is the held-out
+# V-entropy, nats per value, null where the run holds nothing out.
 MEASURES = {
     "n_images": pl.Int64,
     "kept": pl.Float64,
@@ -39,8 +41,6 @@ MEASURES = {
     "device": pl.String,
     "h": pl.Float64,
 }
-# Budget and kept are fractions, miou and dice in [0, 1]; normdel is null from scratch. h is the held-out
-# V-entropy, nats per value, null where the run holds nothing out.
 
 SCHEMA: dict[str, Any] = {**KEYS, **MEASURES}
 SCORE_SCHEMA: dict[str, Any] = {**KEYS, "id": pl.String, "iou": pl.Float32, "dice": pl.Float32}
@@ -130,11 +130,12 @@ def collect(bench: Bench, root: Path) -> Tables:
         if record is not None:
             records[record.state].append(record)
 
-    rows = [record.row for record in records["done"] if record.row]
+    finished = records["done"]
+    rows = [record.row for record in finished if record.row]
     return Tables(
         bench=bench,
         results=pl.DataFrame(rows, schema=SCHEMA),
-        scores=_scores(root, records["done"]),
+        scores=_scores(root, finished),
         failed=tuple(records["failed"]),
         stopped=tuple(records["stopped"]),
         planned=len(planned),
@@ -149,7 +150,9 @@ def _scores(root: Path, finished: Sequence[Record]) -> pl.DataFrame:
         # Half the size, and nothing lost that matters of a mean over a few classes.
         scores = pl.col("iou", "dice").cast(pl.Float32)
         parts.append(image_scores_of(root, record).select(*keys, "id", scores))
-    return pl.concat(parts) if parts else pl.DataFrame(schema=SCORE_SCHEMA)
+    if not parts:
+        return pl.DataFrame(schema=SCORE_SCHEMA)
+    return pl.concat(parts)
 
 
 def write_tables(tables: Tables, root: Path) -> None:
@@ -168,7 +171,12 @@ def write_tables(tables: Tables, root: Path) -> None:
 
 
 def _reasons(records: Sequence[Record]) -> list[dict[str, Any]]:
-    return [asdict(record.cell) | {"reason": record.reason} for record in records]
+    rows = []
+    for record in records:
+        row = asdict(record.cell)
+        row["reason"] = record.reason
+        rows.append(row)
+    return rows
 
 
 def open_bench(root: Path) -> Tables:

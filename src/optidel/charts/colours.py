@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+# What is no method: from scratch, a warm-up, all items.
 GREY = "#868c95"
-"""What is no method: from scratch, a warm-up, all items."""
 
+# After Okabe and Ito's palette, which people with any colour vision can tell apart. Each is lightened or
+# darkened until it stands at 3 to 1 or more on white and on the pages' dark paper (WCAG 2.2, graphical
+# objects).
 COLOURS = {
     "scratch": GREY,
     "full": "#2f80e4",
@@ -12,12 +15,8 @@ COLOURS = {
     "meddel": "#c43bb4",
     "optidel": "#12866a",
 }
-"""After Okabe and Ito's palette, which people with any colour vision can tell apart.
 
-Each is lightened or darkened until it stands at 3 to 1 or more on white and on the pages' dark paper (WCAG 2.2,
-graphical objects).
-"""
-
+# For all other methods, in the order in which they appear; their markers differ too.
 OTHERS = (
     "#c8571b",
     "#3b95bf",
@@ -30,7 +29,6 @@ OTHERS = (
     "#9a6fb0",
     "#a58046",
 )
-"""For all other methods, in the order in which they appear; their markers differ too."""
 
 
 def colour_of(methods: Sequence[str]) -> dict[str, str]:

@@ -1,28 +1,33 @@
 """Points with intervals, and lines through them."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optidel.charts import svg
 from optidel.charts.scales import Axis, axis_of, number_text
 
+# Of the drawing, px: two stand side by side on a page of 1,280 px and stay readable.
 WIDTH = 680
-"""Of the drawing, px: two stand side by side on a page of 1,280 px and stay readable."""
 
+# Margins for numbers and titles of the axes, px.
 LEFT, TOP, RIGHT, BOTTOM = 62, 14, 18, 46
-"""Margins for numbers and titles of the axes, px."""
 
+# Height of a line of the legend, px.
 LINE = 18
-"""Height of a line of the legend, px."""
 
+# Width of a character of 13 px, mean over the fonts that browsers take for system-ui.
 CHARACTER = 7.2
-"""Width of a character of 13 px, mean over the fonts that browsers take for system-ui."""
 
+# Width of a legend's key with its gaps, px.
 KEY = 36
-"""Width of a legend's key with its gaps, px."""
 
+# Opacity of points that stand behind others.
+FAINT = "0.45"
+
+# Labels nearer than this to one another, px across and up, could not be read: the later one is left out.
 LABEL_APART = (70, 15)
-"""Labels nearer than this to one another, px across and up, could not be read: the later one is left out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,28 +89,29 @@ def lines(
         downwards: y grows downwards, as ranks do.
     """
     names = [item.name for item in series if item.legend]
-    keys = KEY + CHARACTER * max(map(len, names)) if len(names) > 1 else 0
+    # A single series needs no legend: the axis says what it is.
+    room = KEY + CHARACTER * max(map(len, names)) if len(names) > 1 else 0
     height = max(height, TOP + BOTTOM + LINE * len(names))
-    right, bottom = WIDTH - RIGHT - keys, height - BOTTOM
+    right, bottom = WIDTH - RIGHT - room, height - BOTTOM
 
     inner = [point.x for item in series if not item.across for point in item.points]
     x_axis = axis_of(inner or [1.0], LEFT, right, log=log)
-    ends = (TOP, bottom) if downwards else (bottom, TOP)
-    y_axis = axis_of(_heights(series), *ends, log=log_y)
+    start, end = (TOP, bottom) if downwards else (bottom, TOP)
+    y_axis = axis_of(_heights(series), start, end, log=log_y)
 
     parts = _grid(x_axis, y_axis, ticks)
     parts.append(svg.text((LEFT + right) / 2, height - 8, x_label, "middle"))
     parts.append(svg.upright(14, (TOP + bottom) / 2, y_label))
-    drawn_last_first = sorted(series, key=lambda item: not item.faint)
-    parts.append('<g class="marks">')
-    for item in drawn_last_first:
-        parts += _marks(item, x_axis, y_axis)
-    parts.append("</g>")
-    if keys:
+    # Faint points stand behind all others.
+    ordered = sorted(series, key=lambda item: not item.faint)
+    marks = [mark for item in ordered for mark in _marks(item, x_axis, y_axis)]
+    parts.append(f'<g class="marks">{"".join(marks)}</g>')
+    if room:
         parts += _legend(series, right + 14)
 
     label = f"{y_label} against {x_label}"
-    return svg.picture(WIDTH, height, parts, label, _zoom_attributes(x_axis, y_axis) if zoom else "")
+    zoomable = _zoom_attributes(x_axis, y_axis) if zoom else {}
+    return svg.picture(WIDTH, height, parts, label, **zoomable)
 
 
 def _heights(series: Sequence[Series]) -> list[float]:
@@ -113,62 +119,86 @@ def _heights(series: Sequence[Series]) -> list[float]:
     values = []
     for item in series:
         for point in item.points:
-            values += [value for value in (point.y, point.low, point.high) if value is not None]
+            ends = (point.y, point.low, point.high)
+            # The interval of a single image is infinite, and no axis holds it.
+            values += [value for value in ends if value is not None and math.isfinite(value)]
     return values
 
 
 def _grid(x_axis: Axis, y_axis: Axis, ticks: Sequence[tuple[float, str]]) -> list[str]:
     """Horizontal rules with their numbers, and the numbers along x."""
-    bottom = max(y_axis.start, y_axis.end)
-    parts = ['<g class="grid-y">']
+    rows = []
     for value in y_axis.ticks():
         y = y_axis(value)
-        parts.append(svg.rule(x_axis.start, y, x_axis.end, y))
-        parts.append(svg.text(x_axis.start - 8, y + 4.5, number_text(value), "end"))
-    parts.append('</g><g class="grid-x">')
+        rows.append(svg.rule(x_axis.start, y, x_axis.end, y))
+        rows.append(svg.text(x_axis.start - 8, y + 4.5, number_text(value), "end"))
+    columns = _x_numbers(x_axis, max(y_axis.start, y_axis.end), ticks)
+    # The script replaces both groups where people zoom in.
+    return [f'<g class="grid-y">{"".join(rows)}</g>', f'<g class="grid-x">{"".join(columns)}</g>']
 
-    last = -100.0
+
+def _x_numbers(x_axis: Axis, bottom: float, ticks: Sequence[tuple[float, str]]) -> list[str]:
+    """The numbers along x, as far as they do not stand on one another."""
+    columns = []
+    free_from = -math.inf
     for value, content in ticks or [(value, number_text(value)) for value in x_axis.ticks()]:
         x, half = x_axis(value), CHARACTER * len(content) / 2
-        if x - half > last:  # two numbers on one another cannot be read
-            parts.append(svg.text(x, bottom + 19, content, "middle"))
-            last = x + half + 4
-    parts.append("</g>")
-    return parts
+        if x - half > free_from:
+            columns.append(svg.text(x, bottom + 19, content, "middle"))
+            free_from = x + half + 4
+    return columns
 
 
 def _marks(item: Series, x_axis: Axis, y_axis: Axis) -> list[str]:
     """The line, the intervals and the markers of a series."""
-    dash = ' stroke-dasharray="5 4"' if item.dashed else ""
-    stroke = f'stroke="{item.colour}" fill="none"{dash} vector-effect="non-scaling-stroke"'
+    # The script stretches lines where people zoom in, and their width must stay.
+    stroke = {**_stroke(item), "fill": "none", "vector_effect": "non-scaling-stroke"}
     if item.across and item.points:
         y = y_axis(item.points[0].y)
-        return [_titled_line(x_axis.start, y, x_axis.end, y, f'{stroke} stroke-width="1.6"', item)]
+        title = _title(item, item.points[0])
+        return [svg.line(x_axis.start, y, x_axis.end, y, title, stroke_width=1.6, **stroke)]
 
     parts = []
     if item.joined and len(item.points) > 1:
-        path = " ".join(f"{x_axis(point.x):.1f},{y_axis(point.y):.1f}" for point in item.points)
-        name = f'data-name="{svg.escape(item.name)}"' if item.bare else ""
-        parts.append(f'<polyline points="{path}" stroke-width="1.7" {stroke} {name}/>')
-    if item.bare:
-        return parts + _labels(item, x_axis, y_axis)
-
-    opacity = 'opacity="0.45"' if item.faint else ""
-    for point in item.points:
-        x, y = x_axis(point.x), y_axis(point.y)
-        if point.low is not None and point.high is not None:
-            parts.append(
-                svg.line(x, y_axis(point.low), x, y_axis(point.high), f'stroke-width="1.4" {stroke}')
-            )
-        title = point.title or f"{item.name}: {point.y:.4g}"
-        parts.append(svg.marker(x, y, item.colour, item.shape, title, opacity))
+        parts.append(_polyline(item, x_axis, y_axis, stroke))
+    if not item.bare:
+        for point in item.points:
+            parts += _point_marks(item, point, x_axis, y_axis, stroke)
     return parts + _labels(item, x_axis, y_axis)
 
 
-def _titled_line(x1: float, y1: float, x2: float, y2: float, attributes: str, item: Series) -> str:
-    title = svg.title_of(item.points[0].title or f"{item.name}: {item.points[0].y:.4g}")
-    plain = svg.line(x1, y1, x2, y2, attributes)
-    return plain.replace("/>", f">{title}</line>")
+def _stroke(item: Series) -> dict[str, Any]:
+    """The colour of a line, and its dashes."""
+    stroke: dict[str, Any] = {"stroke": item.colour}
+    if item.dashed:
+        stroke["stroke_dasharray"] = "5 4"
+    return stroke
+
+
+def _polyline(item: Series, x_axis: Axis, y_axis: Axis, stroke: Mapping[str, Any]) -> str:
+    path = " ".join(f"{x_axis(point.x):.1f},{y_axis(point.y):.1f}" for point in item.points)
+    # The script names the vertices of a line that has no markers.
+    name = {"data_name": item.name} if item.bare else {}
+    return svg.element("polyline", points=path, stroke_width=1.7, **stroke, **name)
+
+
+def _point_marks(
+    item: Series, point: Point, x_axis: Axis, y_axis: Axis, stroke: Mapping[str, Any]
+) -> list[str]:
+    """The interval of a point, and its marker above it."""
+    x, y = x_axis(point.x), y_axis(point.y)
+    parts = []
+    if point.low is not None and point.high is not None and math.isfinite(point.high - point.low):
+        low, high = y_axis(point.low), y_axis(point.high)
+        parts.append(svg.line(x, low, x, high, stroke_width=1.4, **stroke))
+    opacity = {"opacity": FAINT} if item.faint else {}
+    parts.append(svg.marker(x, y, item.colour, item.shape, _title(item, point), **opacity))
+    return parts
+
+
+def _title(item: Series, point: Point) -> str:
+    """What the pointer is told of a point."""
+    return point.title or f"{item.name}: {point.y:.4g}"
 
 
 def _labels(item: Series, x_axis: Axis, y_axis: Axis) -> list[str]:
@@ -177,36 +207,42 @@ def _labels(item: Series, x_axis: Axis, y_axis: Axis) -> list[str]:
     labelled: list[tuple[float, float]] = []
     for point, label in zip(item.points, item.labels, strict=False):
         x, y = x_axis(point.x), y_axis(point.y)
-        across, up = LABEL_APART
-        if any(abs(x - other_x) < across and abs(y - other_y) < up for other_x, other_y in labelled):
+        if _is_crowded(x, y, labelled):
             continue
         labelled.append((x, y))
         # Near the right edge a label would run out of the chart.
         fits = x + 8 + CHARACTER * len(label) < x_axis.end
-        parts.append(
-            svg.text(x + 8 if fits else x - 8, y - 7, label, "start" if fits else "end", 'class="tag"')
-        )
+        shift, anchor = (8, "start") if fits else (-8, "end")
+        parts.append(svg.text(x + shift, y - 7, label, anchor, **{"class": "tag"}))
     return parts
+
+
+def _is_crowded(x: float, y: float, labelled: Sequence[tuple[float, float]]) -> bool:
+    """Whether a label here would cover one that stands already."""
+    across, up = LABEL_APART
+    near = [abs(x - other_x) < across and abs(y - other_y) < up for other_x, other_y in labelled]
+    return any(near)
 
 
 def _legend(series: Sequence[Series], left: float) -> list[str]:
     """A key and a name for each series, below one another."""
     parts = []
-    for number, item in enumerate(item for item in series if item.legend):
+    entries = [item for item in series if item.legend]
+    for number, item in enumerate(entries):
         y = TOP + 8 + LINE * number
-        dash = ' stroke-dasharray="5 4"' if item.dashed else ""
         if item.joined or item.across:
-            parts.append(svg.line(left, y, left + 20, y, f'stroke="{item.colour}" stroke-width="2"{dash}'))
+            parts.append(svg.line(left, y, left + 20, y, stroke_width=2, **_stroke(item)))
         if not item.bare and not item.across:
-            parts.append(svg.marker(left + 10, y, item.colour, item.shape, attributes='data-key=""'))
+            parts.append(svg.marker(left + 10, y, item.colour, item.shape))
         parts.append(svg.text(left + 26, y + 4.5, item.name))
     return parts
 
 
-def _zoom_attributes(x_axis: Axis, y_axis: Axis) -> str:
+def _zoom_attributes(x_axis: Axis, y_axis: Axis) -> dict[str, str]:
     """What the page's script needs to name values: the ends of the axes in px and in values."""
-    parts = []
-    for name, axis in (("x", x_axis), ("y", y_axis)):
-        ends = f"{axis.start:.1f} {axis.end:.1f} {axis.low!r} {axis.high!r} {int(axis.log)}"
-        parts.append(f'data-{name}="{ends}"')
-    return " ".join(parts)
+    return {"data_x": _axis_text(x_axis), "data_y": _axis_text(y_axis)}
+
+
+def _axis_text(axis: Axis) -> str:
+    pixels = f"{axis.start:.1f} {axis.end:.1f}"
+    return f"{pixels} {axis.low!r} {axis.high!r} {int(axis.log)}"

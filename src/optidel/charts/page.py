@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-STYLE = (Path(__file__).parent / "charts.css").read_text(encoding="utf-8")
 # What charts need of a page: the pages of runs include it in their own style.
+STYLE = (Path(__file__).parent / "charts.css").read_text(encoding="utf-8")
 
-SCRIPT = (Path(__file__).parent / "charts.js").read_text(encoding="utf-8")
 # Tooltips at the pointer; where a chart can zoom, dragging a frame does. Nothing is fetched.
+SCRIPT = (Path(__file__).parent / "charts.js").read_text(encoding="utf-8")
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -26,7 +26,8 @@ PAGE = """<!doctype html>
 body {{ margin: 0 auto; max-width: 1180px; padding: 30px 24px; background: var(--paper); color: var(--ink);
   font: 16px/1.5 system-ui, "Liberation Sans", Arial, sans-serif; }}
 h1 {{ font-size: 1.7rem; }} h2 {{ font-size: 1.05rem; }}
-main {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); gap: 18px 30px; }}
+main {{ display: grid; gap: 18px 30px;
+  grid-template-columns: repeat(auto-fit, minmax(min(480px, 100%), 1fr)); }}
 {style}</style>
 </head>
 <body>

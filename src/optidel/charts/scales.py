@@ -4,19 +4,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# Share of the range that stays empty at either end: a marker on the edge would be cut.
 MARGIN = 0.06
-"""Share of the range that stays empty at either end: a marker on the edge would be cut."""
 
+# Round numbers along an axis, at most: more would touch one another at the width of a phone.
 TICKS = 7
-"""Round numbers along an axis, at most: more would touch one another at the width of a phone."""
 
+# Decades from which only powers of ten are labelled.
 DECADES = 3
-"""Decades from which only powers of ten are labelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """An axis from ``low`` to ``high``, exponents of ten where ``log``, drawn from ``start`` to ``end`` px."""
+    """An axis from ``low`` to ``high``, drawn from ``start`` to ``end`` px; exponents of ten where ``log``."""
 
     low: float
     high: float
@@ -41,9 +41,13 @@ def axis_of(values: Sequence[float], start: float, end: float, *, log: bool = Fa
     >>> axis_of([0.0, 1.0], 0, 112)(1.0)
     106.0
     """
-    scaled = [math.log10(value) if log else value for value in values] or [0.0, 1.0]
-    low, high = min(scaled), max(scaled)
-    margin = MARGIN * (high - low) or abs(high) * 0.1 or 1.0  # equal values: some room on either side
+    scaled = list(map(math.log10, values)) if log else list(values)
+    low = min(scaled, default=0.0)
+    high = max(scaled, default=1.0)
+    margin = MARGIN * (high - low)
+    if not margin:
+        # Equal values get some room on either side.
+        margin = abs(high) * 0.1 or 1.0
     return Axis(low=low - margin, high=high + margin, start=start, end=end, log=log)
 
 
@@ -53,19 +57,28 @@ def round_ticks(low: float, high: float) -> list[float]:
     >>> round_ticks(0.0, 1.0)
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
-    power = 10 ** math.floor(math.log10((high - low) / 4))
-    steps = (power * factor for factor in (1, 2, 5, 10))
-    step = next(step for step in steps if (high - low) / step <= TICKS)
-    first, last = math.ceil(low / step), math.floor(high / step)
+    span = high - low
+    power = 10 ** math.floor(math.log10(span / 4))
+    step = power * 10.0
+    for factor in (5, 2, 1):
+        if span <= TICKS * power * factor:
+            step = power * factor
+    first = math.ceil(low / step)
+    last = math.floor(high / step)
+    # Rounding takes away what 3 · 0.1 has more than 0.3.
     return [round(step * number, 10) for number in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float) -> list[float]:
     """1, 2 and 5 times the powers of ten from 10^low to 10^high; over three decades the powers alone."""
     factors = (1, 2, 5) if high - low < DECADES else (1,)
-    powers = range(math.floor(low), math.ceil(high) + 1)
-    candidates = [factor * 10.0**power for power in powers for factor in factors]
-    return [value for value in candidates if low <= math.log10(value) <= high]
+    ticks = []
+    for power in range(math.floor(low), math.ceil(high) + 1):
+        for factor in factors:
+            value = factor * 10.0**power
+            if low <= math.log10(value) <= high:
+                ticks.append(value)
+    return ticks
 
 
 def number_text(value: float) -> str:

@@ -145,13 +145,14 @@ def leaks(
     near: Annotated[
         int, typer.Option("--near", help="Bits of 256 by which perceptual hashes may differ.")
     ] = 24,
+    names: Names = NameStyle.plain,
     as_json: Json = False,
 ) -> None:
     """Find test images, or changed copies of them, in a pre-training corpus."""
     from optidel.pipeline.leaks import check_leaks
     from optidel.report.leak_page import TITLES, in_words
 
-    result, page = check_leaks(train, test, rate=rate, near=near, out=out)
+    result, page = check_leaks(train, test, rate=rate, near=near, out=out, names=names.value)
     if as_json:
         print_json(result.to_json() | {"page": str(page) if page else None})
         return
@@ -203,6 +204,7 @@ def audit(
     sample: Annotated[
         int, typer.Option("--sample", help="Frames on which burned-in text is looked for; 0 for all.")
     ] = 200,
+    names: Names = NameStyle.plain,
     as_json: Json = False,
 ) -> None:
     """Count what is blank, blurred, burned in or there twice, and write a page with the worst; nothing is
@@ -224,7 +226,8 @@ def audit(
             "near": near,
         }
     )
-    result = audit_corpus(recipe_of(images, out, config=config, settings=settings), thresholds, sample=sample)
+    recipe = recipe_of(images, out, config=config, settings=settings)
+    result = audit_corpus(recipe, thresholds, sample=sample, names=names.value)
     if as_json:
         print_json(result.to_json())
         return

@@ -16,6 +16,8 @@ from optidel.cli.options import (
     Json,
     Labelled,
     Methods,
+    Names,
+    NameStyle,
     Out,
     PresetOption,
     Seeds,
@@ -248,14 +250,16 @@ def demo(
     _print_result(run_recipe(demo_recipe(out, quick=quick)), as_json)
 
 
-@app.command(epilog="Example: `optidel report run`")
+@app.command(epilog="Example: `optidel report run --names hashed`")
 def report(
-    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")], as_json: Json = False
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    names: Names = NameStyle.plain,
+    as_json: Json = False,
 ) -> None:
     """Write the page of a run again from its artifacts."""
     from optidel.report import write_report
 
-    path = write_report(run_folder)
+    path = write_report(run_folder, names=names.value)
     if as_json:
         print_json({"report": str(path)})
     else:

@@ -8,6 +8,7 @@ from optidel.export.links import write_links, write_list
 from optidel.export.tables import write_hf_dataset, write_parquet
 from optidel.export.webdataset import write_webdataset
 
+# Each writes into the workspace and returns, for every row of the manifest, the path where its image is.
 FORMATS: dict[str, Callable[[Job], list[str]]] = {
     "folder": write_folder,
     "symlinks": write_links,
@@ -16,7 +17,6 @@ FORMATS: dict[str, Callable[[Job], list[str]]] = {
     "hf-datasets": write_hf_dataset,
     "csv": write_list,
 }
-"""Each writes into the workspace and returns, for every row of the manifest, the path where its image is."""
 
+# Formats that lead to the originals, and so cannot hide their names.
 LEADING = ("symlinks", "csv")
-"""Formats that lead to the originals, and so cannot hide their names."""

@@ -17,8 +17,8 @@ from optidel.errors import InputError
 from optidel.export.selection import ExportedSelection
 from optidel.store import Workspace
 
+# Images in one shard, and the most that are written again after a kill. A round number: some tens of MB.
 SHARD = 256
-"""Images in one shard, and the most that are written again after a kill. A round number: some tens of MB."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +32,8 @@ class Job:
 
     def blocks(self) -> Iterator[tuple[int, int]]:
         """(start, stop) of every block of images that is not written yet."""
-        return self.work.blocks(len(self.rows), SHARD, "export")
+        count = len(self.rows)
+        return self.work.blocks(count, SHARD, "export")
 
     @property
     def shards(self) -> list[int]:
@@ -69,8 +70,8 @@ class Job:
         """
         if self.selection.compose:
             folder = self.selection.compose.file("images")
-            folder = folder.resolve()
-            return [(folder / f"{name}.png") for name in self.rows["id"]]
+            whole = folder.resolve()
+            return [whole / f"{name}.png" for name in self.rows["id"]]
 
         files = [self.corpus.root / source for source in self.rows["source"]]
         gone = [path for path in files if not path.is_file()]

@@ -30,14 +30,14 @@ COLUMNS = {
     "boxes": pl.String,
 }
 
+# Columns that hold names of files or of people; `sources` holds names too, as a JSON list.
 NAMES = ("id", "source", "locator", "group")
-"""Columns that hold names of files or of people; ``sources`` holds names too, as a JSON list."""
 
+# Digits of a key: a million images sort by name as they sort by rank.
 KEY_DIGITS = 6
-"""Digits of a key: a million images sort by name as they sort by rank."""
 
+# First characters that make a spreadsheet read a cell as a formula (OWASP, CSV injection).
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-"""First characters that make a spreadsheet read a cell as a formula (OWASP, CSV injection)."""
 
 
 def manifest(selection: ExportedSelection, corpus: Corpus) -> pl.DataFrame:
@@ -52,8 +52,12 @@ def manifest(selection: ExportedSelection, corpus: Corpus) -> pl.DataFrame:
     rows = _composite_rows(selection) if selection.compose else _frame_rows(selection, corpus)
     table = pl.DataFrame(rows, schema=COLUMNS)
 
-    digits = max(KEY_DIGITS, len(str(len(rows))))
-    keys = [f"{rank + 1:0{digits}d}" for rank in table["rank"]]
+    most = str(len(rows))
+    digits = max(KEY_DIGITS, len(most))
+    keys = []
+    for rank in table["rank"]:
+        number = str(rank + 1)
+        keys.append(number.zfill(digits))
     return table.with_columns(key=pl.Series(keys))
 
 
@@ -74,15 +78,18 @@ def _composite_rows(selection: ExportedSelection) -> list[dict[str, Any]]:
     reason_of = dict(kept.select("id", "reason").iter_rows())
     rows = []
     for rank, composite in enumerate(from_table(Composite, selection.compose.table("composites.parquet"))):
-        patches = [
-            f"{frame}@{','.join(map(str, box))}"
-            for frame, box in zip(composite.sources, composite.boxes, strict=True)
-        ]
-        reasons = [reason_of[patch] for patch in patches if patch in reason_of]
+        reasons = []
+        for frame, box in zip(composite.sources, composite.boxes, strict=True):
+            corners = ",".join(map(str, box))
+            patch = f"{frame}@{corners}"
+            # A frame that stays whole is no key patch, and has no reason of its own.
+            if patch in reason_of:
+                reasons.append(reason_of[patch])
+        distinct = dict.fromkeys(reasons)
         row = {
             "item": rank,
             "rank": rank,
-            "reason": "; ".join(dict.fromkeys(reasons)),
+            "reason": "; ".join(distinct),
             "id": composite.id,
             "height": composite.side,
             "width": composite.side,
@@ -106,8 +113,9 @@ def write_manifest(table: pl.DataFrame, paths: list[str], names: Names, target: 
     if not names.plain:
         table = _renamed(table, names)
     columns = [name for name in table.columns if name not in ("item", "key", "path")]
-    table = table.select("key", "path", *columns).sort("rank")
-    table.with_columns(pl.col(pl.String).map_elements(inert, pl.String)).write_csv(target)
+    table = table.select("key", "path", *columns)
+    texts = pl.col(pl.String).map_elements(inert, pl.String)
+    table.sort("rank").with_columns(texts).write_csv(target)
 
 
 def _renamed(table: pl.DataFrame, names: Names) -> pl.DataFrame:
@@ -124,5 +132,7 @@ def _renamed(table: pl.DataFrame, names: Names) -> pl.DataFrame:
 
 
 def inert(text: str) -> str:
-    """A text that no spreadsheet reads as a formula: with an apostrophe before ``=``, ``+``, ``-`` and ``@``."""
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    """A text that no spreadsheet reads as a formula: an apostrophe stands before ``=``, ``+``, ``-``, ``@``."""
+    if text.startswith(FORMULA_STARTS):
+        return f"'{text}"
+    return text

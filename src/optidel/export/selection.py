@@ -79,23 +79,25 @@ def _matching(
     seed = _only("seed", seed, [summary.seed for _, summary in candidates])
     candidates = [item for item in candidates if item[1].seed == seed]
 
+    select, summary = candidates[-1]
     if len(candidates) > 1:
+        name = select.path.name
         say(
             f"{len(candidates)} selections of this method, budget and seed are in the run; "
-            f"the newest, {candidates[-1][0].path.name}, is taken"
+            f"the newest, {name}, is taken"
         )
-    return candidates[-1]
+    return select, summary
 
 
 def _composed(artifacts: Sequence[Artifact], select: Artifact, index: Artifact) -> Artifact:
     """The newest images that were made from a selection."""
-    composed = [
-        artifact
-        for artifact in artifacts
-        if artifact.step == "compose"
-        and artifact.inputs.get("select") == select.content
-        and artifact.inputs["index"] == index.content
-    ]
+    composed = []
+    for artifact in artifacts:
+        if artifact.step != "compose":
+            continue
+        inputs = artifact.inputs
+        if inputs.get("select") == select.content and inputs["index"] == index.content:
+            composed.append(artifact)
     if not composed:
         raise InputError(
             f"{select.path.name} is not composed into images yet; "

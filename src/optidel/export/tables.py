@@ -6,6 +6,7 @@ import polars as pl
 
 from optidel.export.job import Job
 
+# What makes `datasets.load_dataset` decode the column of pictures.
 CARD = """---
 dataset_info:
   features:
@@ -26,7 +27,6 @@ configs:
 
 A training set chosen by OptiDEL.
 """
-"""What makes ``datasets.load_dataset`` decode the column of pictures."""
 
 SCHEMA: dict[str, Any] = {
     "image": pl.Struct({"bytes": pl.Binary, "path": pl.String}),
@@ -38,21 +38,27 @@ SCHEMA: dict[str, Any] = {
 
 def write_parquet(job: Job) -> list[str]:
     """Write ``images-NUMBER.parquet``: image (bytes, path), key, rank from 1, reason."""
-    return _write_shards(job, [f"images-{shard:05d}.parquet" for shard in job.shards])
+    names = [f"images-{shard:05d}.parquet" for shard in job.shards]
+    return _write_shards(job, names)
 
 
 def write_hf_dataset(job: Job) -> list[str]:
     """Write ``data/train-NUMBER-of-COUNT.parquet`` and the card in ``README.md``."""
     with job.work.writing("README.md") as path:
         path.write_text(CARD)
-    count = max(job.shards, default=-1) + 1
-    return _write_shards(job, [f"data/train-{shard:05d}-of-{count:05d}.parquet" for shard in job.shards])
+    last = max(job.shards, default=-1)
+    total = f"{last + 1:05d}"
+    names = [f"data/train-{shard:05d}-of-{total}.parquet" for shard in job.shards]
+    return _write_shards(job, names)
 
 
 def _write_shards(job: Job, names: list[str]) -> list[str]:
     for start, stop in job.blocks():
-        rows = [_row(row, content) for row, content in job.images(start, stop)]
-        job.work.write_table(names[start], pl.DataFrame(rows, schema=SCHEMA))
+        rows = []
+        for row, content in job.images(start, stop):
+            rows.append(_row(row, content))
+        table = pl.DataFrame(rows, schema=SCHEMA)
+        job.work.write_table(names[start], table)
     return names
 
 

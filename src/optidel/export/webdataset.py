@@ -13,9 +13,10 @@ def write_webdataset(job: Job) -> list[str]:
     for start, stop in job.blocks():
         with job.work.writing(names[start]) as path, tarfile.open(path, "w") as shard:
             for row, content in job.images(start, stop):
-                label = {"rank": row["rank"] + 1, "reason": row["reason"]}
-                _add(shard, f"{row['key']}.png", content)
-                _add(shard, f"{row['key']}.json", json.dumps(label).encode())
+                key = row["key"]
+                label = json.dumps({"rank": row["rank"] + 1, "reason": row["reason"]})
+                _add(shard, f"{key}.png", content)
+                _add(shard, f"{key}.json", label.encode())
     return names
 
 

@@ -21,11 +21,11 @@ from optidel.export.selection import ExportedSelection, find_selection
 from optidel.runs.collect import open_store
 from optidel.store import COST, PARTS, Store, Workspace, canonical, digest, disk_errors, make_folder
 
+# Of what an export holds; raise it when that changes.
 VERSION = 1
-"""Of what an export holds; raise it when that changes."""
 
+# The file that says which selection an export is.
 NOTE = "export.json"
-"""The file that says which selection an export is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,7 +132,9 @@ def _lock(store: Store, target: Path) -> FileLock:
     folder = store.root / ".locks"
     if not os.access(folder, os.W_OK):
         folder = Path(tempfile.gettempdir())
-    return FileLock(folder / f"export-{digest(str(target.resolve()).encode())}.lock")
+    resolved = str(target.resolve())
+    mark = digest(resolved.encode())
+    return FileLock(folder / f"export-{mark}.lock")
 
 
 def _finished(target: Path, mark: str) -> int | None:
@@ -203,6 +205,8 @@ def _listing(folder: Path) -> str:
     """Hash of the names and sizes of everything in an export but the note that holds it."""
     files = []
     for path in sorted(folder.rglob("*")):
-        if path.name != NOTE and (path.is_symlink() or path.is_file()):
-            files.append([path.relative_to(folder).as_posix(), path.lstat().st_size])
+        is_file = path.is_symlink() or path.is_file()
+        if is_file and path.name != NOTE:
+            name = path.relative_to(folder).as_posix()
+            files.append([name, path.lstat().st_size])
     return digest(canonical(files))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from optidel.corpus.frames import Corpus
+from optidel.corpus.names import names_of
 from optidel.corpus.quality import Thresholds
 from optidel.errors import RecipeError
 from optidel.pipeline.pipeline import Pipeline
@@ -48,13 +49,20 @@ class Audit:
         }
 
 
-def audit(recipe: Recipe, thresholds: dict[str, float] | None = None, *, sample: int = 200) -> Audit:
+def audit(
+    recipe: Recipe,
+    thresholds: dict[str, float] | None = None,
+    *,
+    sample: int = 200,
+    names: str = "plain",
+) -> Audit:
     """Index, mark and count; write RUN/audit.html.
 
     Args:
         recipe: says which images and which run folder.
         thresholds: fields of :class:`~optidel.corpus.quality.Thresholds` other than the defaults.
         sample: frames, evenly spaced, on which burned-in text is looked for; 0 for all.
+        names: ``hashed`` shows keyed hashes in place of file names on the page.
 
     Raises:
         RecipeError: a threshold or a sample below 0, or a fraction above 1.
@@ -66,7 +74,8 @@ def audit(recipe: Recipe, thresholds: dict[str, float] | None = None, *, sample:
     pipeline = Pipeline(recipe)
     audited = audit_step(pipeline.store, pipeline.index, limits, sample)
     corpus: Corpus = pipeline.corpus
-    page = audit_page(corpus, audited, pipeline.index, limits)
+    naming = names_of(names, pipeline.store.root)
+    page = audit_page(corpus, audited, pipeline.index, limits, naming)
     summary = read_summary(audited, AuditSummary)
     return Audit(
         frames=summary.frames,

@@ -7,29 +7,32 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
+from markupsafe import Markup
 
+from optidel.charts import SCRIPT, STYLE, Bin
+from optidel.charts import histogram as bar_chart
+from optidel.charts.colours import COLOURS
 from optidel.report.pictures import Tile
 from optidel.report.templates import environment
 from optidel.store import make_folder, replacing
 
+# Bars of a histogram.
 BINS = 48
-"""Bars of a histogram."""
+
+HEIGHT = 220  # px of a histogram: two stand side by side, four below one another on a screen
+LEAST = 1e-6  # what a logarithmic axis shows for nothing
+COLOUR = COLOURS["optidel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
-    """Bars of one measure: ``heights`` in [0, 1]; ``cut`` is the threshold's place in [0, 1] along the axis,
-    None where outside.
+    """One measure of every frame as a chart, and from where on a frame is marked.
 
     ``side`` is that of the marked frames: "under" or "over".
     """
 
     name: str
-    unit: str
-    low: str
-    high: str
-    heights: tuple[float, ...]
-    cut: float | None
+    svg: str
     threshold: str
     side: str
 
@@ -86,7 +89,8 @@ def folder_title(folder: Path) -> str:
 
 def write_page(page: Page, target: Path) -> Path:
     """Render to ``target``, whole or not at all."""
-    text = environment().get_template("audit.html.j2").render(page=page)
+    template = environment().get_template("audit.html.j2")
+    text = template.render(page=page, chart_style=Markup(STYLE), chart_script=Markup(SCRIPT))
     make_folder(target.parent)
     with replacing(target) as scratch:
         scratch.write_text(text, encoding="utf-8")
@@ -101,23 +105,19 @@ def histogram(
     side: str,
     logarithmic: bool = False,
 ) -> Histogram:
-    """Count ``values`` in equal bins, of their logarithm where asked; heights are square roots, so that a few
-    frames are seen too.
+    """Count ``values`` in equal bins, of their logarithm where asked; the threshold is a dashed line.
+
+    Heights are square roots of counts, so that a few frames are seen beside many.
     """
-    shown = np.log10(values.clip(1e-6)) if logarithmic else values
-    low, high = float(shown.min()), float(shown.max())
-    high = high if high > low else low + 1
-    counts = np.histogram(shown, BINS, (low, high))[0]
-    cut = float(np.log10(max(threshold, 1e-6))) if logarithmic else threshold
-    place = (cut - low) / (high - low) if low <= cut <= high else None
-    edges = (10**low, 10**high) if logarithmic else (low, high)
-    return Histogram(
-        name=name,
-        unit=unit,
-        low=f"{edges[0]:.3g}",
-        high=f"{edges[1]:.3g}",
-        heights=tuple(np.sqrt(counts / counts.max()).round(4).tolist()),
-        cut=place,
-        threshold=f"{threshold:g}",
-        side=side,
+    counted = values.clip(LEAST) if logarithmic else values
+    low, high = float(counted.min()), float(counted.max())
+    if high <= low:
+        high = low * 10 if logarithmic else low + 1  # equal values fill one bar
+    edges = np.geomspace(low, high, BINS + 1) if logarithmic else np.linspace(low, high, BINS + 1)
+    # Rounding must not push the largest value out of its bin.
+    counts, _ = np.histogram(counted.clip(edges[0], edges[-1]), edges)
+    part = Bin(name="frames", colour=COLOUR, counts=counts.tolist())
+    svg = bar_chart(
+        [part], edges.tolist(), unit, "frames", height=HEIGHT, log=logarithmic, cut=threshold, root=True
     )
+    return Histogram(name=name, svg=svg, threshold=f"{threshold:g}", side=side)

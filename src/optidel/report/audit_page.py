@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 
 from optidel.copies.near import first_of_chain
 from optidel.corpus.frames import Corpus
+from optidel.corpus.names import Names
 from optidel.corpus.quality import FLAWS, Thresholds
 from optidel.report.audit import Gallery, Group, Histogram, Line, Page, folder_title, histogram
 from optidel.report.pictures import Tile, picture_tile
@@ -73,7 +74,9 @@ METHOD = (
 )
 
 
-def audit_page(corpus: Corpus, audited: Artifact, indexed: Artifact, thresholds: Thresholds) -> Page:
+def audit_page(
+    corpus: Corpus, audited: Artifact, indexed: Artifact, thresholds: Thresholds, names: Names
+) -> Page:
     """What the page shows.
 
     Args:
@@ -81,11 +84,12 @@ def audit_page(corpus: Corpus, audited: Artifact, indexed: Artifact, thresholds:
         audited: the step ``audit``.
         indexed: the step ``index``.
         thresholds: from where on a frame is marked.
+        names: how frames and folders are called.
     """
     table, summary = audited.table("marks.parquet"), read_summary(audited, AuditSummary)
     measures = indexed.table("quality.parquet")
     rules = {name: rule.format(**asdict(thresholds)) for name, rule in RULES.items()}
-    name = folder_title(corpus.root)
+    name = names(folder_title(corpus.root))
     lead = "The largest groups; the first frame of each is the one that the others repeat."
     return Page(
         kind="OptiDEL audit",
@@ -99,8 +103,8 @@ def audit_page(corpus: Corpus, audited: Artifact, indexed: Artifact, thresholds:
         ),
         counts=tuple(_count(mark, summary, rule) for mark, rule in rules.items()),
         histograms=_histograms(measures, table, thresholds),
-        galleries=_galleries(corpus, table, measures, summary, rules, thresholds),
-        groups=_groups(corpus, table),
+        galleries=_galleries(corpus, table, measures, summary, rules, thresholds, names),
+        groups=_groups(corpus, table, names),
         groups_title="Copies",
         groups_lead=lead if summary.redundant else "No frame repeats another.",
         method=METHOD,
@@ -151,6 +155,7 @@ def _galleries(
     summary: AuditSummary,
     rules: dict[str, str],
     thresholds: Thresholds,
+    names: Names,
 ) -> tuple[Gallery, ...]:
     text = table["text"].fill_null(-1).to_numpy()
     marks = table["marks"].to_list()
@@ -168,7 +173,7 @@ def _galleries(
         order = _worst(np.flatnonzero(marked), values if name in WORST else -values)
         pictures = _pictures(corpus, order)
         tiles = [
-            picture_tile(pictures[row], corpus.frames[row].id, f"{measure} {values[row]:.3g}")
+            picture_tile(pictures[row], names(corpus.frames[row].id), f"{measure} {values[row]:.3g}")
             for row in order
         ]
         galleries.append(Gallery(name=name, rule=rule, count=count, of=of, tiles=tuple(tiles)))
@@ -179,7 +184,7 @@ def _worst(rows: Int64[np.ndarray, "m"], values: Float[np.ndarray, "n"]) -> list
     return [int(row) for row in rows[np.argsort(values[rows], kind="stable")][:SHOWN]]
 
 
-def _groups(corpus: Corpus, table: pl.DataFrame) -> tuple[Group, ...]:
+def _groups(corpus: Corpus, table: pl.DataFrame, names: Names) -> tuple[Group, ...]:
     """The largest groups of copies."""
     first = first_of_chain(table["near"].to_numpy())
     sizes = Counter(first.tolist())
@@ -190,18 +195,18 @@ def _groups(corpus: Corpus, table: pl.DataFrame) -> tuple[Group, ...]:
             break
         members = np.flatnonzero(first == leader).tolist()[:MEMBERS]
         part = f", {len(members)} shown" if len(members) < size else ""
-        groups.append(Group(title=f"{size:,} frames{part}", tiles=_members(corpus, table, members)))
+        groups.append(Group(title=f"{size:,} frames{part}", tiles=_members(corpus, table, members, names)))
     return tuple(groups)
 
 
-def _members(corpus: Corpus, table: pl.DataFrame, members: list[int]) -> tuple[Tile, ...]:
+def _members(corpus: Corpus, table: pl.DataFrame, members: list[int], names: Names) -> tuple[Tile, ...]:
     exact, near = table["exact"].to_numpy(), table["near"].to_numpy()
     pictures = _pictures(corpus, members)
     tiles = []
     for row in members:
         likeness = "same pixels" if exact[row] != row else "near-copy"
         note = "" if near[row] == row else likeness
-        tiles.append(picture_tile(pictures[row], corpus.frames[row].id, note))
+        tiles.append(picture_tile(pictures[row], names(corpus.frames[row].id), note))
     return tuple(tiles)
 
 

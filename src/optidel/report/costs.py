@@ -1,7 +1,8 @@
 """What each step of a run cost, and when a selection pays for itself."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -9,6 +10,7 @@ from optidel.runs.baselines import BLIND, FULL
 from optidel.runs.collect import Run, Trial
 from optidel.store import Artifact
 
+# In the order in which they run; a step of another name follows them.
 STEPS = (
     "index",
     "clean",
@@ -24,7 +26,6 @@ STEPS = (
     "evaluate",
     "result",
 )
-# In the order in which they run; a step of another name follows them.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +57,8 @@ class BreakEven:
     @property
     def net(self) -> float:
         """Seconds saved minus seconds spent."""
-        return self.saved - self.preparing - self.selecting
+        spent = self.preparing + self.selecting
+        return self.saved - spent
 
 
 def step_costs(run: Run) -> tuple[StepCost, ...]:
@@ -74,7 +76,9 @@ def step_costs(run: Run) -> tuple[StepCost, ...]:
 
 
 def _rank(step: str) -> int:
-    return STEPS.index(step) if step in STEPS else len(STEPS)
+    if step in STEPS:
+        return STEPS.index(step)
+    return len(STEPS)
 
 
 def break_even(run: Run) -> tuple[BreakEven, ...]:
@@ -82,33 +86,40 @@ def break_even(run: Run) -> tuple[BreakEven, ...]:
 
     Empty where full did not run.
     """
-    full_seconds = [trial.pretrain.seconds for trial in run.trials if trial.method == FULL and trial.pretrain]
     counts = {(score.method, score.budget): score.n_images for score in run.trial_scores}
-    full_count = max((count for (method, _), count in counts.items() if method == FULL), default=0)
-    if not full_seconds or not full_count:
-        return ()
-
+    full_count = counts.get((FULL, 1.0), 0)
+    full_seconds = []
     trials: dict[tuple[str, float], list[Trial]] = defaultdict(list)
     for trial in run.trials:
-        if trial.select is not None and trial.method != FULL:
+        if trial.method != FULL and trial.select:
             trials[trial.method, trial.budget].append(trial)
+        elif trial.pretrain:
+            full_seconds.append(trial.pretrain.seconds)
+    if not full_seconds or not full_count:
+        return ()
 
     rows = []
     for (method, budget), seeds in trials.items():
         kept = counts[method, budget] / full_count
         saved = fmean(full_seconds) * (1 - kept)
-        preparing = _preparing(run, seeds[0])
-        selecting = fmean(_seconds([trial.select, trial.compose]) for trial in seeds)
-        row = BreakEven(
-            method=method,
-            budget=budget,
-            preparing=preparing,
-            selecting=selecting,
-            saved=saved,
-            multiple=trainings_to_break_even(preparing + selecting, saved),
-        )
-        rows.append(row)
+        rows.append(_break_even(run, seeds, saved))
     return tuple(rows)
+
+
+def _break_even(run: Run, seeds: Sequence[Trial], saved: float) -> BreakEven:
+    """The row of one method and budget."""
+    first = seeds[0]
+    preparing = _preparing(run, first)
+    selecting = fmean(_seconds([trial.select, trial.compose]) for trial in seeds)
+    spent = preparing + selecting
+    return BreakEven(
+        method=first.method,
+        budget=first.budget,
+        preparing=preparing,
+        selecting=selecting,
+        saved=saved,
+        multiple=trainings_to_break_even(spent, saved),
+    )
 
 
 def trainings_to_break_even(spent: float, saved: float) -> float:
@@ -117,7 +128,9 @@ def trainings_to_break_even(spent: float, saved: float) -> float:
     >>> trainings_to_break_even(10.0, 4.0), trainings_to_break_even(10.0, 0.0)
     (2.5, inf)
     """
-    return spent / saved if saved > 0 else float("inf")
+    if saved <= 0:
+        return math.inf
+    return spent / saved
 
 
 def _preparing(run: Run, trial: Trial) -> float:
@@ -131,4 +144,8 @@ def _preparing(run: Run, trial: Trial) -> float:
 
 
 def _seconds(artifacts: Iterable[Artifact | None]) -> float:
-    return sum(artifact.seconds for artifact in artifacts if artifact is not None)
+    total = 0.0
+    for artifact in artifacts:
+        if artifact is not None:
+            total += artifact.seconds
+    return total

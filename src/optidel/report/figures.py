@@ -15,22 +15,26 @@ from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 from optidel.runs.collect import MethodScore, Run
 from optidel.store import Artifact
 
-SCORERS = {"error": "reconstruction error", "pvi": "minus pointwise V-information, nats per value,"}
 # What orders items by difficulty, in words.
+SCORERS = {"error": "reconstruction error", "pvi": "minus pointwise V-information, nats per value,"}
 
-STEPS_DRAWN = 120
 # Points of a loss curve, each the mean of one bin of steps: more are not seen at the width of the chart.
+STEPS_DRAWN = 120
 
-HISTOGRAM_BINS = 40
 # Bars of the difficulty: some hundreds of items give tens a bar.
+HISTOGRAM_BINS = 40
 
+# Methods share their budgets. On the logarithmic axis each stands this factor beside the next, which is the
+# width of a marker.
 APART = 1.04
-# Methods share their budgets. On the logarithmic axis each stands this factor beside the next: a marker's width.
 
 
 def label_of(score: MethodScore | BreakEven) -> str:
     """``optidel 5 %``; from scratch has no budget."""
-    return score.method if score.method == SCRATCH else f"{score.method} {percent(score.budget)}"
+    if score.method == SCRATCH:
+        return SCRATCH
+    budget = percent(score.budget)
+    return f"{score.method} {budget}"
 
 
 def miou_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> str:
@@ -42,20 +46,14 @@ def miou_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> str:
     """
     colours = colour_of(methods)
     rows = []
+    scratch = None
     for score in scores:
-        row = Whisker(
-            name=label_of(score),
-            colour=colours[score.method],
-            mean=score.miou,
-            low=score.miou_low,
-            high=score.miou_high,
-            title=_interval_title(label_of(score), score.miou, score.miou_low, score.miou_high),
-        )
-        rows.append(row)
-
-    scratch = [score.miou for score in scores if score.method == SCRATCH]
-    label = "mIoU (dotted: from scratch)" if scratch else "mIoU"
-    return whiskers(rows, label, reference=scratch[0] if scratch else None)
+        colour = colours[score.method]
+        rows.append(_whisker(score, colour, score.miou, score.miou_low, score.miou_high))
+        if score.method == SCRATCH:
+            scratch = score.miou
+    label = "mIoU" if scratch is None else "mIoU (dotted: from scratch)"
+    return whiskers(rows, label, reference=scratch)
 
 
 def difference_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> str:
@@ -65,27 +63,23 @@ def difference_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> s
     for score in scores:
         if score.difference is None or score.method == RANDOM:
             continue
-        low, high = score.difference_low, score.difference_high
-        row = Whisker(
-            name=label_of(score),
-            colour=colours[score.method],
-            mean=score.difference,
-            low=low,
-            high=high,
-            title=_interval_title(label_of(score), score.difference, low, high),
-        )
-        rows.append(row)
+        colour = colours[score.method]
+        rows.append(_whisker(score, colour, score.difference, score.difference_low, score.difference_high))
     return whiskers(rows, "mIoU − random (dotted: none)")
 
 
-def _interval_title(name: str, mean: float, low: float | None, high: float | None) -> str:
-    # Too few seeds or test images for a claim leave a number alone.
-    ends = " (no interval)" if low is None or high is None else f" [{low:.3f}, {high:.3f}]"
-    return f"{name}: {mean:.3f}{ends}"
+def _whisker(score: MethodScore, colour: str, mean: float, low: float | None, high: float | None) -> Whisker:
+    """A row of a whisker chart."""
+    name = label_of(score)
+    ends = "(no interval)"  # too few seeds or test images for a claim
+    if low is not None and high is not None:
+        ends = f"[{low:.3f}, {high:.3f}]"
+    title = f"{name}: {mean:.3f} {ends}"
+    return Whisker(name=name, colour=colour, mean=mean, low=low, high=high, title=title)
 
 
 def budget_chart(run: Run, protocol: str) -> str:
-    """MIoU against the number of pre-training images: means with their intervals, and a faint point a seed."""
+    """MIoU against the number of pre-training images: means with intervals, and a faint point a seed."""
     colours = colour_of(run.methods)
     scores = [score for score in run.scores if score.protocol == protocol]
     trained = list(dict.fromkeys(score.method for score in scores if score.method != SCRATCH))
@@ -133,16 +127,17 @@ def _seeds(run: Run, method: str, protocol: str, shift: float, colour: str, shap
     """The single seeds of a method, behind its means."""
     points = []
     for score in run.trial_scores:
-        if (score.method, score.protocol) == (method, protocol):
+        if score.method == method and score.protocol == protocol:
             title = f"{method}, seed {score.seed}: {score.miou:.3f}"
-            points.append(Point(x=score.n_images * shift, y=score.miou, title=title))
+            x = score.n_images * shift
+            points.append(Point(x=x, y=score.miou, title=title))
     return Series(
         name=method, colour=colour, points=points, shape=shape, joined=False, faint=True, legend=False
     )
 
 
 def loss_chart(run: Run) -> str | None:
-    """Pre-training loss against step, a line a trial, the mean over bins of steps; None before any training."""
+    """Pre-training loss against step, a line a trial, means over bins of steps; None before any training."""
     series = []
     names: set[str] = set()
     for name, colour, artifact in _trainings(run):
@@ -188,16 +183,20 @@ def difficulty_chart(
         unit: what an item is, frame or key patch.
         scorer: error or pvi.
     """
+    units = plural(unit)
     edges = np.histogram_bin_edges(values, bins=HISTOGRAM_BINS)
-    parts = [_bin(f"all {plural(unit)}", GREY, values, edges)]
+    parts = [_bin(f"all {units}", GREY, values, edges)]
     if len(kept):
-        parts.append(_bin(f"chosen by {OURS}", COLOURS[OURS], kept, edges))
-    return histogram(parts, edges.tolist(), f"{SCORERS[scorer]} of each {unit}", plural(unit))
+        part = _bin(f"chosen by {OURS}", COLOURS[OURS], kept, edges)
+        parts.append(part)
+    label = f"{SCORERS[scorer]} of each {unit}"
+    return histogram(parts, edges.tolist(), label, units)
 
 
 def _bin(name: str, colour: str, values: Float[np.ndarray, "n"], edges: Float[np.ndarray, "k"]) -> Bin:
-    counts = np.histogram(values, edges)[0]
-    return Bin(name=name, colour=colour, counts=counts.tolist())
+    counts, _ = np.histogram(values, edges)
+    whole = counts.tolist()
+    return Bin(name=name, colour=colour, counts=whole)
 
 
 def cost_chart(costs: Sequence[StepCost]) -> str:

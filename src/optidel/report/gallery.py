@@ -1,4 +1,8 @@
-"""The pictures of a run's page: what was kept and dropped, key patches, composites, difficulty, predictions."""
+"""The pictures of a run's page.
+
+What was kept and dropped, key patches, composites, the order of difficulty, and predictions. Nothing is picked
+for its looks: a gallery shows the best ranked, or rows evenly spaced through an order that its caption states.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -129,7 +133,9 @@ class ItemPictures:
 def accepted(run: Run) -> pl.DataFrame:
     """Rows of the key patches that may be used, in the order of their vectors."""
     assert run.patches is not None
-    return run.patches.table("patches.parquet").filter(pl.col("refused") == "")
+    table = run.patches.table("patches.parquet")
+    usable = pl.col("refused") == ""
+    return table.filter(usable)
 
 
 def spaced(rows: int, count: int) -> list[int]:
@@ -196,9 +202,11 @@ def patches(run: Run, pictures: Pictures) -> PatchesView | None:
         return None
     summary = read_summary(run.patches, PatchesSummary)
     table = run.patches.table("patches.parquet")
+    frames = max(1, summary.frames)
+    seconds = run.patches.seconds
     return PatchesView(
         summary=summary,
-        seconds_per_frame=run.patches.seconds / max(1, summary.frames),
+        seconds_per_frame=seconds / frames,
         frames=_patches_on_frames(table, pictures),
         refusals=_refusals(table, pictures),
     )
@@ -215,19 +223,22 @@ def _patches_on_frames(table: pl.DataFrame, pictures: Pictures) -> tuple[Tile, .
 
 
 def _marked_frame(pictures: Pictures, frame: str, of_frame: Sequence[KeyPatch]) -> Tile:
+    refused = [_patch_mark(patch) for patch in of_frame if patch.refused]
+    accepted_marks = [_patch_mark(patch) for patch in of_frame if not patch.refused]
+    note = f"{len(accepted_marks)} accepted, {len(refused)} refused"
     # Refused first, so that accepted boxes lie on top.
-    ordered = sorted(of_frame, key=lambda patch: not patch.refused)
-    marks = tuple(_patch_mark(patch) for patch in ordered)
-    refused = sum(bool(patch.refused) for patch in of_frame)
-    note = f"{len(of_frame) - refused} accepted, {refused} refused"
-    return pictures.tile(pictures.row(frame), note=note, marks=marks)
+    marks = (*refused, *accepted_marks)
+    row = pictures.row(frame)
+    return pictures.tile(row, note=note, marks=marks)
 
 
 def _patch_mark(patch: KeyPatch) -> Mark:
     """Nested boxes are the most and tell the least: they are thin and without a label."""
-    if patch.refused == "nested":
-        return Mark(box=patch.box, kind="refused nested", label="")
-    return Mark(box=patch.box, kind="refused" if patch.refused else "kept", label=patch.refused)
+    label = patch.refused
+    kind = "refused" if label else "kept"
+    if label == "nested":
+        kind, label = "refused nested", ""
+    return Mark(box=patch.box, kind=kind, label=label)
 
 
 def _refusals(table: pl.DataFrame, pictures: Pictures) -> tuple[RefusalView, ...]:
@@ -237,9 +248,12 @@ def _refusals(table: pl.DataFrame, pictures: Pictures) -> tuple[RefusalView, ...
     views = []
     for reason, count in counts.iter_rows():
         of_reason = refused.filter(pl.col("refused") == reason)
-        rows = [of_reason.row(row, named=True) for row in spaced(of_reason.height, REFUSED)]
-        tiles = tuple(pictures.patch_tile(row["frame"], tuple(row["box"])) for row in rows)
-        views.append(RefusalView(reason=reason, count=count, tiles=tiles))
+        tiles = []
+        for row in spaced(of_reason.height, REFUSED):
+            patch = of_reason.row(row, named=True)
+            tiles.append(pictures.patch_tile(patch["frame"], tuple(patch["box"])))
+        view = RefusalView(reason=reason, count=count, tiles=tuple(tiles))
+        views.append(view)
     return tuple(views)
 
 
@@ -255,24 +269,26 @@ def composites(run: Run, pictures: Pictures) -> tuple[CompositeView, ...]:
 
 def composite_image(compose: Artifact, record: Composite) -> PillowImage.Image:
     """The composite as it was written."""
-    with PillowImage.open(compose.file(f"images/{record.id}.png")) as opened:
+    path = compose.file(f"images/{record.id}.png")
+    with PillowImage.open(path) as opened:
         return opened.convert("RGB")
 
 
 def _composite(compose: Artifact, pictures: Pictures, record: Composite) -> CompositeView:
     image = composite_image(compose, record)
+    size = f"{record.side} × {record.side} px"
+    sources = []
     cuts = zip(record.sources, record.boxes, strict=True)
-    return CompositeView(
-        composite=picture_tile(image, record.id, f"{record.side} × {record.side} px"),
-        sources=tuple(
-            _source(pictures, frame, box, f"cell {cell}") for cell, (frame, box) in enumerate(cuts, start=1)
-        ),
-    )
+    for cell, (frame, box) in enumerate(cuts, start=1):
+        sources.append(_source(pictures, frame, box, f"cell {cell}"))
+    composite = picture_tile(image, record.id, size)
+    return CompositeView(composite=composite, sources=tuple(sources))
 
 
 def _source(pictures: Pictures, frame: str, box: Box, note: str) -> Tile:
+    row = pictures.row(frame)
     mark = Mark(box=box, kind="source", label="")
-    return pictures.tile(pictures.row(frame), note=note, marks=(mark,))
+    return pictures.tile(row, note=note, marks=(mark,))
 
 
 def difficulty_view(run: Run, pictures: Pictures) -> DifficultyView | None:
@@ -320,7 +336,7 @@ def _kept_by_ours(run: Run, unit: str) -> Int64[np.ndarray, "m"]:
 
 
 def segmentations(run: Run, names: Names) -> tuple[SegmentationView, ...]:
-    """The first test images, not chosen by result: the truth, then each method's prediction at its first seed."""
+    """The first test images, not chosen by result: the truth, then the prediction of each method's first seed."""
     if run.task is None or not run.protocols:
         return ()
     protocol = run.protocols[0]

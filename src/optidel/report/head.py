@@ -136,17 +136,20 @@ def _preset_text(run: Run) -> str:
 
 def _encoder_text(run: Run, names: Names) -> str:
     weights = run.recipe.encoder.weights if run.recipe else None
-    # The id of a public encoder is no secret, where a folder lies is.
-    shown = names.folder(weights) if weights and weights.startswith(("/", ".", "~")) else weights or ""
+    label = weights or ""
+    if label.startswith(("/", ".", "~")):
+        # The id of a public encoder is no secret, where a folder lies is.
+        label = names.folder(label)
     if run.warmup is None:
-        return shown
+        return label
 
     log = run.warmup.table("log.parquet")
-    warmup = (
-        f"masked autoencoder warmed up on {_warmup_corpus(run)}, {log['step'][-1] + 1:,} steps, "
-        f"last loss {log['loss'][-1]:.3f}"
-    )
-    return f"features from {shown}; difficulty from a {warmup}" if shown else warmup
+    steps, loss = log["step"][-1] + 1, log["loss"][-1]
+    corpus = _warmup_corpus(run)
+    warmup = f"masked autoencoder warmed up on {corpus}, {steps:,} steps, last loss {loss:.3f}"
+    if not label:
+        return warmup
+    return f"features from {label}; difficulty from a {warmup}"
 
 
 def _warmup_corpus(run: Run) -> str:

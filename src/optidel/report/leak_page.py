@@ -7,6 +7,7 @@ from PIL import Image as PillowImage
 
 from optidel.copies.leaks import Leaks, Match
 from optidel.corpus.frames import Corpus
+from optidel.corpus.names import Names
 from optidel.report.audit import Group, Line, Page, folder_title, write_page
 from optidel.report.leaks import by_chance, uncompared
 from optidel.report.pictures import picture_tile
@@ -45,7 +46,9 @@ def in_words(leaks: Leaks) -> tuple[str, str]:
     return verdict, f"{trust} {uncompared(leaks.reason)}" if leaks.reason else trust
 
 
-def write_leak_page(corpus: Corpus, tests: Mapping[str, Corpus], leaks: Leaks, target: Path) -> Path:
+def write_leak_page(
+    corpus: Corpus, tests: Mapping[str, Corpus], leaks: Leaks, target: Path, names: Names
+) -> Path:
     """Write the page.
 
     Args:
@@ -53,23 +56,26 @@ def write_leak_page(corpus: Corpus, tests: Mapping[str, Corpus], leaks: Leaks, t
         tests: by the folder's name in ``leaks``, its images.
         leaks: what was found.
         target: the file.
+        names: how images and folders are called.
     """
-    titles = ", ".join(folder_title(test.root) for test in tests.values())
+    train = names(folder_title(corpus.root))
+    titles = ", ".join(names(folder_title(test.root)) for test in tests.values())
     sides = [
-        Line(name="Test images", value=f"{folder_title(test.root)}, {len(test):,}") for test in tests.values()
+        Line(name="Test images", value=f"{names(folder_title(test.root))}, {len(test):,}")
+        for test in tests.values()
     ]
     rules = _rules(leaks)
     counts = []
     for kind, title in TITLES.items():
         images = {(match.folder, match.test) for match in leaks.of(kind)}
         counts.append(Line(name=title, value=f"{len(images):,}", note=rules[kind]))
-    groups = [_pair(corpus, tests, kind, match) for kind in TITLES for match in leaks.of(kind)[:PAIRS]]
+    groups = [_pair(corpus, tests, kind, match, names) for kind in TITLES for match in leaks.of(kind)[:PAIRS]]
     lead = f"Test image left, corpus frame right; at most {PAIRS} pairs of each kind."
     page = Page(
         kind="OptiDEL leak check",
-        title=f"{titles} in {folder_title(corpus.root)}",
+        title=f"{titles} in {train}",
         verdict=in_words(leaks),
-        facts=(Line(name="Corpus", value=folder_title(corpus.root)), *sides),
+        facts=(Line(name="Corpus", value=train), *sides),
         counts=tuple(counts),
         histograms=(),
         galleries=(),
@@ -91,7 +97,7 @@ def _rules(leaks: Leaks) -> dict[str, str]:
     }
 
 
-def _pair(corpus: Corpus, tests: Mapping[str, Corpus], kind: str, match: Match) -> Group:
+def _pair(corpus: Corpus, tests: Mapping[str, Corpus], kind: str, match: Match, names: Names) -> Group:
     likeness = {
         "exact": "",
         "perceptual": f", {match.value:.0f} bits",
@@ -101,5 +107,6 @@ def _pair(corpus: Corpus, tests: Mapping[str, Corpus], kind: str, match: Match) 
     tiles = []
     for side, name in ((tests[match.folder], match.test), (corpus, match.train)):
         row = next(row for row, frame in enumerate(side.frames) if frame.id == name)
-        tiles.append(picture_tile(PillowImage.fromarray(side.image(row)), name, folder_title(side.root)))
+        picture = PillowImage.fromarray(side.image(row))
+        tiles.append(picture_tile(picture, names(name), names(folder_title(side.root))))
     return Group(title=f"{TITLES[kind]}{likeness[kind]}", tiles=tuple(tiles))

@@ -13,13 +13,13 @@ from optidel.store import Artifact
 NAMED = 3  # test images named in the sentence, which must stay one line of a terminal
 LISTED = 200  # pairs in the table; all of them are in leaks.parquet
 
+# By kind of copy, in the order in which they are told.
 UNITS = {
     "exact": "equal pixels",
     "perceptual": "bits of 256 differ",
     "embedding": "cosine similarity",
     "points": "points agree",
 }
-# By kind of copy, in the order in which they are told.
 
 POINTS_ALONE = "changed copies were looked for by points alone"
 

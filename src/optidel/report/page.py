@@ -14,6 +14,7 @@ from optidel.corpus.names import Names, names_of
 from optidel.recipe import Recipe
 from optidel.report import gallery, text, vinformation
 from optidel.report.costs import BreakEven, StepCost, break_even, step_costs
+from optidel.report.entropy import EntropySection, entropy_section
 from optidel.report.figures import cost_chart, loss_chart
 from optidel.report.head import Fact, Head, head_of
 from optidel.report.leaks import LeakSection, leak_section
@@ -23,6 +24,7 @@ from optidel.report.templates import environment
 from optidel.runs.collect import Run, read_run
 from optidel.store import Artifact, replacing
 
+# What decides the numbers or the pixels of a run.
 PACKAGES = (
     "optidel",
     "torch",
@@ -33,7 +35,6 @@ PACKAGES = (
     "scikit-image",
     "onnxruntime",
 )
-# What decides the numbers or the pixels of a run.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class ReportPage:
 
     run: Run
     head: Head
+    entropy: EntropySection | None
     results: tuple[ProtocolResults, ...]
     loss: Chart | None
     selections: tuple[gallery.SelectionView, ...]
@@ -89,6 +91,7 @@ def report_page(run: Run, names: Names) -> ReportPage:
     return ReportPage(
         run=run,
         head=head_of(run, names),
+        entropy=entropy_section(run),
         results=results_of(run),
         loss=Chart(name="losses", title="Loss of pre-training", svg=loss) if loss else None,
         selections=gallery.selections(run, pictures),
@@ -126,17 +129,35 @@ def render(page: ReportPage) -> str:
 
 
 def _recipe_text(run: Run, names: Names) -> str:
-    """The recipe to copy; folders are called by their last part, since where they lie is nobody's business."""
+    """The recipe to copy, without where its folders lie on this machine."""
     if run.recipe is None:
         return ""
-    folders = {"images": run.recipe.images, "labelled": run.recipe.labelled, "out": run.recipe.out}
-    shown = {name: names.folder(path) for name, path in folders.items() if path}
-    return to_toml(run.recipe.model_copy(update=shown))
+    values = _without_paths(run.recipe.model_dump(mode="json", exclude_none=True), names)
+    # These three are folders also where they are written as a relative path.
+    for key in ("images", "labelled", "out"):
+        if values.get(key):
+            values[key] = names.folder(values[key])
+    return _toml_text(values)
+
+
+def _without_paths(value: Any, names: Names) -> Any:
+    """The value with only the last part of every absolute path in it."""
+    if isinstance(value, dict):
+        return {key: _without_paths(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(inner, names) for inner in value]
+    if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
+        return names.folder(value)
+    return value
 
 
 def to_toml(recipe: Recipe) -> str:
     """The recipe as TOML that ``optidel run --config`` reads back; options left unset are left out."""
     values = recipe.model_dump(mode="json", exclude_none=True)
+    return _toml_text(values)
+
+
+def _toml_text(values: dict[str, Any]) -> str:
     sections = {name: value for name, value in values.items() if isinstance(value, dict)}
     lines = [f"{name} = {_toml(value)}" for name, value in values.items() if name not in sections]
     for name, options in sections.items():
@@ -148,7 +169,8 @@ def to_toml(recipe: Recipe) -> str:
 def _toml(value: Any) -> str:
     if isinstance(value, dict):
         entries = [f"{name} = {_toml(inner)}" for name, inner in value.items()]
-        return "{ " + ", ".join(entries) + " }"
+        text = ", ".join(entries)
+        return f"{{ {text} }}"
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -19,17 +19,18 @@ from optidel.corpus.names import Names
 from optidel.records import Box, Frame
 from optidel.runs.collect import Run
 
+# Longest side of a picture on the page, px: sharp at the width at which it is shown, and small enough for
+# hundreds on one page.
 SIDE = 260
-# Longest side of a picture on the page, px: sharp at the width at which it is shown, small enough for hundreds.
 
+# Of the JPEG: below 80 blocks are seen in smooth tissue, above 85 the page grows by half and nothing is gained.
 QUALITY = 82
-# Of the JPEG: below 80 blocks are seen in smooth tissue; above 85 the page grows by half and nothing is gained.
 
-DECODED = 256
 # Decoded frames kept in memory: more than a page shows of one run.
+DECODED = 256
 
-SLACK = 0.3
 # An outline may leave its pixel edge by so much, px: not seen at this size, and a fifth of the points.
+SLACK = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +119,9 @@ class Pictures:
 
     def patch_tile(self, frame: str, box: Box, note: str = "") -> Tile:
         """The tile of a key patch."""
-        return picture_tile(self.crop(frame, box), self._names(frame), note)
+        picture = self.crop(frame, box)
+        caption = self._names(frame)
+        return picture_tile(picture, caption, note)
 
     def _frame(self, row: int) -> PillowImage.Image:
         record = self.record(row)

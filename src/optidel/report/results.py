@@ -27,7 +27,10 @@ class ProtocolResults:
 
 def results_of(run: Run) -> tuple[ProtocolResults, ...]:
     """The results of every protocol that has a score."""
-    return tuple(_results(run, protocol) for protocol in run.protocols)
+    results = []
+    for protocol in run.protocols:
+        results.append(_results(run, protocol))
+    return tuple(results)
 
 
 def _results(run: Run, protocol: str) -> ProtocolResults:

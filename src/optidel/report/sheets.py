@@ -1,5 +1,6 @@
 """Contact sheets as PNG files, for documents: composites, refused key patches, what each method kept."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,11 +42,13 @@ class Band:
     @property
     def line(self) -> int:
         """Height of one line of its grid, px."""
-        return CELL + GAP + (CAPTION if self.captions else 0)
+        caption = CAPTION if self.captions else 0
+        return CELL + GAP + caption
 
     def height(self, columns: int) -> int:
         """Height of the title and all lines, px."""
-        return TITLE + self.line * -(-len(self.pictures) // columns)
+        lines = math.ceil(len(self.pictures) / columns)
+        return TITLE + self.line * lines
 
 
 def composites_sheet(run: Path, count: int = 18) -> Path:

@@ -11,7 +11,8 @@ def signed(value: float) -> str:
     >>> signed(-0.0304)
     '−0.030'
     """
-    return f"{value:+.3f}".replace("-", "−")
+    text = f"{value:+.3f}"
+    return text.replace("-", "−")
 
 
 def plural(unit: str) -> str:
@@ -20,7 +21,8 @@ def plural(unit: str) -> str:
     >>> plural("frame"), plural("key patch")
     ('frames', 'key patches')
     """
-    return unit + ("es" if unit.endswith("ch") else "s")
+    ending = "es" if unit.endswith("ch") else "s"
+    return unit + ending
 
 
 def percent(budget: float) -> str:
@@ -29,7 +31,8 @@ def percent(budget: float) -> str:
     >>> percent(0.05)
     '5 %'
     """
-    return f"{budget * 100:.3g} %"
+    number = budget * 100
+    return f"{number:.3g} %"
 
 
 def written(difference: Difference) -> str:
@@ -37,8 +40,9 @@ def written(difference: Difference) -> str:
     interval = difference.interval
     if interval is None:
         return f"{signed(difference.mean)} ({difference.lack})"
-    level = f"{interval.level:.0%}".replace("%", " %")
-    return f"{signed(interval.mean)} ({level} interval {signed(interval.low)} to {signed(interval.high)})"
+    level = f"{100 * interval.level:.0f} %"
+    low, high = signed(interval.low), signed(interval.high)
+    return f"{signed(interval.mean)} ({level} interval {low} to {high})"
 
 
 def times(multiple: float) -> str:
@@ -65,4 +69,5 @@ def duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60:,} h {minutes % 60:02d} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes:02d} min"

@@ -8,8 +8,8 @@ from optidel.report.text import percent, written
 from optidel.runs.baselines import FULL
 from optidel.runs.collect import MethodScore, Run
 
+# The method that the first sentences are about.
 OURS = "optidel"
-"""The method that the first sentences are about."""
 
 PROTOCOL_NAMES = {"fine-tune": "Fine-tuned", "probe": "Frozen encoder", "ridge": "Ridge probe"}
 UNFINISHED = "This run is unfinished: no score yet. Run the same command again, it continues."

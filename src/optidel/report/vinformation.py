@@ -40,14 +40,14 @@ SIGNIFICANT = 0.05  # p under which a correlation is put into words
 TIES = 1e-12  # correlations of equal orders differ by rounding
 
 Sets = Sequence[tuple[TrainedSet, InformationSummary]]
+# Objective, rule of compute, labelled set, protocol.
 GroupKey = tuple[str, str, str, str]
-"""Objective, rule of compute, labelled set, protocol."""
 
+# Method and budget.
 Choice = tuple[str, float]
-"""Method and budget."""
 
+# A quantity, or `miou`, to its value.
 Values = Mapping[str, float]
-"""A quantity, or ``miou``, to its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,14 +193,19 @@ def _permutation_p(
     """Share of orders that correlate as strongly as the one that was measured."""
     n = len(ranks_x)
     exact = n <= EXACT
+    rows = np.arange(n)
     if exact:
-        orders = np.array(list(permutations(range(n))))
+        orders = np.array(list(permutations(rows)))
     else:
-        orders = np.random.default_rng(0).permuted(np.tile(np.arange(n), (draws, 1)), axis=1)
+        rng = np.random.default_rng(0)
+        orders = rng.permuted(np.tile(rows, (draws, 1)), axis=1)
     correlations = np.array([_rho(ranks_x, ranks_y[order]) for order in orders])
-    as_strong = int((np.abs(correlations) >= abs(rho) - TIES).sum())
+    strength = np.abs(correlations)
+    as_strong = int((strength >= abs(rho) - TIES).sum())
+    if exact:
+        return as_strong / len(orders)
     # The measured order counts among the drawn ones, so that p is never 0.
-    return as_strong / len(orders) if exact else (1 + as_strong) / (1 + len(orders))
+    return (1 + as_strong) / (1 + len(orders))
 
 
 def _interval(rho: float, n: int) -> tuple[float | None, float | None]:
@@ -218,13 +223,16 @@ def _rho(x: Float64[np.ndarray, "n"], y: Float64[np.ndarray, "n"]) -> float:
 
 def _correlation_text(correlation: Correlation) -> str:
     rho, p = correlation.rho, correlation.p
+    low, high = correlation.low, correlation.high
     interval = ""
-    if correlation.low is not None:
-        interval = f", 95 % interval {correlation.low:+.2f} to {correlation.high:+.2f}"
-    text = f"Over {correlation.n} sets the rank correlation of I_V with mIoU is {rho:+.2f} (p = {p:.2f}{interval})"
+    if low is not None:
+        interval = f", 95 % interval {low:+.2f} to {high:+.2f}"
+    measured = f"{rho:+.2f} (p = {p:.2f}{interval})"
+    text = f"Over {correlation.n} sets the rank correlation of I_V with mIoU is {measured}"
     if p >= SIGNIFICANT:
         return f"{text}: not to be told from none."
-    return f"{text}: sets of {'higher' if rho > 0 else 'lower'} I_V score higher."
+    side = "higher" if rho > 0 else "lower"
+    return f"{text}: sets of {side} I_V score higher."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -257,20 +265,15 @@ def scatter(comparison: SetComparison, methods: Sequence[str]) -> str:
     for shape, name in enumerate(names):
         points, labels = [], []
         for method, budget, information, miou in comparison.points:
-            if method == name:
-                label = f"{method} {percent(budget)}"
-                title = f"{label}: I_V {information:.3f}, mIoU {miou:.3f}"
-                points.append(Point(x=information, y=miou, title=title))
-                labels.append(label)
-        series.append(
-            Series(
-                name=name,
-                colour=colours[name],
-                points=points,
-                shape=shape,
-                joined=False,
-                legend=False,
-                labels=labels,
-            )
+            if method != name:
+                continue
+            label = f"{method} {percent(budget)}"
+            title = f"{label}: I_V {information:.3f}, mIoU {miou:.3f}"
+            points.append(Point(x=information, y=miou, title=title))
+            labels.append(label)
+        colour = colours[name]
+        dots = Series(
+            name=name, colour=colour, points=points, shape=shape, joined=False, legend=False, labels=labels
         )
+        series.append(dots)
     return lines(series, "I_V of the training set, nats per value", "mIoU", height=320)

@@ -1,16 +1,16 @@
 """The names of what every method is compared with."""
 
+# The method that draws without looking at an image.
 RANDOM = "random"
-"""The method that draws without looking at an image."""
 
+# Everything: the method that keeps every frame.
 FULL = "full"
-"""Everything: the method that keeps every frame."""
 
+# An untrained encoder: no method chose anything for it, and its budget is 0.
 SCRATCH = "scratch"
-"""An untrained encoder: no method chose anything for it, and its budget is 0."""
 
+# Methods that look at no image. They need no embedding, and they may keep frames marked as worthless.
 BLIND = (FULL, RANDOM)
-"""Methods that look at no image. They need no embedding, and they may keep frames marked as worthless."""
 
+# All of them, in the order in which tables and figures show them.
 BASELINES = (SCRATCH, FULL, RANDOM)
-"""All of them, in the order in which tables and figures show them."""

@@ -16,8 +16,8 @@ from optidel.recipe import Recipe
 from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store
 
+# How an encoder is tested, in the order in which pages show it.
 PROTOCOLS = ("fine-tune", "probe", "ridge")
-"""How an encoder is tested, in the order in which pages show it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +42,8 @@ class MethodScore:
 
     Scores are in [0, 1]; ``…_low`` and ``…_high`` bound their 95 % interval. ``difference`` is mIoU minus
     random's and ``difference_scratch`` minus that from scratch, paired by test image and seed; None for the
-    baseline itself and where it did not run. From scratch has budget 0 and 0 images.
+    baseline itself and where it did not run. From scratch has budget 0 and 0 images. ``h`` is the held-out
+    V-entropy in nats per value, None where no frame was held out and in a table of an earlier version.
     """
 
     method: str
@@ -63,6 +64,9 @@ class MethodScore:
     difference_scratch: float | None
     difference_scratch_low: float | None
     difference_scratch_high: float | None
+    h: float | None = None
+    h_low: float | None = None
+    h_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,21 +114,25 @@ class Run:
     @property
     def methods(self) -> tuple[str, ...]:
         """Names of the methods, in the order in which they ran."""
-        return tuple(dict.fromkeys(trial.method for trial in self.trials))
+        methods = [trial.method for trial in self.trials]
+        return tuple(dict.fromkeys(methods))
 
     @property
     def protocols(self) -> tuple[str, ...]:
         """Protocols that have a score."""
         scored = {score.protocol for score in self.scores}
-        return tuple(protocol for protocol in PROTOCOLS if protocol in scored)
+        protocols = [protocol for protocol in PROTOCOLS if protocol in scored]
+        return tuple(protocols)
 
     @property
     def examples(self) -> tuple[Trial, ...]:
         """For each method the trial of its smallest budget and first seed: what the galleries show."""
         first: dict[str, Trial] = {}
-        for trial in sorted(self.trials, key=lambda trial: (trial.budget, trial.seed)):
+        smallest_first = sorted(self.trials, key=lambda trial: (trial.budget, trial.seed))
+        for trial in smallest_first:
             first.setdefault(trial.method, trial)
-        return tuple(first[method] for method in self.methods)
+        examples = [first[method] for method in self.methods]
+        return tuple(examples)
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
@@ -276,5 +284,5 @@ Row = TypeVar("Row", MethodScore, TrialScore)
 
 def _rows(kind: type[Row], table: pl.DataFrame) -> tuple[Row, ...]:
     """Table rows as records; columns that the record does not name are left out."""
-    columns = [field.name for field in fields(kind)]
+    columns = [field.name for field in fields(kind) if field.name in table.columns]
     return tuple(kind(**row) for row in table.select(columns).iter_rows(named=True))

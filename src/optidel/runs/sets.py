@@ -20,14 +20,14 @@ from optidel.runs.summaries import (
 )
 from optidel.store import MANIFEST, Artifact, newest
 
+# Name of the labelled set, protocol.
 ScoreKey = tuple[str, str]
-"""Name of the labelled set, protocol."""
 
+# Methods or variants of a bench that share a training set, joined by `=`, and the budget.
 BenchSet = tuple[str, float]
-"""Methods or variants of a bench that share a training set, joined by ``=``, and the budget."""
 
+# Finished artifacts by step, oldest first.
 Finished = Mapping[str, Sequence[Artifact]]
-"""Finished artifacts by step, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""What a step says about its result: one typed record a step, and the pair of functions that write and read it.
+"""What a step says about its result: one typed record a step, and the two functions that write and read it.
 
-A record's fields are the keys of the JSON file. A field whose default is None is left out while it is None, so
-a step that learns to say more changes no older file. A reader ignores keys that its record does not have.
+A record's fields are the keys of the JSON file. A field whose default is None is left out while it is None, and
+so a step that learns to say more changes no older file. A reader ignores keys that its record does not have.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ class IndexSummary(Summary):
     """The steps ``index`` and ``clean``: counts of files, frames and quarantined files.
 
     ``root`` is the folder of the corpus; ``scan`` is the reading options as JSON text; ``groups`` hashes the
-    group of every frame; ``since`` says what changed since an earlier state; ``leaks`` counts frames taken out
-    because they are test images.
+    group of every frame; ``since`` says what changed since an earlier state; ``leaks`` counts frames that were
+    taken out because they are test images.
     """
 
     FILE: ClassVar[str] = "index.json"
@@ -210,9 +210,11 @@ def read_summary(artifact: Artifact, kind: type[Kind]) -> Kind:
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
+        reason = problem["msg"]
+        path = artifact.path / kind.FILE
         raise StoreError(
-            f"{artifact.path / kind.FILE} is not what the step {artifact.step} writes ({key}: {problem['msg']}); "
-            f"delete the folder {artifact.path.name} and run the same command again"
+            f"{path} is not what the step {artifact.step} writes ({key}: {reason}); "
+            f"delete the folder {path.parent.name} and run the same command again"
         ) from error
     return record
 
@@ -228,8 +230,8 @@ def as_json(record: Any) -> dict[str, Any]:
     return values
 
 
+# By the name of the record: building a reader takes a millisecond, and a bench has hundreds of summaries.
 READERS: dict[str, TypeAdapter[Any]] = {}
-"""By the name of the record: building a reader takes a millisecond, and a bench has hundreds of summaries."""
 
 
 def _reader(kind: type[Summary]) -> TypeAdapter[Any]:
