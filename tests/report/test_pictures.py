@@ -89,7 +89,7 @@ def test_choices_tell_why_and_who_stays(opened: Run, pictures: Pictures) -> None
     assert set(found) == {"random", "meddel", "optidel"}
     assert found["meddel"].reasons == (("within radius of twin", 36),)
     assert found["random"].pairs == ()
-    assert (found["optidel"].unit, found["optidel"].chosen) == ("key patch", 16)
+    assert (found["optidel"].unit, found["optidel"].kept_count) == ("key patch", 16)
     similarities = [pair.similarity for pair in found["meddel"].pairs]
     assert similarities == sorted(similarities, reverse=True)
     table = found_table(opened, "meddel")

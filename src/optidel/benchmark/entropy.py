@@ -104,7 +104,8 @@ def entropy_sentences(measured: Mapping[Choice, Entropy]) -> list[str]:
 
 def _text(entropy: Entropy) -> str:
     """``0.2972 (0.2962 to 0.2982)``."""
-    mean, interval = entropy.mean, entropy.interval
+    mean, interval = f"{entropy.mean:.4f}", entropy.interval
     if interval is None:
-        return f"{mean:.4f}"
-    return f"{mean:.4f} ({interval.low:.4f} to {interval.high:.4f})"
+        return mean
+    low, high = interval.low, interval.high
+    return f"{mean} ({low:.4f} to {high:.4f})"

@@ -82,7 +82,8 @@ class Forecast:
     @property
     def seconds(self) -> float:
         """Seconds still to go."""
-        return sum(item.left for item in self.items)
+        left = [item.left for item in self.items]
+        return sum(left)
 
 
 def forecast(
@@ -336,7 +337,7 @@ class _Outlook:
 def _evaluation_rule(recipe: Recipe, protocol: Protocol) -> float:
     """Seconds of an evaluation by the rule of thumb."""
     if protocol == "ridge":
-        # Training images are embedded twice, test images three times; a third of a step, which also goes back.
+        # Training images are embedded twice, test images three times; a third of a step, which goes back too.
         images = 2 * recipe.evaluate.train + 3 * recipe.evaluate.test
         return step_seconds(recipe.preset, images) / 3
     schedule = SCHEDULES[protocol]

@@ -83,9 +83,10 @@ def _room_sentence(gain: Difference, share: str, methods: Sequence[str]) -> str:
 
 def can_rank(setting: Setting) -> bool:
     """Whether pre-training helps, and selection has something to win at one budget or more."""
-    helps = _is_sure(gate(setting))
+    if not _is_sure(gate(setting)):
+        return False
     gains = [room(setting, budget) for budget in setting.budgets]
-    return helps and any(map(_is_sure, gains))
+    return any(map(_is_sure, gains))
 
 
 def _is_sure(gain: Difference | None) -> bool:
@@ -95,4 +96,5 @@ def _is_sure(gain: Difference | None) -> bool:
 def _ends(gain: Difference) -> str:
     interval = gain.interval
     assert interval is not None
-    return f"{gain.mean:+.3f} ({interval.low:+.3f} to {interval.high:+.3f})"
+    low, high = interval.low, interval.high
+    return f"{gain.mean:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -129,6 +129,7 @@ def _check(bench: Bench) -> None:
         raise RecipeError(
             "bench file: there is nothing to run: every task is held out, or has none of the grid's protocols"
         )
+    # The recipe of every trial is made now: a wrong option of the last variant would show after hours.
     for trial in planned:
         check_methods(recipe_of(bench, trial, ""))
 

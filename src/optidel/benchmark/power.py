@@ -28,7 +28,7 @@ def pilot_spread(setting: Setting) -> Spread | None:
     differences = []
     for method, budget in setting.iou:
         if method in BASELINES:
-            continue
+            continue  # their differences to random are of another size
         difference = setting.difference((method, budget), (RANDOM, budget))
         if difference is not None and min(difference.shape) > 1:
             differences.append(difference)

@@ -278,10 +278,11 @@ def _row(
 
 
 def _entropy_text(entropy: Entropy) -> str:
-    mean, interval = entropy.mean, entropy.interval
+    mean, interval = f"{entropy.mean:.4f}", entropy.interval
     if interval is None:
-        return f"{mean:.4f}"
-    return f"{mean:.4f} ({interval.low:.4f}–{interval.high:.4f})"
+        return mean
+    low, high = interval.low, interval.high
+    return f"{mean} ({low:.4f}–{high:.4f})"
 
 
 def _range(row: Mapping[str, Any], name: str) -> str:

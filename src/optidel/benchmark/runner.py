@@ -77,6 +77,7 @@ def run_bench(bench: Bench, out: Path | str, *, shard: tuple[int, int] | None = 
     if shard is not None:
         part = part_of(bench, part, *shard)
 
+    # Before hours of training: what cannot be used is known at once.
     runner.prepare(part)
     runner.run(part)
     write_tables(collect(bench, runner.root), runner.root)
@@ -226,6 +227,7 @@ class Runner:
         reason = "" if keep else decided(self.bench, trial, self.scores)
         if reason:
             return replace(blank, state="stopped", reason=reason)
+        # Its encoder failed for another task in this process.
         if trial.training in self._broken:
             return replace(blank, reason=self._broken[trial.training])
         return self._compute(trial, blank)

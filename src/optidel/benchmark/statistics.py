@@ -87,6 +87,7 @@ def comparison_rows(bench: Bench, setting: Setting) -> pl.DataFrame:
     the mean of every other selection method at that budget, ``random`` and variants left out; ``base`` is the
     method that a variant changes. Where data for a claim are missing, a row has its difference alone.
     """
+    # Each family is judged by itself, with a generator of its own: no row depends on which others there are.
     rows = []
     for budget in setting.budgets:
         for reference in REFERENCES:

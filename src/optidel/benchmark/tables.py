@@ -1,4 +1,4 @@
-"""The tables of a bench: a record a trial on disk, gathered into one tidy table and one of all test images."""
+"""The tables of a bench: a record a trial on disk, gathered into a tidy table and one of all test images."""
 
 import json
 from collections.abc import Sequence
@@ -87,6 +87,7 @@ def read_record(root: Path, key: str) -> Record | None:
     if not path.exists():
         return None
     values = json.loads(path.read_text())
+    # Only what this version knows: a later one may say more.
     entries = {field.name: values[field.name] for field in fields(Record)}
     entries["cell"] = Trial(**values["cell"])
     return Record(**entries)

@@ -95,16 +95,18 @@ class CountAxis:
         share = count / self.most
         if self.root:
             share = math.sqrt(share)
-        return self.start + share / HEADROOM * (self.end - self.start)
+        length = self.end - self.start
+        return self.start + share * length / HEADROOM
 
     def ticks(self) -> list[int]:
         """Whole counts: there is no half of a frame."""
-        if not self.root:
-            values = round_ticks(0, HEADROOM * self.most)
-            return [int(value) for value in values if value == int(value)]
-        # Square roots press large counts together: powers of ten are far enough apart.
-        digits = len(str(self.most))
-        return [0, *(10**power for power in range(digits))]
+        if self.root:
+            # Square roots press large counts together: powers of ten are far enough apart.
+            digits = len(str(self.most))
+            powers = [10**digit for digit in range(digits)]
+            return [0, *powers]
+        values = round_ticks(0, HEADROOM * self.most)
+        return [int(value) for value in values if value.is_integer()]
 
 
 def _grid(x_axis: Axis, y_axis: CountAxis) -> list[str]:
@@ -127,12 +129,13 @@ def _bars(part: Bin, edges: Sequence[float], x_axis: Axis, y_axis: CountAxis) ->
     for count, low, high in zip(part.counts, edges[:-1], edges[1:], strict=True):
         if not count:
             continue
-        left, width = x_axis(low), x_axis(high) - x_axis(low)
+        left, right = x_axis(low), x_axis(high)
         top = y_axis(count)
-        gap = GAP * width
+        height = y_axis.start - top
+        gap = GAP * (right - left)
+        width = right - left - gap
         title = f"{part.name}, {low:.3g} to {high:.3g}: {count:,}"
-        bar = svg.rectangle(left + gap / 2, top, width - gap, y_axis.start - top, part.colour, title)
-        marks.append(bar)
+        marks.append(svg.rectangle(left + gap / 2, top, width, height, part.colour, title))
     return marks
 
 
@@ -157,10 +160,11 @@ def shares(rows: Sequence[Share], colour: str, x_label: str) -> str:
 
     marks = []
     for value in axis.ticks():
-        marks.append(svg.rule(axis(value), TOP, axis(value), bottom))
-        marks.append(svg.text(axis(value), bottom + 19, number_text(value), "middle"))
-    for number, row in enumerate(rows):
-        marks += _share(row, colour, axis, TOP + ROW * number)
+        x, number = axis(value), number_text(value)
+        marks.append(svg.rule(x, TOP, x, bottom))
+        marks.append(svg.text(x, bottom + 19, number, "middle"))
+    for order, row in enumerate(rows):
+        marks += _share(row, colour, axis, TOP + ROW * order)
 
     height = bottom + BOTTOM
     marks.append(svg.text((axis.start + axis.end) / 2, height - 8, x_label, "middle"))

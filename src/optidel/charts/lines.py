@@ -105,7 +105,7 @@ def lines(
     # Faint points stand behind all others.
     ordered = sorted(series, key=lambda item: not item.faint)
     marks = [mark for item in ordered for mark in _marks(item, x_axis, y_axis)]
-    parts.append(f'<g class="marks">{"".join(marks)}</g>')
+    parts.append(_group("marks", marks))
     if room:
         parts += _legend(series, right + 14)
 
@@ -129,20 +129,29 @@ def _grid(x_axis: Axis, y_axis: Axis, ticks: Sequence[tuple[float, str]]) -> lis
     """Horizontal rules with their numbers, and the numbers along x."""
     rows = []
     for value in y_axis.ticks():
-        y = y_axis(value)
+        y, number = y_axis(value), number_text(value)
         rows.append(svg.rule(x_axis.start, y, x_axis.end, y))
-        rows.append(svg.text(x_axis.start - 8, y + 4.5, number_text(value), "end"))
-    columns = _x_numbers(x_axis, max(y_axis.start, y_axis.end), ticks)
+        rows.append(svg.text(x_axis.start - 8, y + 4.5, number, "end"))
+    bottom = max(y_axis.start, y_axis.end)
+    columns = _x_numbers(x_axis, bottom, ticks)
     # The script replaces both groups where people zoom in.
-    return [f'<g class="grid-y">{"".join(rows)}</g>', f'<g class="grid-x">{"".join(columns)}</g>']
+    return [_group("grid-y", rows), _group("grid-x", columns)]
+
+
+def _group(name: str, parts: Sequence[str]) -> str:
+    """Elements that the script finds by the name of their group."""
+    content = "".join(parts)
+    return f'<g class="{name}">{content}</g>'
 
 
 def _x_numbers(x_axis: Axis, bottom: float, ticks: Sequence[tuple[float, str]]) -> list[str]:
     """The numbers along x, as far as they do not stand on one another."""
     columns = []
     free_from = -math.inf
-    for value, content in ticks or [(value, number_text(value)) for value in x_axis.ticks()]:
-        x, half = x_axis(value), CHARACTER * len(content) / 2
+    labelled = ticks or [(value, number_text(value)) for value in x_axis.ticks()]
+    for value, content in labelled:
+        x = x_axis(value)
+        half = CHARACTER * len(content) / 2
         if x - half > free_from:
             columns.append(svg.text(x, bottom + 19, content, "middle"))
             free_from = x + half + 4
@@ -220,7 +229,10 @@ def _labels(item: Series, x_axis: Axis, y_axis: Axis) -> list[str]:
 def _is_crowded(x: float, y: float, labelled: Sequence[tuple[float, float]]) -> bool:
     """Whether a label here would cover one that stands already."""
     across, up = LABEL_APART
-    near = [abs(x - other_x) < across and abs(y - other_y) < up for other_x, other_y in labelled]
+    near = []
+    for other_x, other_y in labelled:
+        aside, above = abs(x - other_x), abs(y - other_y)
+        near.append(aside < across and above < up)
     return any(near)
 
 
@@ -240,7 +252,8 @@ def _legend(series: Sequence[Series], left: float) -> list[str]:
 
 def _zoom_attributes(x_axis: Axis, y_axis: Axis) -> dict[str, str]:
     """What the page's script needs to name values: the ends of the axes in px and in values."""
-    return {"data_x": _axis_text(x_axis), "data_y": _axis_text(y_axis)}
+    x_text, y_text = _axis_text(x_axis), _axis_text(y_axis)
+    return {"data_x": x_text, "data_y": y_text}
 
 
 def _axis_text(axis: Axis) -> str:

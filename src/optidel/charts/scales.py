@@ -16,7 +16,7 @@ DECADES = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """An axis from ``low`` to ``high``, drawn from ``start`` to ``end`` px; exponents of ten where ``log``."""
+    """An axis from ``low`` to ``high``, drawn from ``start`` to ``end`` px; powers of ten where ``log``."""
 
     low: float
     high: float
@@ -26,13 +26,18 @@ class Axis:
 
     def __call__(self, value: float) -> float:
         """The place of a value, px."""
-        scaled = math.log10(value) if self.log else value
-        share = (scaled - self.low) / (self.high - self.low)
-        return self.start + share * (self.end - self.start)
+        if self.log:
+            value = math.log10(value)
+        span = self.high - self.low
+        share = (value - self.low) / span
+        length = self.end - self.start
+        return self.start + share * length
 
     def ticks(self) -> list[float]:
         """Round values inside, rising."""
-        return log_ticks(self.low, self.high) if self.log else round_ticks(self.low, self.high)
+        if self.log:
+            return log_ticks(self.low, self.high)
+        return round_ticks(self.low, self.high)
 
 
 def axis_of(values: Sequence[float], start: float, end: float, *, log: bool = False) -> Axis:
@@ -41,14 +46,17 @@ def axis_of(values: Sequence[float], start: float, end: float, *, log: bool = Fa
     >>> axis_of([0.0, 1.0], 0, 112)(1.0)
     106.0
     """
-    scaled = list(map(math.log10, values)) if log else list(values)
-    low = min(scaled, default=0.0)
-    high = max(scaled, default=1.0)
+    if log:
+        values = [math.log10(value) for value in values]
+    low = min(values, default=0.0)
+    high = max(values, default=1.0)
     margin = MARGIN * (high - low)
     if not margin:
         # Equal values get some room on either side.
         margin = abs(high) * 0.1 or 1.0
-    return Axis(low=low - margin, high=high + margin, start=start, end=end, log=log)
+    low -= margin
+    high += margin
+    return Axis(low=low, high=high, start=start, end=end, log=log)
 
 
 def round_ticks(low: float, high: float) -> list[float]:
@@ -58,11 +66,13 @@ def round_ticks(low: float, high: float) -> list[float]:
     [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]
     """
     span = high - low
-    power = 10 ** math.floor(math.log10(span / 4))
-    step = power * 10.0
+    digits = math.floor(math.log10(span / 4))
+    power = 10.0**digits
+    step = power * 10
     for factor in (5, 2, 1):
-        if span <= TICKS * power * factor:
-            step = power * factor
+        finer = power * factor
+        if span <= TICKS * finer:
+            step = finer
     first = math.ceil(low / step)
     last = math.floor(high / step)
     # Rounding takes away what 3 · 0.1 has more than 0.3.

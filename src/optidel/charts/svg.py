@@ -39,32 +39,43 @@ def element(tag: str, content: str = "", **attributes: object) -> str:
 
 
 def _attribute(name: str, value: object) -> str:
-    text_value = f"{value:.1f}" if isinstance(value, float) else str(value)
-    written_name = name.replace("_", "-")
-    return f'{written_name}="{escape(text_value)}"'
+    content = str(value)
+    if isinstance(value, float):
+        content = f"{value:.1f}"
+    name = name.replace("_", "-")
+    escaped = escape(content)
+    return f'{name}="{escaped}"'
 
 
 def text(x: float, y: float, content: str, anchor: str = "start", **attributes: object) -> str:
     """A line of text in the ink of the page; ``anchor`` is start, middle or end."""
-    ink = {"text_anchor": anchor, "fill": "currentColor", **attributes}
-    return element("text", escape(content), x=float(x), y=float(y), **ink)
+    position = {"x": float(x), "y": float(y)}
+    ink = {"text_anchor": anchor, "fill": "currentColor"}
+    escaped = escape(content)
+    return element("text", escaped, **position, **ink, **attributes)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, title: str = "", **attributes: object) -> str:
     """A straight line; ``title`` is what the pointer is told."""
-    ends = {"x1": float(x1), "y1": float(y1), "x2": float(x2), "y2": float(y2)}
-    return element("line", title_of(title), **ends, **attributes)
+    start = {"x1": float(x1), "y1": float(y1)}
+    end = {"x2": float(x2), "y2": float(y2)}
+    content = title_of(title)
+    return element("line", content, **start, **end, **attributes)
 
 
 def rule(x1: float, y1: float, x2: float, y2: float) -> str:
     """A faint line of the grid."""
-    return line(x1, y1, x2, y2, stroke="currentColor", stroke_opacity=FAINT)
+    ink = {"stroke": "currentColor", "stroke_opacity": FAINT}
+    return line(x1, y1, x2, y2, **ink)
 
 
 def rectangle(x: float, y: float, width: float, height: float, fill: str, title: str = "") -> str:
     """A filled rectangle; ``title`` is what the pointer is told."""
-    size = {"width": max(float(width), 0.0), "height": max(float(height), 0.0)}
-    return element("rect", title_of(title), x=float(x), y=float(y), **size, fill=fill)
+    corner = {"x": float(x), "y": float(y)}
+    # Rounding may leave a bar without a width a little below zero.
+    width, height = max(float(width), 0.0), max(float(height), 0.0)
+    content = title_of(title)
+    return element("rect", content, **corner, width=width, height=height, fill=fill)
 
 
 def marker(x: float, y: float, colour: str, shape: int = 0, title: str = "", **attributes: object) -> str:
@@ -73,19 +84,23 @@ def marker(x: float, y: float, colour: str, shape: int = 0, title: str = "", **a
     # Placed by a transform, so that the page's script can move it without knowing its form.
     position = f"translate({x:.1f} {y:.1f})"
     looks = {"class": "dot", "d": path, "transform": position, "fill": colour}
-    return element("path", title_of(title), **looks, **attributes)
+    content = title_of(title)
+    return element("path", content, **looks, **attributes)
 
 
 def title_of(title: str) -> str:
     """The element that a browser shows at the pointer, where there is something to say."""
-    return element("title", escape(title)) if title else ""
+    if not title:
+        return ""
+    return element("title", escape(title))
 
 
 def upright(x: float, y: float, content: str) -> str:
     """A text that runs upwards, centred at a place."""
-    position = f"translate({x:.1f} {y:.1f}) rotate(-90)"
+    position = f"translate({x:.1f} {y:.1f})"
+    turned = f"{position} rotate(-90)"
     inner = text(0, 0, content, "middle")
-    return element("g", inner, transform=position)
+    return element("g", inner, transform=turned)
 
 
 def picture(width: int, height: int, parts: Sequence[str], label: str, **attributes: object) -> str:
@@ -93,11 +108,13 @@ def picture(width: int, height: int, parts: Sequence[str], label: str, **attribu
     box = f"0 0 {width} {height}"
     size = {"viewBox": box, "width": width, "height": height}
     looks = {"xmlns": NAMESPACE, "class": "chart", "role": "img", "aria_label": label, **FONT}
-    chart = element("svg", "".join(parts), **looks, **size, **attributes)
+    content = "".join(parts)
+    chart = element("svg", content, **looks, **size, **attributes)
     return chart + "\n"
 
 
 def standalone(chart: str) -> str:
     """The chart as a file of its own: dark ink on white, whatever page shows it."""
-    style = f'style="color:{LIGHT_INK};background:{LIGHT_PAPER}"'
-    return chart.replace("<svg ", f"<svg {style} ", 1)
+    colours = f"color:{LIGHT_INK};background:{LIGHT_PAPER}"
+    start = f'<svg style="{colours}" '
+    return chart.replace("<svg ", start, 1)

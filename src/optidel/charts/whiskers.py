@@ -73,11 +73,11 @@ def whiskers(rows: Sequence[Whisker], x_label: str, *, reference: float | None =
 
 def _values(rows: Sequence[Whisker], reference: float | None) -> list[float]:
     """Every value that must be inside."""
-    values = [] if reference is None else [reference]
+    candidates = [reference]
     for row in rows:
-        ends = (row.mean, row.low, row.high, row.outer_low, row.outer_high)
-        values += [value for value in ends if value is not None and math.isfinite(value)]
-    return values
+        candidates += [row.mean, row.low, row.high]
+        candidates += [row.outer_low, row.outer_high]
+    return [value for value in candidates if value is not None and math.isfinite(value)]
 
 
 def _row(row: Whisker, axis: Axis, y: float) -> list[str]:

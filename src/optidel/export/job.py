@@ -54,6 +54,7 @@ class Job:
             return
 
         row_of = {row["item"]: row for row in rows}
+        # All frames of a file come at once, so rows are found again by their frame.
         for item, decoded in self.corpus.decoded(list(row_of)):
             frame = self.corpus.frames[item]
             if fingerprint(decoded) != frame.sha256:
@@ -85,6 +86,7 @@ class Job:
 
 def png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
     """A PNG of u8 (h, w, 1 or 3): pixels and nothing else."""
+    # One channel stays one: a trainer may tell grey images from colour by it.
     grey = image.shape[2] == 1
     buffer = BytesIO()
     PillowImage.fromarray(image[..., 0] if grey else image).save(buffer, format="PNG")

@@ -20,6 +20,7 @@ def write_links(job: Job) -> list[str]:
             f"{len(inner)} of {len(originals)} chosen images are no picture file of their own "
             f"and cannot be linked, such as {inner[0]}; pass --format folder"
         )
+    # Composites are our own files, and hold pixels alone.
     if not job.selection.compose:
         say(
             "export: the links lead to your own files, with whatever is written in them beside pixels; "

@@ -62,6 +62,7 @@ def manifest(selection: ExportedSelection, corpus: Corpus) -> pl.DataFrame:
 
 
 def _frame_rows(selection: ExportedSelection, corpus: Corpus) -> list[dict[str, Any]]:
+    # In the order of the corpus, so that each file is opened once.
     kept = selection.select.table("selection.parquet").filter("kept").sort("item")
     rows = []
     for row in kept.select("item", "rank", "reason", "gain").iter_rows(named=True):
@@ -132,7 +133,7 @@ def _renamed(table: pl.DataFrame, names: Names) -> pl.DataFrame:
 
 
 def inert(text: str) -> str:
-    """A text that no spreadsheet reads as a formula: an apostrophe stands before ``=``, ``+``, ``-``, ``@``."""
+    """A text that no spreadsheet reads as a formula: an apostrophe goes before ``=``, ``+``, ``-``, ``@``."""
     if text.startswith(FORMULA_STARTS):
         return f"'{text}"
     return text

@@ -52,6 +52,7 @@ def find_selection(
             "run the same `optidel select` again"
         )
 
+    # A method may choose key patches without composing: then frames were chosen, and the unit says so.
     compose = _composed(artifacts, select, index) if summary.unit == "key patch" else None
     return ExportedSelection(
         method=summary.method,

@@ -77,6 +77,7 @@ def export(
     target = Path(out) if out else default
 
     note = _note(selection, format, names)
+    # A full disk is one sentence, and what is written so far stays for the next attempt.
     with disk_errors(target.parent):
         make_folder(target.parent)
         with _lock(store, target):
@@ -122,6 +123,7 @@ def _note(selection: ExportedSelection, format: str, names: str) -> dict[str, An
         "select": selection.select.path.name,
         "compose": selection.compose.path.name if selection.compose else None,
     }
+    # Left out where nothing is hashed, so that exports of earlier versions are still recognised.
     if names != "plain":
         note["names"] = names
     return note
@@ -146,6 +148,7 @@ def _finished(target: Path, mark: str) -> int | None:
     if not target.exists():
         return None
     if target.is_dir() and not any(target.iterdir()):
+        # The finished export is renamed to this place, which must be free.
         target.rmdir()
         return None
 
@@ -162,6 +165,7 @@ def _finished(target: Path, mark: str) -> int | None:
             f"{target} holds another export ({content}, {note.get('select')}); "
             "pass --out with a new or empty folder, or delete it"
         )
+    # Sizes alone are compared: reading an export again would take as long as writing it.
     if note["files"] != _listing(target):
         raise StoreError(
             f"{target} was changed after it was exported; delete it and run the same command again"
@@ -174,6 +178,7 @@ def _write(
 ) -> int:
     """Fill a hidden folder beside ``target``, resuming, then rename it."""
     mark = digest(canonical(dict(note)))
+    # Hidden and named by its content: another selection never continues what this one began.
     partial = target.with_name(f".{target.name}-{mark}.partial")
     partial.mkdir(exist_ok=True)
     work, corpus = Workspace(partial), Corpus.load(selection.index)

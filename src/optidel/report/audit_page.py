@@ -18,20 +18,21 @@ from optidel.report.pictures import Tile, picture_tile
 from optidel.runs.summaries import AuditSummary, read_summary
 from optidel.store import Artifact
 
+# Frames of a gallery: two rows of the page.
 SHOWN = 12
-"""Frames of a gallery: two rows of the page."""
 
+# Groups of copies: as many as a person looks through.
 GROUPS = 12
-"""Groups of copies: as many as a person looks through."""
 
+# Frames of a group: one row of the page.
 MEMBERS = 6
-"""Frames of a group: one row of the page."""
 
+# The marks in the order of the page, and from where on each is set.
 RULES = {
     "constant": "Every pixel has the same value.",
     "blank": (
-        "Grey deviates by less than {blank:g} of 255 levels, and by less than {structure:g} after averaging over "
-        "1/32 of the sides."
+        "Grey deviates by less than {blank:g} of 255 levels, and by less than {structure:g} after averaging "
+        "over 1/32 of the sides."
     ),
     "dark": (
         "More than a fraction of {dark:g} of the frame is black, and what is left has next to no structure."
@@ -40,11 +41,12 @@ RULES = {
     "blurred": "The variance of the Laplacian in the lit area is under {blurred:g} of the area's variance.",
     "low-entropy": "The histogram of grey holds less than {entropy:g} bits.",
     "border": (
-        "More than a fraction of {border:g} of a colour frame is black before and behind what the device lights."
+        "More than a fraction of {border:g} of a colour frame is black before and behind "
+        "what the device lights."
     ),
     "text": (
-        "More than a fraction of {text:g} of the frame lies under burned-in text or painted boxes; looked for on "
-        "a sample."
+        "More than a fraction of {text:g} of the frame lies under burned-in text or painted boxes; "
+        "looked for on a sample."
     ),
     "exact copies": "The same pixels as an earlier frame.",
     "near-copies": (
@@ -52,8 +54,9 @@ RULES = {
         "or a copy of it that was turned, mirrored, cropped, or taken a moment later."
     ),
 }
-"""The marks in the order of the page, and from where on each is set."""
 
+# The measure that orders a gallery, the lowest first; `border`, `text` and `saturated` put the highest
+# first.
 WORST = {
     "blurred": "sharpness",
     "low-entropy": "entropy",
@@ -61,16 +64,13 @@ WORST = {
     "dark": "structure",
     "constant": "mean",
 }
-"""The measure that orders a gallery, the lowest first; ``border``, ``text`` and ``saturated`` put the highest
-first.
-"""
 
 METHOD = (
-    "Everything but text and copies comes from the pass that indexes the frames. Sharpness is measured inside "
-    "the lit area, in units of its variance, so that contrast does not count. Grey frames have no border: around "
-    "cells or a chest, black belongs to the picture.",
-    "Thresholds are options of optidel audit; its page in the documentation says on which images the defaults "
-    "were judged, and how often they are right for each modality.",
+    "Everything but text and copies comes from the pass that indexes the frames. Sharpness is measured "
+    "inside the lit area, in units of its variance, so that contrast does not count. Grey frames have no "
+    "border: around cells or a chest, black belongs to the picture.",
+    "Thresholds are options of optidel audit; its page in the documentation says on which images the "
+    "defaults were judged, and how often they are right for each modality.",
 )
 
 
@@ -119,8 +119,8 @@ def _verdict(table: pl.DataFrame, summary: AuditSummary) -> tuple[str, ...]:
         f"earlier one, in {summary.groups:,} groups.",
         f"{summary.counts['text']:,} of {summary.sampled:,} frames looked at carry burned-in text or painted "
         "boxes.",
-        f"{worthless:,} frames show nothing (blank, dark or saturated). All else is for you to judge; nothing "
-        "was deleted.",
+        f"{worthless:,} frames show nothing (blank, dark or saturated). All else is for you to judge; "
+        "nothing was deleted.",
     )
 
 

@@ -67,6 +67,7 @@ def step_costs(run: Run) -> tuple[StepCost, ...]:
     for artifact in run.artifacts:
         seconds[artifact.step].append(artifact.seconds)
 
+    # A run whose steps took no measurable time has shares of nothing.
     total = sum(map(sum, seconds.values())) or 1.0
     costs = []
     for step in sorted(seconds, key=_rank):
@@ -101,6 +102,7 @@ def break_even(run: Run) -> tuple[BreakEven, ...]:
     rows = []
     for (method, budget), seeds in trials.items():
         kept = counts[method, budget] / full_count
+        # At equal epochs the time of a training follows the number of its images.
         saved = fmean(full_seconds) * (1 - kept)
         rows.append(_break_even(run, seeds, saved))
     return tuple(rows)

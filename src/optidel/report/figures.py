@@ -167,6 +167,7 @@ def _trainings(run: Run) -> Iterator[tuple[str, str, Artifact]]:
 
 
 def _binned(log: pl.DataFrame) -> pl.DataFrame:
+    # Rounded up, so that there are never more bins than that.
     width = max(1, -(-log.height // STEPS_DRAWN))
     bins = pl.int_range(pl.len()) // width
     return log.group_by(bins, maintain_order=True).agg(pl.col("step", "loss").mean())

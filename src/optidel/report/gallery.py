@@ -1,7 +1,8 @@
 """The pictures of a run's page.
 
-What was kept and dropped, key patches, composites, the order of difficulty, and predictions. Nothing is picked
-for its looks: a gallery shows the best ranked, or rows evenly spaced through an order that its caption states.
+What was kept and dropped, key patches, composites, the order of difficulty, and predictions. Nothing is
+picked for its looks: a gallery shows the best ranked, or rows evenly spaced through an order that its caption
+states.
 """
 
 from collections.abc import Sequence
@@ -46,9 +47,9 @@ class PairView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionView:
-    """What one method chose at one budget and seed, ``chosen`` of ``items`` frames or key patches (``unit``).
+    """What one method chose at one budget and seed.
 
-    ``reasons`` counts the dropped items by reason.
+    ``kept_count`` of ``items`` frames or key patches (``unit``) were kept; ``reasons`` counts the dropped items by reason.
     """
 
     method: str
@@ -56,7 +57,7 @@ class SelectionView:
     seed: int
     unit: str
     items: int
-    chosen: int
+    kept_count: int
     reasons: tuple[tuple[str, int], ...]
     kept: tuple[Tile, ...]
     pairs: tuple[PairView, ...]
@@ -164,6 +165,7 @@ def _selection(run: Run, pictures: Pictures, trial: Trial, select: Artifact) -> 
     unit = read_summary(select, SelectSummary).unit
     items = ItemPictures(run, pictures, unit)
 
+    # The best ranked, and pairs from the closest to the farthest: nothing is picked for its looks.
     kept = table.filter("kept").sort("rank").head(KEPT)
     dropped = table.filter(~pl.col("kept"))
     reasons = dropped["reason"].value_counts(sort=True)
@@ -175,7 +177,7 @@ def _selection(run: Run, pictures: Pictures, trial: Trial, select: Artifact) -> 
         seed=trial.seed,
         unit=unit,
         items=table.height,
-        chosen=int(table["kept"].sum()),
+        kept_count=int(table["kept"].sum()),
         reasons=tuple((str(reason), int(count)) for reason, count in reasons.iter_rows()),
         kept=tuple(items.tile(row["item"], _rank_note(row)) for row in kept.iter_rows(named=True)),
         pairs=tuple(_pair(items, table, row) for row in examples),
@@ -302,6 +304,7 @@ def difficulty_view(run: Run, pictures: Pictures) -> DifficultyView | None:
     null_error = np.asarray(scored.array("null_error.npy"), dtype=np.float64)
 
     values = difficulty(error, null_error, scorer)
+    # A stable sort, so that equal values keep the order of the corpus on every machine.
     hardest_first = np.argsort(-values, kind="stable")
     items = ItemPictures(run, pictures, unit)
 
@@ -336,15 +339,17 @@ def _kept_by_ours(run: Run, unit: str) -> Int64[np.ndarray, "m"]:
 
 
 def segmentations(run: Run, names: Names) -> tuple[SegmentationView, ...]:
-    """The first test images, not chosen by result: the truth, then the prediction of each method's first seed."""
+    """The first test images, not chosen by result: the truth, then what each method's first seed predicts."""
     if run.task is None or not run.protocols:
         return ()
+    # The first protocol that was run, fine-tuning where there is one: it shows what a user would get.
     protocol = run.protocols[0]
     items = run.task.table("items.parquet").with_row_index("row").filter(pl.col("split") == "test")
     images, masks = run.task.array("images.npy"), run.task.array("masks.npy")
 
     views = []
     for position, (row, name) in enumerate(items.head(SEGMENTED).select("row", "id").iter_rows()):
+        # Encoded once, for the truth and every prediction on it.
         uri = data_uri(PillowImage.fromarray(images[row]))
         truth = outlines(masks[row], "truth")
         view = SegmentationView(

@@ -102,6 +102,7 @@ def _corpus_text(run: Run, names: Names) -> str:
 
 
 def _aside_text(run: Run) -> str:
+    # Hashes are of decoded pixels, so the same picture in another file counts.
     duplicates = run.frames.height - run.frames["sha256"].n_unique()
     counts = Counter(run.frames["flaw"].to_list())
     flaws = ", ".join(f"{count} {flaw}" for flaw, count in sorted(counts.items()) if flaw)
@@ -116,6 +117,7 @@ def _task_text(task: Artifact | None) -> str:
         return ""
     summary = read_summary(task, TaskSummary)
     splits = Counter(task.table("items.parquet")["split"].to_list())
+    # A labelled set of the first version wrote no such table.
     rejected = 0
     if (task.path / "rejected.parquet").exists():
         rejected = task.table("rejected.parquet").height
@@ -154,6 +156,7 @@ def _encoder_text(run: Run, names: Names) -> str:
 
 def _warmup_corpus(run: Run) -> str:
     """Which state of the corpus the warm-up saw."""
+    # Embeddings of the first version have no summary, and their warm-up was always their own.
     if run.embed and (run.embed.path / EmbedSummary.FILE).exists():
         summary = read_summary(run.embed, EmbedSummary)
         if not summary.warmup_is_own:

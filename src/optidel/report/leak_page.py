@@ -12,21 +12,21 @@ from optidel.report.audit import Group, Line, Page, folder_title, write_page
 from optidel.report.leaks import by_chance, uncompared
 from optidel.report.pictures import picture_tile
 
+# Pairs of each kind on the page: more make it too long to be looked through.
 PAIRS = 60
-"""Pairs of each kind on the page: more make it too long to be looked through."""
 
+# What the four kinds of matches are called.
 TITLES = {
     "exact": "equal pixels",
     "perceptual": "equal to the eye",
     "embedding": "changed copies",
     "points": "turned or cropped copies",
 }
-"""What the four kinds of matches are called."""
 
 METHOD = (
     "Embeddings are histograms of gradient directions with the mean colour of each cell, whitened within a "
-    "concept of the corpus and compared also turned by quarters and mirrored. Points are blobs of which so many "
-    "agree under one turn, scale and shift as only copies have; they find crops and turns by any angle. "
+    "concept of the corpus and compared also turned by quarters and mirrored. Points are blobs of which so "
+    "many agree under one turn, scale and shift as only copies have; they find crops and turns by any angle. "
     "Blank, dark and saturated frames are all alike and are not compared."
 )
 
@@ -88,7 +88,8 @@ def write_leak_page(
 
 
 def _rules(leaks: Leaks) -> dict[str, str]:
-    similarity = f"Cosine similarity of the embeddings over that of the concept, {leaks.threshold or 0:.3f} at the median."
+    median = leaks.threshold or 0
+    similarity = f"Cosine similarity of the embeddings over that of the concept, {median:.3f} at the median."
     return {
         "exact": "The same SHA-256 of the 8-bit pixels.",
         "perceptual": f"Perceptual hashes differ by at most {leaks.near} of 256 bits.",

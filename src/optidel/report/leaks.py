@@ -42,7 +42,7 @@ class LeakSection:
     A row is (test image, corpus frame, how alike); ``more`` counts the pairs without a row.
     """
 
-    found: bool
+    any_leak: bool
     sentence: str
     method: str
     pairs: tuple[LeakedPair, ...]
@@ -87,7 +87,7 @@ def leak_section(run: Run, names: Names) -> LeakSection | None:
     ]
     text = sentence(run.leaks, drop=run.index.step == "clean", names=names)
     return LeakSection(
-        found=bool(summary.leaked),
+        any_leak=bool(summary.leaked),
         sentence=text[0].upper() + text[1:] + ".",
         method=_method(summary),
         pairs=_pairs(run.leaks, names),

@@ -77,6 +77,7 @@ def write_report(run: Path, result: Artifact | None = None, *, names: str = "pla
     """
     opened = read_run(Path(run), result)
     target = opened.root / "report.html"
+    # Rendered whole before anything is written: an error leaves the page that is there.
     html = render(report_page(opened, names_of(names, opened.root)))
     with replacing(target) as scratch:
         scratch.write_text(html, encoding="utf-8")

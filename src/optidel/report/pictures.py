@@ -23,7 +23,7 @@ from optidel.runs.collect import Run
 # hundreds on one page.
 SIDE = 260
 
-# Of the JPEG: below 80 blocks are seen in smooth tissue, above 85 the page grows by half and nothing is gained.
+# Of the JPEG: below 80 blocks are seen in smooth tissue, above 85 the page grows by half for nothing.
 QUALITY = 82
 
 # Decoded frames kept in memory: more than a page shows of one run.

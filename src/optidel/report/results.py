@@ -42,6 +42,7 @@ def _results(run: Run, protocol: str) -> ProtocolResults:
             svg=miou_chart(scores, run.methods),
         )
     ]
+    # Without random there is nothing to subtract.
     if any(score.difference is not None for score in scores):
         difference = difference_chart(scores, run.methods)
         charts.append(Chart(name=f"difference-{protocol}", title="Difference to random", svg=difference))

@@ -170,6 +170,7 @@ def _draw_grid(
     for position, picture in enumerate(band.pictures):
         row, column = divmod(position, columns)
         x, y = GAP + column * (CELL + GAP), top + row * band.line
+        # Small crops are enlarged too: a key patch of 30 px would be a stamp.
         scale = CELL / max(picture.size)
         size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
         fitted = picture.resize(size, PillowImage.Resampling.LANCZOS)

@@ -11,6 +11,7 @@ def environment(*folders: Path) -> Environment:
     """
     own_folder = Path(__file__).parent
     loader = FileSystemLoader([*folders, own_folder])
+    # A misspelt name is an error, not an empty place on the page; names of files are escaped.
     return Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

@@ -32,6 +32,7 @@ def verdict(run: Run) -> Verdict:
     if run.result is None:
         return Verdict(gate="open", sentences=(UNFINISHED,))
 
+    # A protocol without a gate leaves the question open, and does not count as failed.
     sentences = []
     verdicts = []
     for protocol in run.protocols:

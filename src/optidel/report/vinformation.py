@@ -136,6 +136,7 @@ def _values(summary: InformationSummary, task: str, miou: float) -> Values:
 
 def _comparison(key: GroupKey, seeds: Mapping[Choice, Sequence[Values]]) -> SetComparison:
     means = {choice: _mean(rows) for choice, rows in seeds.items()}
+    # The full corpus is an end of almost every order, and alone can make a correlation.
     below = [values for (_, budget), values in means.items() if budget < 1]
     families = {"all sets": list(means.values())}
     if len(below) < len(means):
@@ -260,6 +261,7 @@ def section(run: Run) -> InformationSection | None:
 def scatter(comparison: SetComparison, methods: Sequence[str]) -> str:
     """I_V of each set against its mIoU, means over seeds."""
     names = list(dict.fromkeys(point[0] for point in comparison.points))
+    # The run's methods first, so that colours are those of the other figures.
     colours = colour_of(list(dict.fromkeys([*methods, *names])))
     series = []
     for shape, name in enumerate(names):

@@ -142,6 +142,7 @@ class Run:
             steps += [trial.select, trial.compose, trial.pretrain, *trial.evaluate.values()]
         steps.append(self.result)
 
+        # Equal selections share their encoder, which then stands under several trials.
         by_name = {artifact.path.name: artifact for artifact in steps if artifact is not None}
         return tuple(by_name.values())
 
@@ -203,6 +204,7 @@ def _finished(root: Path, result: Artifact, artifacts: Mapping[str, Artifact]) -
             )
         return None if name is None else artifacts[name]
 
+    # What the result names, and not what is newest: later steps may have been made since.
     names = result.json("artifacts.json")
     trials = []
     for entry in names.pop("cells"):

@@ -68,6 +68,7 @@ def trained_sets(root: Path) -> list[TrainedSet]:
     Raises:
         InputError: no run.
     """
+    # Artifacts alone: a folder of single steps has neither a result nor records.
     by_step: dict[str, list[Artifact]] = defaultdict(list)
     for artifact in open_store(root).artifacts():
         by_step[artifact.step].append(artifact)
@@ -113,6 +114,7 @@ def _trained_set(
         budget=float(budget),
         seed=int(config["seed"]),
         objective=options["objective"],
+        # Under equal epochs only the largest set is trained as long as under equal steps.
         rule="steps" if options["steps"] == longest else "epochs",
         select=selects[-1],
         images=images,
@@ -142,7 +144,7 @@ def _scores_of(pretrain: Artifact, by_step: Finished) -> tuple[dict[str, Artifac
             continue
         task = newest(by_step["task"], evaluation.inputs["task"])
         if task is None:
-            continue
+            continue  # deleted since; its score cannot be named
         name = read_summary(task, TaskSummary).name
         protocol = evaluation.json(MANIFEST)["config"]["protocol"]
         tasks[name] = task
@@ -153,6 +155,7 @@ def _scores_of(pretrain: Artifact, by_step: Finished) -> tuple[dict[str, Artifac
 def _bench_sets(root: Path) -> dict[str, BenchSet]:
     """Folder of a pre-training to what a bench trained it for; empty for a run."""
     budgets: dict[str, dict[str, float]] = defaultdict(dict)
+    # Hidden files are records that another process is writing.
     for path in sorted((root / "cells").glob("[!.]*.json")):
         record = json.loads(path.read_text())
         folder, trial = record["artifacts"].get("pretrain"), record["cell"]

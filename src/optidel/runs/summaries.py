@@ -1,7 +1,7 @@
 """What a step says about its result: one typed record a step, and the two functions that write and read it.
 
-A record's fields are the keys of the JSON file. A field whose default is None is left out while it is None, and
-so a step that learns to say more changes no older file. A reader ignores keys that its record does not have.
+A record's fields are the keys of the JSON file. A field whose default is None is left out while it is None,
+and so a step that learns to say more changes no older file. A reader ignores keys that no record has.
 """
 
 from collections.abc import Mapping
@@ -26,8 +26,8 @@ class IndexSummary(Summary):
     """The steps ``index`` and ``clean``: counts of files, frames and quarantined files.
 
     ``root`` is the folder of the corpus; ``scan`` is the reading options as JSON text; ``groups`` hashes the
-    group of every frame; ``since`` says what changed since an earlier state; ``leaks`` counts frames that were
-    taken out because they are test images.
+    group of every frame; ``since`` says what changed since an earlier state; ``leaks`` counts frames that
+    were taken out because they are test images.
     """
 
     FILE: ClassVar[str] = "index.json"
@@ -142,8 +142,8 @@ class EvaluateSummary(Summary):
 class LeaksSummary(Summary):
     """The step ``leaks``: how many of ``test`` labelled test images lie among ``train`` frames of the corpus.
 
-    ``images`` counts leaked test images by kind of copy. Perceptual hashes may differ in ``near`` bits of 256;
-    embeddings must be more alike than ``threshold``, None where it could not be calibrated, which test images
+    ``images`` counts leaked test images by kind of copy. Perceptual hashes differ in at most ``near`` of 256
+    bits; embeddings must be more alike than ``threshold``, None where it could not be calibrated, which test images
     without a copy are at the ``rate``. ``reason`` says which frames were not compared by embedding, and why.
     """
 
@@ -205,6 +205,7 @@ def read_summary(artifact: Artifact, kind: type[Kind]) -> Kind:
     Raises:
         StoreError: the file lacks a key, or holds a value of another type.
     """
+    # pydantic ignores unknown keys of a dataclass, and says which key is missing or of another type.
     try:
         record: Kind = _reader(kind).validate_python(artifact.json(kind.FILE))
     except ValidationError as error:
