@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from optidel.errors import TrainingError
-from optidel.models.presets import PRESETS
-from optidel.models.views import VIEWS, Views, colour_jitter, crop_and_flip
+from optidel.models.presets import PRESETS, VIEWS, Views
+from optidel.models.views import colour_jitter, crop_and_flip
 from optidel.training import pretrain as module
 from optidel.training.pretrain import PretrainOptions, batch_rows, pretrain
 from optidel.training.schedule import cosine

@@ -6,12 +6,12 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from optidel.errors import WeightsError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 BACKBONE = re.compile(r"(^|\.)layers?\.\d+\.")
 """Names of the tensors of a transformer block, in a backbone of transformers."""
@@ -79,12 +79,14 @@ def load_model(kind: Any, weights: str | Path, unused: Collection[str] = ()) -> 
     return model
 
 
-def check_finite(model: nn.Module, weights: str | Path) -> None:
+def check_finite(model: "nn.Module", weights: str | Path) -> None:
     """Refuse weights with a NaN or an infinity.
 
     Raises:
         WeightsError: a tensor of ``model`` holds one.
     """
+    import torch
+
     broken = [
         name
         for name, tensor in model.state_dict().items()

@@ -6,17 +6,19 @@ where it holds the frames of today.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from jaxtyping import Int64
 from numpy import ndarray
 
 from optidel.corpus.reuse import known_rows
-from optidel.features.embedding import Earlier
 from optidel.progress import say
 from optidel.runs.summaries import SelectionChange, SelectSummary, read_summary
 from optidel.store import MANIFEST, Artifact, Store, newest
+
+if TYPE_CHECKING:
+    from optidel.features.embedding import Earlier
 
 SHARE = 0.5
 """Part of today's frames that an earlier warm-up must have had in its corpus, or a new one is trained.
@@ -111,7 +113,7 @@ def earlier_warmup(
 
 def earlier_scores(
     store: Store, pixels: Artifact, inputs: Mapping[str, Artifact], config: Mapping[str, Any], version: int
-) -> Earlier | None:
+) -> "Earlier | None":
     """What the same models gave for the earlier state of the corpus that holds most frames of today.
 
     Args:
@@ -135,6 +137,8 @@ def earlier_scores(
         f"{total - best.count} are computed"
     )
     arrays = {array: best.artifact.array(f"{array}.npy") for array in ("vectors", "error", "error_map")}
+    from optidel.features.embedding import Earlier  # brings torch, which most commands do not need
+
     return Earlier(name=name, rows=best.rows, **arrays)
 
 

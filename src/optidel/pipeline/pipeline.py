@@ -13,22 +13,15 @@ from optidel.corpus.index import index_step, listing
 from optidel.corpus.options import IndexOptions
 from optidel.errors import BudgetError, RecipeError
 from optidel.methods import METHODS, count_for
-from optidel.models.encoders import load_encoder
-from optidel.models.presets import PRESETS
-from optidel.models.views import make_views
+from optidel.models.presets import PRESETS, make_views
 from optidel.pipeline.incremental import earlier_warmup
 from optidel.pipeline.parameters import check_methods, parameters
 from optidel.pipeline.published import check_conflicts, registry_of
 from optidel.pipeline.selections import kept_rows
-from optidel.pipeline.steps import pretrain as pretraining
 from optidel.pipeline.steps.clean import clean_step
 from optidel.pipeline.steps.compose import compose_step
-from optidel.pipeline.steps.embed import embed_step
-from optidel.pipeline.steps.evaluate import evaluate_step
 from optidel.pipeline.steps.leaks import leaks_step
-from optidel.pipeline.steps.patches import patches_step
 from optidel.pipeline.steps.pixels import pixels_step
-from optidel.pipeline.steps.pretrain import pretrain_config, pretrain_step
 from optidel.pipeline.steps.result import result_step
 from optidel.pipeline.steps.select import Composites, SelectOptions, Sources, select_step
 from optidel.pipeline.steps.task import task_step
@@ -41,7 +34,7 @@ from optidel.runs.baselines import BLIND, FULL, SCRATCH
 from optidel.runs.collect import Trial
 from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store
-from optidel.training.pretrain import PretrainOptions
+from optidel.training.options import PretrainOptions
 
 STEPS = ("index", "embed", "select", "patches", "compose", "pretrain", "evaluate")
 """What a run can stop after; the result and the report follow the last."""
@@ -174,6 +167,8 @@ class Pipeline:
         """The masked autoencoder that scores: the one given, or one warmed up on a sample of the corpus."""
         section = self.recipe.encoder
         if section.weights:
+            from optidel.models.encoders import load_encoder
+
             # Another kind of encoder has no reconstruction error, so a warm-up scores beside it.
             encoder = load_encoder(section.weights, self.preset.size)
             if encoder.kind == "vit_mae":
@@ -183,6 +178,8 @@ class Pipeline:
 
     def _warmup(self) -> Artifact:
         """The warm-up of an earlier state of the corpus, where there is one to keep; else one of its own."""
+        from optidel.pipeline.steps import pretrain as pretraining
+
         section, preset = self.recipe.encoder, self.recipe.preset
         options = PretrainOptions(
             steps=section.steps,
@@ -191,15 +188,19 @@ class Pipeline:
             sample=section.sample,
         )
         if section.reuse:
-            config = pretrain_config(preset, options, section.seed)
+            config = pretraining.pretrain_config(preset, options, section.seed)
             earlier = earlier_warmup(self.store, self.pixels, config, pretraining.VERSION)
             if earlier:
                 return earlier
-        return pretrain_step(self.store, "warmup", self.pixels, None, preset, options, section.seed, {})
+        return pretraining.pretrain_step(
+            self.store, "warmup", self.pixels, None, preset, options, section.seed, {}
+        )
 
     @cached_property
     def embed(self) -> Artifact:
         """Embeddings, difficulty and error maps."""
+        from optidel.pipeline.steps.embed import embed_step
+
         section = self.recipe.encoder
         # An autoencoder that was given makes the vectors itself, in the pass that scores.
         weights = section.weights if self.mae.artifact else None
@@ -209,6 +210,8 @@ class Pipeline:
     @cached_property
     def patches(self) -> Artifact:
         """Key patches."""
+        from optidel.pipeline.steps.patches import patches_step
+
         section, seed, size = self.recipe.patches, self.recipe.encoder.seed, self.preset.size
         patches = patches_step(self.store, self.index, self.embed, self.mae, size, section, seed)
         return self._announce(patches)
@@ -305,6 +308,8 @@ class Pipeline:
 
     def pretrain(self, method: str, seed: int) -> Artifact:
         """The encoder pre-trained on what a method keeps or makes."""
+        from optidel.pipeline.steps.pretrain import pretrain_step
+
         composed, selected = self.compose(method, seed), self.select(method, seed)
         # Composites are an artifact of their own; frames are rows of all frames.
         pixels = composed or self.pixels
@@ -343,6 +348,8 @@ class Pipeline:
 
     def evaluate(self, method: str, seed: int, protocol: Protocol) -> Artifact:
         """Scores on the labelled set; method ``scratch`` is an untrained encoder."""
+        from optidel.pipeline.steps.evaluate import evaluate_step
+
         encoder = None if method == SCRATCH else self.pretrain(method, seed)
         section, preset = self.recipe.evaluate, self.recipe.preset
         scores = evaluate_step(self.store, self.task, encoder, preset, protocol, section, seed)

@@ -20,10 +20,10 @@ from optidel.models.continued import continue_backbone, continue_mae
 from optidel.models.encoders import Encoder, load_encoder, load_mae
 from optidel.models.mae import build_mae, masked_loss
 from optidel.models.masked_dino import MaskedDino
-from optidel.models.presets import Preset
+from optidel.models.presets import JITTER, Preset
 from optidel.models.simclr import SimCLR
 from optidel.models.tiles import TiledMae, shrink
-from optidel.models.views import JITTER, colour_jitter, crop_and_flip
+from optidel.models.views import colour_jitter, crop_and_flip
 from optidel.training.options import PretrainOptions
 from optidel.training.precision import device
 from optidel.vinformation.gaussian import Information

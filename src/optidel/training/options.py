@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
-from optidel.models.views import Views
+from optidel.models.presets import Views
 from optidel.models.weights import weights_identity
 
 Target = Literal["pixels", "normalised"]
