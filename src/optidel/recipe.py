@@ -194,7 +194,8 @@ class EvaluateSection(_Section):
     labelled images belong to one patient, video, … and must not stand on both sides: a pattern over their
     paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
     ``masks``: how masks are read, by default found from all of them. ``ignore``: values or colours of a mask
-    that are void, such as ``255`` or ``"#e0e0c0"``. ``keep``: keep every trained segmenter in the run, for
+    that are void, such as ``255`` or ``"#e0e0c0"``. ``test_on``: another labelled set, whose images are tested
+    on in place of this one's. ``keep``: keep every trained segmenter in the run, for
     ``optidel predict``.
     """
 
@@ -205,6 +206,7 @@ class EvaluateSection(_Section):
     group: str | None = None
     masks: Literal["auto", "half", "foreground", "values", "colours"] = "auto"
     ignore: tuple[int | str, ...] = ()
+    test_on: str | None = None
     keep: bool = False
     steps: Count | None = None
     batch: int | None = Field(None, ge=1, le=MAX_BATCH)

@@ -13,11 +13,11 @@ import pytest
 import tifffile
 from PIL import Image as PillowImage
 
+from optidel.arrays import Image
 from optidel.corpus.sandbox.scan import ScanOptions
 from optidel.corpus.sandbox.workers import Scanned
 from optidel.evaluation import tasks
 from optidel.evaluation.tasks import Task, load_task
-from optidel.readers import Decoded
 
 
 def write(root: Path, stem: str, seed: int, *, image: str = ".png", mask: str = ".png") -> None:
@@ -67,18 +67,18 @@ def test_what_a_decoding_process_may_not_cost_is_refused(
     write(tmp_path, "bomb", 8)
     for folder in ("images", "masks"):
         flat.save(tmp_path / folder / "bomb.png")
-    scan, read = tasks.scan_files, tasks.single_frame
+    scan, read = tasks.scan_files, tasks.single_image
     decoded: list[str] = []
 
     def limited(root: Path, sources: list[str], options: ScanOptions) -> Iterator[Scanned]:
         return scan(root, sources, replace(options, memory=300 << 20))
 
-    def recorded(path: Path) -> Decoded:
+    def recorded(path: Path) -> Image:
         decoded.append(path.name)
         return read(path)
 
     monkeypatch.setattr(tasks, "scan_files", limited)
-    monkeypatch.setattr(tasks, "single_frame", recorded)
+    monkeypatch.setattr(tasks, "single_image", recorded)
     task = load_task(tmp_path, 16, train=2, test=2)
     assert "needs more than" in reasons(task)["images/bomb.png"]
     assert decoded

@@ -132,6 +132,10 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return result
 
 
+# Where things lie is no part of what a trial is.
+PATHS: Any = {"images": True, "labelled": True, "out": True, "evaluate": {"test_on"}}
+
+
 def key_of(bench: Bench, trial: Trial) -> str:
     """A file name of the trial: readable, and another one where any option of its recipe is another.
 
@@ -139,7 +143,7 @@ def key_of(bench: Bench, trial: Trial) -> str:
     later version adds an option.
     """
     recipe = recipe_of(bench, trial, "")
-    options = recipe.model_dump(mode="json", exclude={"images", "labelled", "out"}, exclude_defaults=True)
+    options = recipe.model_dump(mode="json", exclude=PATHS, exclude_defaults=True)
     words = [
         f"seed{trial.seed}",
         trial.method,

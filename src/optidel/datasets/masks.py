@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Int32, Shaped, UInt8
 from PIL import Image as PillowImage
 
-from optidel.arrays import BoolImage, ClassMask
+from optidel.arrays import BoolImage, ClassMask, Image
 from optidel.errors import InputError
 from optidel.readers import Decoded, DecodeOptions, reader_for
 from optidel.readers.decoded import turned
@@ -86,6 +86,16 @@ def single_frame(path: Path) -> Decoded:
     if next(frames, None) is not None:
         raise InputError("holds several frames; a labelled image is one frame, so save each as a file")
     return decoded
+
+
+def single_image(path: Path) -> Image:
+    """The only frame of a file, u8 (h, w, 3).
+
+    Raises:
+        InputError: as in :func:`single_frame`.
+    """
+    pixels = single_frame(path).image
+    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 
 def header_size(path: Path) -> tuple[int, int] | None:

@@ -14,6 +14,7 @@ from optidel.corpus.manifest import load_manifest
 from optidel.corpus.walk import walk
 from optidel.datasets import DATASETS, LabelledSet, Registry, labelled_set, recognise
 from optidel.datasets.masks import ORIENTATION, ShownMask, header_size, read_mask
+from optidel.datasets.readings import Reading
 from optidel.errors import InputError
 from optidel.progress import say
 from optidel.readers import READERS
@@ -35,7 +36,8 @@ class Pair:
     """One labelled image.
 
     ``id``; ``image`` and ``masks``, paths relative to the labelled folder (no masks: all background);
-    ``read_codes`` reads the masks' codes, given the image's height and width; ``group`` where known.
+    ``read_codes`` reads the masks' codes, given the image's height and width; ``group`` where known;
+    ``root`` is the labelled folder and ``reading`` that of all its masks, once they were looked at.
     """
 
     id: str
@@ -43,6 +45,8 @@ class Pair:
     masks: tuple[str, ...]
     read_codes: Callable[[tuple[int, int]], ClassMask]
     group: str | None = None
+    root: Path = Path()
+    reading: Reading | None = None
 
     @property
     def together(self) -> str:

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +16,7 @@ from optidel.corpus.groups import group_key
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import Scanned, scan_files
 from optidel.datasets import DATASETS, LabelledSet, Registry
-from optidel.datasets.masks import ShownMask, count_codes, header_size, read_mask, single_frame
+from optidel.datasets.masks import ShownMask, count_codes, header_size, read_mask, single_image
 from optidel.datasets.readings import (
     EVIDENCE_FILES,
     VOID,
@@ -80,11 +80,12 @@ class Task:
             InputError: the file is gone or is no longer what was read.
         """
         height, width = self.sizes[row].tolist()
+        pair = self.pairs[row]
         try:
-            codes = self.pairs[row].read_codes((height, width))
+            codes = pair.read_codes((height, width))
         except OSError as error:
             raise InputError(f"the mask of {self.sources[row]} is gone: {error.strerror}") from error
-        return self.reading.apply(codes)
+        return (pair.reading or self.reading).apply(codes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +101,11 @@ class _Example:
     shape: tuple[int, int]
     sha256: str
 
+    def classes(self, codes: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
+        """Codes of this image's mask as classes."""
+        assert self.pair.reading is not None  # every mask of the folder was looked at
+        return self.pair.reading.apply(codes)
+
 
 def load_task(
     folder: Path | str,
@@ -112,6 +118,7 @@ def load_task(
     registry: Registry = DATASETS,
     masks: MaskRule = "auto",
     ignore: Sequence[str | int] = (),
+    test_on: Path | str | None = None,
 ) -> Task:
     """Read a labelled set.
 
@@ -148,10 +155,12 @@ def load_task(
         registry: known sets.
         masks: how to read the masks of a plain folder, where the user says so.
         ignore: values or colours of a mask that are void, such as ``255`` or ``"#e0e0c0"``.
+        test_on: another labelled set, whose images are tested on: those of its test side, or all. Then all
+            images of ``folder``, or those of its training side, may be trained on.
 
     Raises:
-        InputError: no such layout, counts below 1, nothing usable left, masks that are no class masks, or
-            groups that cannot be split.
+        InputError: no such layout, counts below 1, nothing usable left, masks that are no class masks,
+            groups that cannot be split, or two sets of unequal numbers of classes.
         RecipeError: a pattern that cannot be used.
     """
     root = Path(folder)
@@ -161,13 +170,54 @@ def load_task(
             f"the defaults are {TRAIN} and {TEST}"
         )
     rejected: list[Rejected] = []
-    published = known_set(root, registry)
-    pairs = pairs_by_side(root, published, rejected, stored=masks == "values")
-    sides = {side: with_groups(members, root, group) for side, members in pairs.items()}
-    sides, reading = _read_masks(root, published, sides, masks, ignore, rejected)
+    sides, reading = _sides(root, group, registry, masks, ignore, rejected)
+    if test_on is not None:
+        other = Path(test_on)
+        test_sides, test_reading = _sides(other, None, registry, masks, ignore, rejected)
+        _check_classes(root, reading, other, test_reading)
+        testing = [_of_other_set(pair, other.name) for pair in _part(test_sides, "test")]
+        sides = {"train": _part(sides, "train"), "test": testing}
 
     parts = _draw(root, sides, size, (train, test), np.random.default_rng(seed), rejected)
     return _assemble(root, parts["train"], parts["test"], reading, size, rejected)
+
+
+def _sides(
+    root: Path,
+    group: str | None,
+    registry: Registry,
+    masks: MaskRule,
+    ignore: Sequence[str | int],
+    rejected: list[Rejected],
+) -> tuple[dict[str, list[Pair]], Reading]:
+    """The pairs of a folder whose masks can be read, by side of a given split, and the reading of all masks."""
+    published = known_set(root, registry)
+    pairs = pairs_by_side(root, published, rejected, stored=masks == "values")
+    sides = {side: with_groups(members, root, group) for side, members in pairs.items()}
+    sound, reading = _read_masks(root, published, sides, masks, ignore, rejected)
+    for side, members in sound.items():
+        sound[side] = [replace(pair, root=root, reading=reading) for pair in members]
+    return sound, reading
+
+
+def _of_other_set(pair: Pair, name: str) -> Pair:
+    """A pair under its set's name: equal ids and groups of two sets are not the same image or patient."""
+    group = None if pair.group is None else f"{name}/{pair.group}"
+    return replace(pair, id=f"{name}/{pair.id}", group=group)
+
+
+def _part(sides: dict[str, list[Pair]], part: Part) -> list[Pair]:
+    """One side of a given split, or all pairs of a set without one."""
+    return sides[part] if part in sides else sides[""]
+
+
+def _check_classes(root: Path, reading: Reading, other: Path, test_reading: Reading) -> None:
+    if reading.classes != test_reading.classes:
+        raise InputError(
+            f"{root.name} has {reading.classes} classes with the background, {other.name} has "
+            f"{test_reading.classes}, so one cannot be tested on the other; evaluate.masks = "
+            '"foreground" makes two of both'
+        )
 
 
 def _draw(
@@ -286,20 +336,19 @@ def _read(
     while waiting and len(examples) < count:
         missing = count - len(examples)
         batch, waiting = waiting[:missing], waiting[missing:]
-        scans = _scan(root, [pair.image for pair in batch])
+        scans = _scan(batch[0].root, [pair.image for pair in batch])
         for pair, scanned in zip(batch, track(scans, "labelled set", len(batch)), strict=True):
             try:
                 if scanned.rejected:
                     raise InputError(scanned.rejected[0].reason)
-                examples.append(_example(root, pair, size))
+                examples.append(_example(pair, size))
             except Exception as error:  # decoders raise anything, and one bad file never stops a run
                 rejected.append(Rejected(source=pair.image, reason=_reason(error, root)))
     return examples
 
 
-def _example(root: Path, pair: Pair, size: int) -> _Example:
-    pixels = single_frame(root / pair.image).image
-    image = np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+def _example(pair: Pair, size: int) -> _Example:
+    image = single_image(pair.root / pair.image)
     height, width = image.shape[:2]
     codes = pair.read_codes((height, width))
     # Nearest pixel: the one under the centre of each pixel of the model's input.
@@ -415,8 +464,8 @@ def _assemble(
         say(f"{root.name}: {reading.text}")
 
     examples = [*train, *test]
-    masks = np.stack([reading.apply(example.codes) for example in examples])
-    _tell_vanished(root, examples, masks, reading, size)
+    masks = np.stack([example.classes(example.codes) for example in examples])
+    _tell_vanished(root, examples, masks, size)
     return Task(
         name=root.resolve().name,
         ids=np.array([example.pair.id for example in examples]),
@@ -453,12 +502,12 @@ def _tell_rejected(
 
 
 def _tell_vanished(
-    root: Path, examples: Sequence[_Example], masks: UInt8[np.ndarray, "n s s"], reading: Reading, size: int
+    root: Path, examples: Sequence[_Example], masks: UInt8[np.ndarray, "n s s"], size: int
 ) -> None:
     """Say in how many masks nothing is left at the model's size."""
     vanished = 0
     for example, mask in zip(examples, masks, strict=True):
-        whole = reading.apply(example.present[None])
+        whole = example.classes(example.present[None])
         vanished += _has_foreground(whole) and not _has_foreground(mask)
     if vanished:
         say(

@@ -146,7 +146,7 @@ class Pipeline:
         if recipe.leaks == "off" or not recipe.labelled:
             return None
 
-        images, labelled = Path(recipe.images), Path(recipe.labelled)
+        images, labelled = Path(recipe.images), Path(recipe.evaluate.test_on or recipe.labelled)
         # All frames are compared, also those that another task's leaks took out.
         leaks = leaks_step(self.store, self.listed, self.task, labelled)
         if leaks.path not in self._announced:

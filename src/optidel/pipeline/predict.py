@@ -14,7 +14,7 @@ from optidel.corpus.groups import group_key
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import scan_files
 from optidel.corpus.walk import walk
-from optidel.datasets.masks import single_frame
+from optidel.datasets.masks import single_image
 from optidel.errors import InputError
 from optidel.evaluation.native import classes_at
 from optidel.pipeline.predictors import FOLDER, load_predictor
@@ -120,11 +120,11 @@ def _readable(root: Path, sources: list[str], rejected: list[Rejected]) -> Itera
             rejected.extend(file.rejected)
             continue
         try:
-            pixels = single_frame(root / file.source).image
+            image = single_image(root / file.source)
         except InputError as error:
             rejected.append(Rejected(source=file.source, reason=str(error)))
             continue
-        yield file.source, np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+        yield file.source, image
 
 
 def _write_mask(path: Path, mask: UInt8[np.ndarray, "h w"], classes: int) -> None:

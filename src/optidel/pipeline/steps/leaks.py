@@ -10,9 +10,9 @@ from optidel.arrays import Image
 from optidel.copies.leaks import KINDS, find_leaks
 from optidel.copies.prints import describe_images
 from optidel.corpus.frames import Corpus
+from optidel.datasets.masks import single_image
 from optidel.pipeline.steps.prints import load_prints, prints_step
 from optidel.progress import track
-from optidel.readers.decode import read_frame, to_image
 from optidel.runs.summaries import LeaksSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 
@@ -66,7 +66,7 @@ def leaks_step(store: Store, indexed: Artifact, task: Artifact, folder: Path) ->
 def _images(folder: Path, items: pl.DataFrame) -> Iterator[tuple[str, Image]]:
     rows: Iterable[tuple[str, str]] = items.select("id", "source").iter_rows()
     for name, source in track(rows, "test images", len(items)):
-        yield name, to_image(read_frame(folder / source, ""))
+        yield name, single_image(folder / source)
 
 
 def _write_pictures(
@@ -77,7 +77,7 @@ def _write_pictures(
     pairs = images.group_by("kind", maintain_order=True).head(SHOWN)
     rows = {frame.id: row for row, frame in enumerate(corpus.frames)}
     for number, (test, train) in enumerate(pairs.select("test", "train").iter_rows()):
-        sides = {"test": to_image(read_frame(sources[test], "")), "train": corpus.image(rows[train])}
+        sides = {"test": single_image(sources[test]), "train": corpus.image(rows[train])}
         for side, image in sides.items():
             picture = PillowImage.fromarray(image)
             picture.thumbnail((SIDE, SIDE), PillowImage.Resampling.LANCZOS)

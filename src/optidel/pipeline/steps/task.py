@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from optidel.corpus.index import listing as listing_of
 from optidel.datasets import Registry
 from optidel.evaluation.stored import write_task
 from optidel.evaluation.tasks import known_set, load_task
@@ -39,6 +40,7 @@ def task_step(
             registry=registry,
             masks=options.masks,
             ignore=options.ignore,
+            test_on=options.test_on,
         )
         if task.reading.plain and task.reading.text:
             say(f"{task.name}: {task.reading.text}")  # what is not plain was said when it was found
@@ -70,4 +72,6 @@ def _config(
         config["masks"] = options.masks
     if options.ignore:
         config["ignore"] = list(options.ignore)
+    if options.test_on:
+        config["test_on"] = listing_of(Path(options.test_on))
     return config
