@@ -270,6 +270,27 @@ def test_instances_are_no_classes(counts: tuple[int, ...], by_rows: bool, tmp_pa
     assert reading_of(tmp_path, rule="foreground")[0].classes == 2
 
 
+def test_instances_behind_a_palette_are_no_classes(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(30, 256, (256, 3))
+    colours[0] = 0
+    for seed, count in enumerate((20, 25, 31, 18)):
+        values = numbered(seed, count, by_rows=False)
+        palette_png(tmp_path / f"{seed}.png", values, [tuple(colour) for colour in colours.tolist()])
+    reading, classes = reading_of(tmp_path)
+    assert reading.classes == 2
+    assert "instances" in reading.text
+    np.testing.assert_array_equal(classes["0"], numbered(0, 20, by_rows=False) > 0)
+
+
+def test_few_numbers_in_any_order_ask_a_person_to_look(tmp_path: Path) -> None:
+    for seed, count in enumerate((4, 6, 5, 7)):
+        PillowImage.fromarray(numbered(seed, count, by_rows=False)).save(tmp_path / f"{seed}.png")
+    reading = reading_of(tmp_path)[0]
+    assert reading.classes == 8
+    assert 'if they number instances, set evaluate.masks = "foreground"' in reading.text
+    assert not reading.plain
+
+
 def test_organs_are_classes_also_where_some_are_absent(tmp_path: Path) -> None:
     """Disc and cup lie in each other; ventricles and muscle come and go by slice."""
     y, x = np.mgrid[:96, :96]

@@ -5,7 +5,7 @@ Per file a :class:`Census` is taken; :func:`find_reading` looks at all of them t
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -55,6 +55,12 @@ PEAK_SHARE = 0.01
 
 # From this many numbers on, numbers that go 1, 2, 3, … in every file count objects, not classes.
 INSTANCES = 8
+
+# From this many numbers on a person is asked to look; three classes are common, and come and go by image.
+FEW_OBJECTS = 4
+
+# Objects that overlap hide or cut each other now and then.
+MOST = 0.9
 
 # Fewer than eight numbers are taken for objects only if at least this many files agree.
 FEW_FILES = 5
@@ -139,7 +145,7 @@ def take_census(mask: ShownMask, *, look: bool = True) -> Census:
         inner=inner,
         lossy=mask.lossy,
         palette=tuple(sorted(mask.palette.items())),
-        objects=_objects(codes) if look and not mask.lossy else None,
+        objects=_objects(_values_of(mask)) if look and not mask.lossy else None,
     )
 
 
@@ -199,6 +205,8 @@ def _found(
     binary = _binary(files, codes)
     if binary is not None and not void:
         return binary
+    if not void and _are_objects(files):
+        return _foreground_of_objects(files, codes, counts)
     if codes[-1] >= COLOUR:
         return _colours(files, counts, codes, void, name)
 
@@ -207,16 +215,25 @@ def _found(
         return levels
     if not void and _is_void(files, codes):
         void, codes = {VOID}, codes[:-1]
-    if _are_objects(files):
-        highest = max(file.objects.top for file in files if file.objects)
-        return _one_class(
-            codes,
-            void,
-            codes[0],
-            f"the mask values, up to {highest}, are numbers of instances and no classes, so all of them are "
-            'one class, foreground; evaluate.masks = "values" in the recipe makes each a class',
-        )
-    return _table(codes, void, name, background=codes[0])
+    reading = _table(codes, void, name, background=codes[0])
+    if not _may_be_objects(files):
+        return reading
+    hint = (
+        "; each is one connected piece, counted from 1 in every file: if they number instances, set "
+        'evaluate.masks = "foreground"'
+    )
+    return replace(reading, text=reading.text + hint, plain=False)
+
+
+def _foreground_of_objects(files: Sequence[Census], codes: list[int], counts: Counter[int]) -> Reading:
+    highest = max(file.objects.top for file in files if file.objects)
+    return _one_class(
+        codes,
+        set(),
+        _background(codes, counts),
+        f"the mask values, up to {highest}, are numbers of instances and no classes, so all of them are "
+        'one class, foreground; evaluate.masks = "values" in the recipe makes each a class',
+    )
 
 
 def _binary(files: Sequence[Census], codes: list[int]) -> Reading | None:
@@ -359,13 +376,10 @@ def _is_void(files: Sequence[Census], codes: list[int]) -> bool:
 def _are_objects(files: Sequence[Census]) -> bool:
     """Whether values number objects: each one piece, counted from 1 in every file, and not equally many."""
     regions = [file.objects for file in files if file.objects and file.objects.count]
-    if not regions or len({region.count for region in regions}) < 2:
+    if not _count_pieces(regions):
         return False
-    values = sum(region.count for region in regions)
-    single = sum(region.single for region in regions) >= 0.9 * values
-    from_one = values >= 0.9 * sum(region.top for region in regions)
     if max(region.top for region in regions) >= INSTANCES:
-        return single and from_one
+        return True
     # With few numbers, classes can look alike: then every sign must be there, the order of labelling too.
     several = [region for region in regions if region.count > 1]
     return (
@@ -373,6 +387,33 @@ def _are_objects(files: Sequence[Census]) -> bool:
         and all(region.count == region.top == region.single for region in regions)
         and all(region.ordered and not region.nested for region in several)
     )
+
+
+def _may_be_objects(files: Sequence[Census]) -> bool:
+    """Whether a person should look: few numbers that count pieces, in any order."""
+    regions = [file.objects for file in files if file.objects and file.objects.count]
+    return _count_pieces(regions) and max(region.top for region in regions) >= FEW_OBJECTS
+
+
+def _count_pieces(regions: Sequence[Objects]) -> bool:
+    """Whether nearly every value is one piece, nearly all numbers from 1 on are there, and files differ in
+    how many they have.
+    """
+    if len({region.count for region in regions}) < 2:
+        return False
+    values = sum(region.count for region in regions)
+    single = sum(region.single for region in regions)
+    numbers = sum(region.top for region in regions)
+    return single >= MOST * values and values >= MOST * numbers
+
+
+def _values_of(mask: ShownMask) -> Int32[np.ndarray, "h w"]:
+    """The stored values: behind a palette its indices."""
+    if not mask.palette:
+        return mask.codes
+    codes = np.array(sorted(mask.palette), dtype=np.int32)
+    indices = np.array([mask.palette[code] for code in codes.tolist()], dtype=np.int32)
+    return np.asarray(indices[np.searchsorted(codes, mask.codes)])
 
 
 def _objects(codes: Int32[np.ndarray, "h w"]) -> Objects | None:

@@ -190,7 +190,7 @@ def _sides(
     ignore: Sequence[str | int],
     rejected: list[Rejected],
 ) -> tuple[dict[str, list[Pair]], Reading]:
-    """The pairs of a folder whose masks can be read, by side of a given split, and the reading of all masks."""
+    """The pairs of a folder whose masks can be read, by side of a given split, and the reading of all."""
     published = known_set(root, registry)
     pairs = pairs_by_side(root, published, rejected, stored=masks == "values")
     sides = {side: with_groups(members, root, group) for side, members in pairs.items()}

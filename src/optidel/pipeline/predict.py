@@ -29,7 +29,7 @@ COLOURS = np.array(
     [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)],
     dtype=np.uint8,
 )
-"""Of the classes, from the background on: Okabe and Ito's palette, which colour-blind people can tell apart."""
+"""Of the classes, from the background on: Okabe and Ito's palette, which colour-blind people tell apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
