@@ -152,3 +152,28 @@ def test_files_that_are_no_volume_stay_what_they_are(tmp_path: Path) -> None:
     for i in range(12):  # without positions
         (tmp_path / "few" / f"plain{i}.dcm").write_bytes(made(voxels()[i], SeriesInstanceUID="1.2.77"))
     assert len(planes(few)) == 15
+
+
+@pytest.mark.parametrize("count", [3, 12, 40])
+def test_slices_without_a_window_share_one_scale(tmp_path: Path, count: int) -> None:
+    """A slice at the edge of the head stays dim; a file of another series has no part in it."""
+    rng = np.random.default_rng(0)
+    tops = np.linspace(3000, 100, count)
+    values = (rng.uniform(0.2, 1, (count, 20, 16)) * tops[:, None, None]).astype(np.uint16)
+    for i, slice_ in enumerate(values):
+        data = made(
+            slice_,
+            Modality="MR",
+            SOPInstanceUID=f"1.2.3.{i + 1}",
+            SeriesInstanceUID="1.2.8",
+            ImageOrientationPatient=[1, 0, 0, 0, 1, 0],
+            ImagePositionPatient=[0, 0, i],
+        )
+        (tmp_path / f"{i:02}.dcm").write_bytes(data)
+    (tmp_path / "zz.dcm").write_bytes(made(values[0] * 20, Modality="MR", SeriesInstanceUID="1.2.9"))
+    corpus = optidel.index(tmp_path)
+    frames = [corpus.pixels(i) for i in range(count)]
+    used = values[:: max(1, count // 16)]
+    high = np.percentile(used, 99.5)
+    for pixels, slice_ in zip(frames, values, strict=True):
+        np.testing.assert_allclose(pixels[..., 0], (slice_ / high).clip(0, 1), atol=2e-3)

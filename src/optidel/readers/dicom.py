@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -38,7 +39,7 @@ from optidel.readers.decoded import (
 from optidel.readers.dicom_codecs import COMPRESSED, LOSSY, PLUGIN, check_warnings
 from optidel.readers.intensity import Greys, add_frame, number, padding, scaling
 from optidel.readers.scale import Limits, Spread, remembered
-from optidel.readers.series import Series, series_of, stacked
+from optidel.readers.series import Series, scale_files, series_of, stacked
 from optidel.readers.source import Source
 from optidel.readers.volume import AXES, Volume, oriented, slices
 
@@ -238,16 +239,48 @@ class _Dataset:
         return values[..., None], low, high, rule
 
     def _limits(self) -> Limits:
-        """Percentiles of the rescaled values of all frames."""
+        """Percentiles of the rescaled values of all frames, or of some of the series that a single one is of."""
+        path = self.source.path
+        if self.count == 1 and path is not None:
+            files = scale_files(path)
+            if len(files) > 1:
+                return _series_limits(files, path.parent.stat().st_mtime_ns)
         return remembered(self.source, ("dicom",), self._measured)
 
     def _measured(self) -> Limits:
-        width, height = _whole(self.data, "Columns", 0), _whole(self.data, "Rows", 0)
-        spread = Spread(self.count * width * height)
+        spread = Spread(self.values)
+        self.add_to(spread)
+        return spread.percentiles()
+
+    @property
+    def values(self) -> int:
+        """How many all frames together have."""
+        return self.count * _whole(self.data, "Columns", 0) * _whole(self.data, "Rows", 0)
+
+    def add_to(self, spread: Spread) -> None:
+        """Take all frames into a rule."""
         for i, values in _stored(self.data, self.count, range(self.count)):
             with _quiet():
                 add_frame(spread, self.data, values, i)
-        return spread.percentiles()
+
+
+@lru_cache(maxsize=64)
+def _series_limits(files: tuple[Path, ...], modified: int) -> Limits:
+    """Percentiles of several files; those that cannot be decoded have no part in it, and say why themselves."""
+    del modified  # part of the key only: a folder that changed is measured again
+    spread: Spread | None = None
+    for path in files:
+        try:
+            part = _Dataset(Source(name=path.name, path=path), DecodeOptions())
+            spread = spread or Spread(part.values * len(files))
+            part.add_to(spread)
+        except MemoryError:
+            raise
+        except Exception:
+            continue
+    if spread is None:
+        raise InputError("holds only values that are not finite")
+    return spread.percentiles()
 
 
 @contextmanager

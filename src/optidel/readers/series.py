@@ -33,6 +33,11 @@ DOUBLED = 0.1
 GAP = 1.5
 """Times the usual distance from which a slice is missing."""
 
+SAMPLED = 16
+"""Slices at least whose values decide the scale of a longer series, evenly spread: every process that meets the
+series decodes them once.
+"""
+
 TAGS = [
     "SeriesInstanceUID",
     "ImagePositionPatient",
@@ -67,6 +72,12 @@ def series_of(path: Path) -> Series | None:
     return _series_in(folder, folder.stat().st_mtime_ns).get(path)
 
 
+def scale_files(path: Path) -> tuple[Path, ...]:
+    """The files whose values decide the scale of a slice: some of its series, always the same, or itself."""
+    folder = path.parent
+    return _scales_in(folder, folder.stat().st_mtime_ns).get(path, (path,))
+
+
 def stacked(series: Series, read: Callable[[Path], Shaped[np.ndarray, "h w"]]) -> Shaped[np.ndarray, "x y z"]:
     """All slices as one array.
 
@@ -90,20 +101,37 @@ def stacked(series: Series, read: Callable[[Path], Shaped[np.ndarray, "h w"]]) -
 
 
 @lru_cache(maxsize=8)
-def _series_in(folder: Path, modified: int) -> dict[Path, Series]:
-    """File to series, for all files of a folder that are a slice of one."""
+def _groups(folder: Path, modified: int) -> list[list[tuple[Path, Dataset]]]:
+    """The slices of each series of a folder, with their headers; of a very large folder none."""
     del modified  # part of the key only: a folder that changed is looked through again
     entries = [Path(entry.path) for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
     if len(entries) > MAX_FILES:
-        return {}
+        return []
     groups: dict[tuple[object, ...], list[tuple[Path, Dataset]]] = {}
     # Sorted, so that the same files give the same volume on every file system.
     for path in sorted(entries):
         header = _header(path)
         if header is not None and (key := _key(header)) is not None:
             groups.setdefault(key, []).append((path, header))
+    return list(groups.values())
+
+
+@lru_cache(maxsize=8)
+def _scales_in(folder: Path, modified: int) -> dict[Path, tuple[Path, ...]]:
+    """Slice to the files that decide its scale."""
+    scales: dict[Path, tuple[Path, ...]] = {}
+    for group in _groups(folder, modified):
+        files = [path for path, _ in group]
+        sample = tuple(files[:: max(1, len(files) // SAMPLED)])
+        scales |= dict.fromkeys(files, sample)
+    return scales
+
+
+@lru_cache(maxsize=8)
+def _series_in(folder: Path, modified: int) -> dict[Path, Series]:
+    """File to series, for all files of a folder that are a slice of one."""
     members: dict[Path, Series] = {}
-    for slices in groups.values():
+    for slices in _groups(folder, modified):
         if (series := _volume(slices)) is not None:
             members |= {path: series for path, _ in slices}
     return members
