@@ -1,4 +1,4 @@
-"""Sizes of the models that are trained here, and how images are shown to them; torch is not needed to choose."""
+"""Sizes of the models that are trained here, and how images are shown to them; no torch is needed."""
 
 from dataclasses import dataclass, replace
 from typing import Any

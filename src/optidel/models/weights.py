@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,13 +124,21 @@ def file_sha256(*paths: Path) -> str:
     digests = []
     for path in paths:
         try:
-            with path.open("rb") as handle:
-                digests.append(hashlib.file_digest(handle, "sha256").hexdigest())
+            status = path.stat()
+            digests.append(_digest(path, status.st_size, status.st_mtime_ns))
         except OSError as error:
             raise WeightsError(
                 f"cannot read the weights {path} ({error.strerror}); check the path"
             ) from error
     return "sha256:" + "+".join(digests)
+
+
+# Every trial of a bench asks for the identity of the same few files, which may have gigabytes.
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, modified: int) -> str:
+    """SHA-256 of a file; its size and time of change tell whether it is still the file that was read."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def side_of(value: Any, what: str, weights: str | Path) -> int:
