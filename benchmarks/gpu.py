@@ -30,6 +30,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # no installation where this travels to
 
+from optidel.evaluation.ridge import fit_probe, with_neighbours
+
 from optidel.features import whitening
 from optidel.methods import select
 from optidel.models.encoders import MEAN, STD, Encoder
@@ -61,10 +63,8 @@ WEIGHT_DECAY = 0.05
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bf16, from the vendors' data sheets."""
 
-FOLDS = 5
-RIDGE = (1.0, 10.0, 100.0, 1000.0, 10_000.0)
-"""Strengths tried, in units of the features' mean variance times the number of tokens / 10⁴."""
 TRAIN_IMAGES, TEST_IMAGES = 80, 520
+"""Of each labelled set, as in the pilot: few labels leave the encoder something to say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -246,76 +246,45 @@ def entropy(error: float, null_error: float) -> float:
 
 
 @torch.no_grad()
-def features(encoder: Encoder, images: Tensor, block: int = 256) -> Tensor:
-    """Tokens and their 3 × 3 mean: float32 (n, grid², 2 · width + 1), the last column ones."""
-    rows = []
+def features(encoder: Encoder, images: Tensor, block: int = 256) -> np.ndarray:
+    """Frozen tokens beside the mean of their neighbourhood: float32 (n, grid, grid, 2 · width)."""
+    tokens = []
     for start in range(0, len(images), block):
         with torch.autocast(images.device.type, torch.bfloat16):
-            tokens = encoder.tokens(normal(images[start : start + block])).float()
-        around = torch.nn.functional.avg_pool2d(tokens, 3, 1, 1, count_include_pad=False)
-        both = torch.cat([tokens, around], 1).flatten(2).transpose(1, 2)
-        rows.append(torch.cat([both, torch.ones_like(both[..., :1])], 2))
-    return torch.cat(rows)
+            maps_NDGG = encoder.tokens(normal(images[start : start + block]))
+        tokens.append(maps_NDGG.float().permute(0, 2, 3, 1).cpu().numpy())
+    return with_neighbours(np.concatenate(tokens))
 
 
-def ridge_miou(encoder: Encoder, task: Task, seed: int) -> float:
-    """Closed-form probe: ridge regression of class shares on frozen tokens, its strength chosen by folds over
-    the training images, tested at the pack's resolution.
+def probe_miou(encoder: Encoder, task: Task, seed: int) -> float:
+    """Closed-form probe on frozen tokens, tested at the pack's resolution; the mean over foreground classes of
+    the intersection over union of all test pixels.
     """
     training, test = split_groups(task.groups, seed)
     classes = int(task.masks.max()) + 1
-    x = features(encoder, task.images[torch.cat([training, test]).to(task.images.device)])
-    masks = task.masks[torch.cat([training, test]).to(task.masks.device)].long()
-    grid = encoder.grid
-    shares = torch.nn.functional.one_hot(masks, classes).permute(0, 3, 1, 2).float()
-    y = torch.nn.functional.adaptive_avg_pool2d(shares, grid).flatten(2).transpose(1, 2)
-    count = len(training)
+    masks = task.masks[training].cpu().numpy()
+    x = features(encoder, task.images[training])
+    probe = fit_probe(lambda rows: x[rows], masks, classes, task.groups[training].astype(str).tolist())
 
-    folds = torch.arange(count) % FOLDS
-    gram = [(x[:count][folds == k].flatten(0, 1).double()) for k in range(FOLDS)]
-    moments = [
-        (part.T @ part, part.T @ y[:count][folds == k].flatten(0, 1).double()) for k, part in enumerate(gram)
-    ]
-    total_xx = sum(xx for xx, _ in moments)
-    total_xy = sum(xy for _, xy in moments)
-    scale = float(torch.as_tensor(total_xx).diagonal().mean()) / 1e4
-
-    def solve(xx: Any, xy: Any, strength: float) -> Tensor:
-        damping = strength * scale * torch.eye(len(xx), device=xx.device, dtype=xx.dtype)
-        return torch.linalg.solve(xx + damping, xy)
-
-    def losses(strength: float) -> float:
-        error = 0.0
-        for k, (xx, xy) in enumerate(moments):
-            weights = solve(total_xx - xx, total_xy - xy, strength)
-            error += float((x[:count][folds == k].double() @ weights - y[:count][folds == k]).square().sum())
-        return error
-
-    best = min(RIDGE, key=losses)
-    weights = solve(total_xx, total_xy, best).float()
-    scores_test = (x[count:] @ weights).transpose(1, 2).unflatten(2, (grid, grid))
-    size = task.masks.shape[-1]
-    logits = torch.nn.functional.interpolate(scores_test, (size, size), mode="bilinear")
-    return mean_iou(logits.argmax(1), masks[count:], classes)
-
-
-def mean_iou(predicted: Tensor, masks: Tensor, classes: int) -> float:
-    """Mean over foreground classes of the intersection over union of all test pixels."""
-    values = []
+    logits = torch.from_numpy(probe.logits(features(encoder, task.images[test])))
+    side = task.masks.shape[-1]
+    predicted = torch.nn.functional.interpolate(logits, (side, side), mode="bilinear").argmax(1)
+    truth = task.masks[test].cpu()
+    overlaps = []
     for number in range(1, classes):
-        hit, truth = predicted == number, masks == number
-        values.append(float((hit & truth).sum() / (hit | truth).sum().clamp(min=1)))
-    return statistics.fmean(values)
+        hit, labelled = predicted == number, truth == number
+        overlaps.append(float((hit & labelled).sum() / (hit | labelled).sum().clamp(min=1)))
+    return statistics.fmean(overlaps)
 
 
-def split_groups(groups: np.ndarray, seed: int) -> tuple[Tensor, Tensor]:
+def split_groups(groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows to train and to test on, no group on both sides; the same for every encoder of a seed."""
     order = np.random.default_rng(seed).permutation(int(groups.max()) + 1)
     ranks = np.argsort(order)[groups]
     rows = np.argsort(ranks, kind="stable")
     training = rows[:TRAIN_IMAGES]
     test = rows[~np.isin(groups[rows], groups[training])][:TEST_IMAGES]
-    return torch.from_numpy(training), torch.from_numpy(test)
+    return training, test
 
 
 def trials(seeds: Sequence[int], methods: Sequence[str], budgets: Sequence[float]) -> Iterator[Trial]:
@@ -384,7 +353,7 @@ def measure(
         loss=loss,
         error=error,
         entropy=entropy(error, null_error),
-        miou={task.name: ridge_miou(encoder, task, trial.seed) for task in corpus.tasks},
+        miou={task.name: probe_miou(encoder, task, trial.seed) for task in corpus.tasks},
         seconds=seconds,
         mfu=flops_of(preset) * arguments.steps * arguments.batch / seconds / peak,
     )
@@ -398,8 +367,8 @@ def device_name(device: torch.device) -> str:
 def null_error_of(corpus: Corpus, preset: Preset) -> float:
     """Mean squared error of the model that knows the mean image of the pool and nothing else, held out."""
     device = corpus.images.device
-    some = corpus.pool[:: max(1, len(corpus.pool) // 4096)]
-    mean = normal(corpus.images[torch.from_numpy(some).to(device)]).mean(0)
+    sample = corpus.pool[:: max(1, len(corpus.pool) // 4096)]  # 4,096 images settle a mean to under a level
+    mean = normal(corpus.images[torch.from_numpy(sample).to(device)]).mean(0)
     held_out = normal(corpus.images[torch.from_numpy(corpus.holdout).to(device)])
     return float((held_out - mean).square().mean())
 
@@ -472,12 +441,11 @@ def main() -> None:
         longest = max(longest, time.monotonic() - began)
         with lines.open("a") as handle:
             handle.write(json.dumps({"key": trial.key, **asdict(result), **setting}) + "\n")
-        scores_text = "  ".join(f"{name} {value:.3f}" for name, value in result.miou.items())
+        tasks = "  ".join(f"{name} {value:.3f}" for name, value in result.miou.items())
+        speed = "" if math.isnan(result.mfu) else f"  MFU {result.mfu:.0%}"
         print(
-            f"{trial.key:<32}{result.images:>7} images  H {result.entropy:.4f}  {scores_text}  "
-            f"{result.seconds:.1f} s  MFU {result.mfu:.0%}"
-            if not math.isnan(result.mfu)
-            else f"{trial.key:<32}{result.images:>7} images  H {result.entropy:.4f}  {scores_text}  {result.seconds:.1f} s",
+            f"{trial.key:<32}{result.images:>7} images  H {result.entropy:.4f}  {tasks}  "
+            f"{result.seconds:.1f} s{speed}",
             flush=True,
         )
     summary = {

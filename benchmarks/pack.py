@@ -6,15 +6,17 @@ held out and never trained on.
 """
 
 import argparse
+import contextlib
 import csv
 import io
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -61,11 +63,11 @@ def encode(path: Path, size: int) -> bytes:
 def encode_mask(path: Path, size: int) -> bytes:
     """One mask of class numbers, nearest pixel, as PNG."""
     with PillowImage.open(path) as image:
-        values = np.asarray(image.convert("L") if image.mode == "1" else image)
+        values = np.asarray(image).astype(
+            np.uint8
+        )  # a two-valued mask becomes 0 and 1, a palette its indices
     values = values[..., 0] if values.ndim == 3 else values
-    square = PillowImage.fromarray(values.astype(np.uint8)).resize(
-        (size, size), PillowImage.Resampling.NEAREST
-    )
+    square = PillowImage.fromarray(values).resize((size, size), PillowImage.Resampling.NEAREST)
     buffer = io.BytesIO()
     square.save(buffer, "png", optimize=True)
     return buffer.getvalue()
@@ -76,12 +78,6 @@ def join(blobs: Sequence[bytes]) -> Packed:
     lengths = np.array([len(blob) for blob in blobs], np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     return Packed(data=np.frombuffer(b"".join(blobs), np.uint8), offsets=offsets)
-
-
-def split(packed: Packed) -> Iterator[bytes]:
-    """The blobs again."""
-    for start, stop in zip(packed.offsets[:-1], packed.offsets[1:], strict=True):
-        yield packed.data[start:stop].tobytes()
 
 
 def known_groups(file: Path) -> dict[str, str]:
@@ -109,7 +105,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--size", type=int, default=112, help="side in pixels")
     parser.add_argument("--most", type=int, help="at most so many images of the corpus, drawn evenly")
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="processes; 0 for this one alone")
     arguments = parser.parse_args()
 
     paths = [path for name in CORPORA for path in images_of(arguments.data / name)]
@@ -129,12 +125,14 @@ def main() -> None:
         "groups": numbers.astype(np.int32),
         "holdout": held_out[numbers],
     }
-    with ProcessPoolExecutor(arguments.workers) as pool:
-        blobs = list(pool.map(partial(encode, size=arguments.size), paths, chunksize=256))
-        packed = join(blobs)
+    with contextlib.ExitStack() as stack:
+        spread = map
+        if arguments.workers:
+            spread = stack.enter_context(ProcessPoolExecutor(arguments.workers)).map
+        packed = join(list(spread(partial(encode, size=arguments.size), paths)))
         arrays |= {"data": packed.data, "offsets": packed.offsets}
         for task, folder in TASKS.items():
-            arrays |= pack_task(task, arguments.data / folder, arguments.size, pool)
+            arrays |= pack_task(task, arguments.data / folder, arguments.size, spread)
 
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez(arguments.out, **arrays)
@@ -144,19 +142,17 @@ def main() -> None:
     )
 
 
-def pack_task(name: str, folder: Path, size: int, pool: ProcessPoolExecutor) -> dict[str, np.ndarray]:
-    """Images, masks and groups of one labelled set, under names that begin with the task's."""
+def pack_task(name: str, folder: Path, size: int, spread: Callable[..., Any]) -> dict[str, np.ndarray]:
+    """Images, masks and groups of one labelled set, under names that begin with the task's; ``spread`` is
+    ``map``, or that of a pool of processes.
+    """
     images = {path.stem: path for path in images_of(folder / "images")}
     masks = {path.stem: path for path in images_of(folder / "masks")}
     stems = sorted(images.keys() & masks.keys())
-    pictures = join(
-        list(pool.map(partial(encode, size=size), [images[stem] for stem in stems], chunksize=64))
-    )
-    classes = join(
-        list(pool.map(partial(encode_mask, size=size), [masks[stem] for stem in stems], chunksize=64))
-    )
-    # The patient stands before the first underscore or hyphen in names such as patient001_frame01_slice3.
-    patients = np.array([re.split(r"[_-]", stem)[0] if name == "heart" else stem for stem in stems])
+    pictures = join(list(spread(partial(encode, size=size), [images[stem] for stem in stems])))
+    classes = join(list(spread(partial(encode_mask, size=size), [masks[stem] for stem in stems])))
+    # In names such as patient001_frame01_slice_3 the patient stands before the first underscore.
+    patients = np.array([stem.partition("_")[0] if name == "heart" else stem for stem in stems])
     return {
         f"{name}.images": pictures.data,
         f"{name}.image_offsets": pictures.offsets,

@@ -1,4 +1,4 @@
-"""The script for one GPU, on the CPU with a nano model: it stops in time, goes on, and adds seeds."""
+"""The script for one GPU, on the CPU with a nano model: packed, it trains, stops in time, goes on, adds seeds."""
 
 import json
 import sys
@@ -6,44 +6,87 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import polars as pl
+import numpy as np
 import pytest
+from pictures import NANO, picture
+from PIL import Image as PillowImage
+
+IMAGES, PAIRS = 40, 24
 
 
 @pytest.fixture
-def gpu(load_script: Callable[[str], Any]) -> Any:
-    return load_script("benchmarks/gpu.py")
+def pack(load_script: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A packed corpus of two folders and one labelled set."""
+    rng = np.random.default_rng(0)
+    data = tmp_path / "data"
+    for folder in ("mixed/a", "mixed/b", "tasks/blobs/images", "tasks/blobs/masks"):
+        (data / folder).mkdir(parents=True)
+    for number in range(IMAGES):
+        folder = "ab"[number % 2]
+        name = f"case{number // 4}-{number}.png"
+        PillowImage.fromarray(picture(rng)[0]).save(data / "mixed" / folder / name)
+    for number in range(PAIRS):
+        image, mask = picture(rng)
+        PillowImage.fromarray(image).save(data / f"tasks/blobs/images/{number:02d}.png")
+        PillowImage.fromarray(mask).save(data / f"tasks/blobs/masks/{number:02d}.png")
+
+    script = load_script("benchmarks/pack.py")
+    monkeypatch.setattr(script, "TASKS", {"blobs": "tasks/blobs"})
+    monkeypatch.setattr(script, "HOLDOUT", 0.3)
+    target = tmp_path / "pack.npz"
+    command = ["pack.py", str(data), "--out", str(target), "--size", "32", "--workers", "0"]
+    monkeypatch.setattr(sys, "argv", command)
+    script.main()
+    return target
+
+
+def test_packing_keeps_groups_on_one_side_and_pixels_in_place(pack: Path) -> None:
+    packed = np.load(pack)
+    assert len(packed["offsets"]) == IMAGES + 1
+    held_out = packed["holdout"]
+    assert 0 < held_out.sum() < IMAGES
+    for group in np.unique(packed["groups"]):
+        assert len(set(held_out[packed["groups"] == group])) == 1
+    assert len(packed["blobs.mask_offsets"]) == PAIRS + 1
 
 
 def test_it_stops_in_time_goes_on_and_adds_seeds(
-    gpu: Any,
-    nano: object,
-    make_corpus: Callable[..., Path],
-    labelled: Path,
+    pack: Path,
+    load_script: Callable[[str], Any],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(gpu, "METHODS", ["full", "random", "k-center"])
-    images = make_corpus(20)
+    gpu = load_script("benchmarks/gpu.py")
+    monkeypatch.setitem(gpu.PRESETS, "tiny", NANO)
+    monkeypatch.setattr(gpu, "TRAIN_IMAGES", 12)
+    monkeypatch.setattr(gpu, "RESERVE_SECONDS", 0.0)
+    out = tmp_path / "out"
 
     def run(*more: str) -> dict[str, Any]:
-        sizes = ["--preset", "tiny", "--batch", "4", "--train", "8", "--evaluate-steps", "2"]
-        monkeypatch.setattr(
-            sys, "argv", ["gpu.py", str(images), str(labelled), "--out", str(tmp_path / "out"), *sizes, *more]
-        )
+        options = ["--preset", "tiny", "--batch", "4", "--methods", "meddel", "--budgets", "0.2"]
+        command = ["gpu.py", str(pack), "--out", str(out), *options, "--steps", "3", *more]
+        monkeypatch.setattr(sys, "argv", command)
         gpu.main()
         return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))
 
-    done = run("--steps", "2")
-    assert (done["ended"], done["cells"], done["failed"]) == ("done", 8, 0)
-    stopped = run(
-        "--minutes", "0.02", "--steps", "100000"
-    )  # files are read already, so it is a training that is cut short
-    assert stopped["ended"] == "out of time"
-    assert stopped["cells"] < stopped["planned"] == 8
-    assert stopped["seconds"] < 60
-    more = run("--steps", "2", "--seed", "1")
-    assert more["cells"] == more["planned"] == 16
-    assert pl.read_parquet(tmp_path / "out" / "results.parquet")["seed"].unique().sort().to_list() == [0, 1]
-    assert Path(more["report"]).exists()
+    stopped = run("--seeds", "0", "--minutes", "0")
+    assert (stopped["ended"], stopped["trials"]) == ("out of time", 0)
+    assert run("--seeds", "0")["trials"] == 3
+    assert run("--seeds", "0,1")["trials"] == 6
+
+    rows = [json.loads(line) for line in (out / "trials.jsonl").read_text().splitlines()]
+    assert [row["key"] for row in rows[:3]] == ["full@1#0", "random@0.2#0", "meddel@0.2#0"]
+    pool = rows[0]["pool"]
+    assert [row["images"] for row in rows[:3]] == [pool, round(0.2 * pool), round(0.2 * pool)]
+    for row in rows:
+        assert np.isfinite(row["entropy"])
+        assert 0 <= row["miou"]["blobs"] <= 1
+
+
+def test_a_step_costs_what_the_layers_multiply(load_script: Callable[[str], Any]) -> None:
+    gpu = load_script("benchmarks/gpu.py")
+    tokens, width = 49 / 4 + 1, 384  # a quarter of the patches is visible, and the class token
+    products = 2 * tokens * 12 * width**2 + 2 * 2 * tokens**2 * width
+    decoder_products = 2 * 50 * 12 * 256**2 + 2 * 2 * 50**2 * 256
+    assert gpu.flops_of(gpu.PRESETS["small"]) == pytest.approx(3 * (12 * products + 4 * decoder_products))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
+from scipy.special import ndtr, stdtrit
 
 from optidel.errors import InputError
 from optidel.evaluation.intervals import RESAMPLES, Estimate, Interval, estimate
@@ -93,12 +93,12 @@ def compare(
         return []
     estimates = [estimate(matrix, rng, level=level, resamples=resamples) for matrix in differences]
     largest = np.quantile(_largest(differences, estimates, rng), level)
-    share = stats.norm.cdf(largest)
+    share = ndtr(largest)
     adjusted = holm([single.p for single in estimates])
 
     comparisons = []
     for single, p_holm in zip(estimates, adjusted, strict=True):
-        quantile = float(stats.t.ppf(share, single.df))
+        quantile = float(stdtrit(single.df, share))
         comparison = Comparison(
             estimate=single,
             interval=single.interval(level),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int64
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from optidel.errors import InputError
 from optidel.evaluation.variance import mean_squares
@@ -50,7 +50,7 @@ class Estimate:
 
     def interval(self, level: float = 0.95, quantile: float | None = None) -> Interval:
         """The interval at a level; ``quantile`` of t replaces the level's own, for several at once."""
-        t = float(stats.t.ppf((1 + level) / 2, self.df)) if quantile is None else quantile
+        t = float(stdtrit(self.df, (1 + level) / 2)) if quantile is None else quantile
         low = self.mean - t * self.below
         high = self.mean + t * self.above
         return Interval(mean=self.mean, low=low, high=high, level=level)
@@ -63,7 +63,7 @@ class Estimate:
             return float(self.mean == 0)
         if np.isinf(side):
             return 1.0
-        return float(2 * stats.t.sf(abs(self.mean) / side, self.df))
+        return float(2 * stdtr(self.df, -abs(self.mean) / side))
 
 
 def mean_interval(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy import optimize, stats
 
 from optidel.errors import InputError
 
@@ -151,6 +150,8 @@ def detectable(
 
     Source: the noncentral t test, Cohen 1988, chapter 2; Satterthwaite 1946.
     """
+    from scipy import optimize, stats  # half a second to import, for this function alone
+
     alpha = (1 - level) / comparisons
     if seeds < 2 or images < 2 or not alpha < power < 1:
         raise InputError(

@@ -12,7 +12,6 @@ from jaxtyping import Bool, Int, Int16
 from PIL import Image as Raster
 from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import theilslopes
 
 from optidel.arrays import BoolImage, Image, Images
 from optidel.readers.content import (
@@ -121,6 +120,8 @@ def _bands(dark: BoolImage) -> BoolImage:
     """The part of ``dark`` that is a straight band along a side, at most slightly tilted: padding, a
     collimator's edge.
     """
+    from scipy.stats import theilslopes  # a third of a second to import, for tilted bands alone
+
     bands = np.zeros_like(dark)
     for turns in range(4):
         side = np.rot90(dark, turns)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int64, Shaped
-from scipy.optimize import linear_sum_assignment
 
 from optidel.errors import BudgetError, RecipeError
 from optidel.records import Composite, KeyPatch
@@ -108,6 +107,8 @@ def _deal(frames: Sequence[str], labels: Shaped[np.ndarray, "m"], grid: int) -> 
     """
     size = Counter(frames)
     first = {frame: position for position, frame in reversed(list(enumerate(frames)))}
+
+    from scipy.optimize import linear_sum_assignment  # half a second to import, where patches are composed
 
     def turn(position: int) -> tuple[int, int, int]:
         return -size[frames[position]], first[frames[position]], position

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from jaxtyping import Float64, Shaped
 
@@ -74,7 +73,9 @@ def oriented(
     is_sound = np.isfinite(directions).all() and abs(np.linalg.det(directions)) > 0
     if not is_sound:
         return voxels, ", orientation unknown"
-    return nib.orientations.apply_orientation(voxels, nib.orientations.io_orientation(affine)), ""
+    from nibabel.orientations import apply_orientation, io_orientation  # a third of a second, for volumes
+
+    return apply_orientation(voxels, io_orientation(affine)), ""
 
 
 def grey_volume(
