@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as PillowImage
-from skimage.measure import approximate_polygon, find_contours
 
 from optidel.corpus.frames import Corpus
 from optidel.corpus.names import Names
@@ -178,6 +177,8 @@ def outlines(mask: UInt8[np.ndarray, "h w"], kind: str) -> tuple[Outline, ...]:
         mask: u8 (h, w), class of each pixel, 0 background.
         kind: prefix of the CSS class: ``<kind> class-<n>``.
     """
+    from skimage.measure import find_contours  # a tenth of a second, and part of optidel[train]
+
     drawn_outlines = []
     for value in np.unique(mask):
         if value == 0:
@@ -190,6 +191,8 @@ def outlines(mask: UInt8[np.ndarray, "h w"], kind: str) -> tuple[Outline, ...]:
 
 
 def _path(contour: np.ndarray[Any, Any]) -> str:
+    from skimage.measure import approximate_polygon
+
     # Contours are (row, column) of the padded mask; pixel centres lie half a unit inside the picture.
     points = approximate_polygon(contour, SLACK) - 0.5
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for y, x in points) + "Z"

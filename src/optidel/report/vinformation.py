@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float64
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from optidel.charts import Point, Series, colour_of, lines
 from optidel.report.results import Chart
@@ -178,6 +178,8 @@ def correlate(
 
     Source: Bonett and Wright, Psychometrika 2000, for the interval: atanh ρ ± 1.96 · √((1 + ρ²/2) / (n − 3)).
     """
+    from scipy.stats import rankdata  # half a second to import, for this function alone
+
     n = len(x)
     ranks_x = np.asarray(rankdata(x), np.float64)
     ranks_y = np.asarray(rankdata(y), np.float64)
@@ -212,7 +214,7 @@ def _permutation_p(
 def _interval(rho: float, n: int) -> tuple[float | None, float | None]:
     if n < LEAST_FOR_INTERVAL or abs(rho) >= 1 - 1e-9:
         return None, None
-    half = float(norm.ppf(0.975)) * sqrt((1 + rho**2 / 2) / (n - 3))
+    half = float(ndtri(0.975)) * sqrt((1 + rho**2 / 2) / (n - 3))
     return tanh(atanh(rho) - half), tanh(atanh(rho) + half)
 
 
