@@ -31,7 +31,6 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # no installation where this travels to
 
 from optidel.evaluation.ridge import fit_probe, with_neighbours
-
 from optidel.features import whitening
 from optidel.methods import select
 from optidel.models.encoders import MEAN, STD, Encoder
