@@ -119,12 +119,15 @@ class Runner:
         """
         first = trials(self.bench)[0]
         base = Pipeline(self._recipe(first))
-        shared = Shared(store=base.store, listed=base.listed, index=base.listed, ranking=self.ranking)
+        whole = base.listed
         for task in self.bench.tasks:
+            shared = Shared(store=base.store, listed=base.listed, whole=whole)
             pipeline = Pipeline(self._recipe(replace(first, task=task)), shared)
             pipeline.build("leaks")
-            shared = replace(shared, index=pipeline.cleaned(shared.index))
-        return shared
+            whole = pipeline.cleaned(whole)
+
+        clean = Shared(store=base.store, listed=base.listed, whole=whole, ranking=self.ranking)
+        return replace(clean, holdout=Pipeline(base.recipe, clean).held_out(whole))
 
     @cached_property
     def ranking(self) -> dict[str, float]:

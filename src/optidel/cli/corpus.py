@@ -47,7 +47,7 @@ def index(
     recipe = recipe_of(images, out, config=config, settings=settings)
     options = without_none({"pattern": pattern, "manifest": manifest and str(manifest)})
     section = recipe.corpus.model_copy(update=options)
-    artifact = Pipeline(recipe.model_copy(update={"corpus": section})).index
+    artifact = Pipeline(recipe.model_copy(update={"corpus": section})).whole
     corpus = Corpus.load(artifact)
     worthless = [frame for frame in corpus.frames if frame.flaw]
 

@@ -72,10 +72,10 @@ def audit(
         raise RecipeError(f"sample must be 0 or more, got {sample}; 0 looks for text in every frame")
 
     pipeline = Pipeline(recipe)
-    audited = audit_step(pipeline.store, pipeline.index, limits, sample)
-    corpus: Corpus = pipeline.corpus
+    audited = audit_step(pipeline.store, pipeline.whole, limits, sample)
+    corpus = Corpus.load(pipeline.whole)
     naming = names_of(names, pipeline.store.root)
-    page = audit_page(corpus, audited, pipeline.index, limits, naming)
+    page = audit_page(corpus, audited, pipeline.whole, limits, naming)
     summary = read_summary(audited, AuditSummary)
     return Audit(
         frames=summary.frames,

@@ -20,6 +20,7 @@ from optidel.pipeline.published import check_conflicts, registry_of
 from optidel.pipeline.selections import kept_rows
 from optidel.pipeline.steps.clean import clean_step
 from optidel.pipeline.steps.compose import compose_step
+from optidel.pipeline.steps.holdout import check_holdout, holdout_step, share_of, unseen_step
 from optidel.pipeline.steps.leaks import leaks_step
 from optidel.pipeline.steps.pixels import pixels_step
 from optidel.pipeline.steps.result import result_step
@@ -32,7 +33,7 @@ from optidel.report import write_report
 from optidel.report.leaks import sentence
 from optidel.runs.baselines import BLIND, FULL, SCRATCH
 from optidel.runs.collect import Trial
-from optidel.runs.summaries import SelectSummary, read_summary
+from optidel.runs.summaries import IndexSummary, SelectSummary, read_summary
 from optidel.store import Artifact, Store
 from optidel.training.options import PretrainOptions
 
@@ -62,17 +63,23 @@ class Result:
 class Shared:
     """What the pipelines of one bench have in common.
 
-    ``listed`` and ``index`` are the frames of the corpus before and after test images were dropped, so that
-    files that change meanwhile change nothing. ``ranking`` gives a method its largest budget: a nested method
+    ``listed``, ``whole`` and ``index`` are the frames of the corpus: all of them, without dropped test images,
+    and without those that are held out (``holdout``), so that files that change meanwhile change nothing. ``ranking`` gives a method its largest budget: a nested method
     (a smaller budget keeps the first of a larger one) ranks the frames once, and smaller budgets are cut from
     that. ``announced`` are the folders of the artifacts that were reported.
     """
 
     store: Store
     listed: Artifact
-    index: Artifact
+    whole: Artifact
+    holdout: Artifact | None = None
     ranking: Mapping[str, float] = field(default_factory=dict)
     announced: set[Path] = field(default_factory=set)
+
+    @property
+    def index(self) -> Artifact:
+        """The frames that may be chosen and trained on."""
+        return self.holdout or self.whole
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -114,16 +121,46 @@ class Pipeline:
             return self._shared.listed
 
         section = self.recipe.corpus
-        options = IndexOptions(**section.model_dump(exclude={"limits"}), **section.limits.model_dump())
+        own_keys = section.model_dump(exclude={"limits", "holdout"})
+        options = IndexOptions(**own_keys, **section.limits.model_dump())
         index = index_step(self.store, Path(self.recipe.images), options)
         return self._announce(index)
 
     @cached_property
-    def index(self) -> Artifact:
+    def whole(self) -> Artifact:
         """Frames and quarantined files; without the test images, where the recipe drops leaks."""
         if self._shared:
-            return self._shared.index
+            return self._shared.whole
         return self.cleaned(self.listed)
+
+    @cached_property
+    def holdout(self) -> Artifact | None:
+        """The corpus without the frames that are held out, and a table of those; None where none are."""
+        if self._shared:
+            return self._shared.holdout
+        return self.held_out(self.whole)
+
+    def held_out(self, index: Artifact) -> Artifact | None:
+        """An index without this recipe's held-out frames, and a table of those; None where there are none.
+
+        Raises:
+            RecipeError: a share that was asked for cannot be held out.
+        """
+        section = self.recipe.corpus
+        share = share_of(section.holdout, read_summary(index, IndexSummary).frames)
+        if not share:
+            return None
+
+        holdout = holdout_step(self.store, index, share)
+        if section.holdout:
+            check_holdout(holdout, share)
+        count = read_summary(holdout, IndexSummary).held_out
+        return self._announce(holdout) if count else None
+
+    @cached_property
+    def index(self) -> Artifact:
+        """The frames that may be chosen and trained on."""
+        return self.holdout or self.whole
 
     def cleaned(self, index: Artifact) -> Artifact:
         """An index without this recipe's test images, where it drops leaks; else the index as it is."""
@@ -155,6 +192,14 @@ class Pipeline:
             registry = registry_of(recipe.registry)
             check_conflicts(images, labelled, registry, leaks, drop=drop)
         return self._announce(leaks)
+
+    @cached_property
+    def unseen(self) -> Artifact | None:
+        """The held-out frames at the preset's size; None where none are held out."""
+        if self.holdout is None:
+            return None
+        unseen = unseen_step(self.store, self.holdout, self.preset.size)
+        return self._announce(unseen)
 
     @cached_property
     def pixels(self) -> Artifact:
@@ -346,6 +391,16 @@ class Pipeline:
         share = count_for(self.budget(method), frames) / frames
         return max(1, round(section.steps * share))
 
+    def entropy(self, method: str, seed: int) -> Artifact | None:
+        """Held-out V-entropy of a method's encoder; None where no frames are held out."""
+        from optidel.pipeline.steps.entropy import entropy_step
+
+        if self.unseen is None:
+            return None
+        encoder, objective = self.pretrain(method, seed), self.recipe.pretrain.objective
+        entropy = entropy_step(self.store, self.unseen, encoder, objective)
+        return self._announce(entropy)
+
     def evaluate(self, method: str, seed: int, protocol: Protocol) -> Artifact:
         """Scores on the labelled set; method ``scratch`` is an untrained encoder."""
         from optidel.pipeline.steps.evaluate import evaluate_step
@@ -385,6 +440,7 @@ class Pipeline:
             compose=self.compose(method, seed),
             pretrain=self.pretrain(method, seed),
             evaluate=scores,
+            entropy=self.entropy(method, seed),
         )
 
     def shared(self, methods: Sequence[str]) -> dict[str, Artifact]:
@@ -393,6 +449,8 @@ class Pipeline:
         shared = {"index": self.index, "pixels": self.pixels, "task": self.task}
         if self.leaks:
             shared["leaks"] = self.leaks
+        if self.unseen:
+            shared["unseen"] = self.unseen
         if any(method not in BLIND for method in choosing):
             shared["embed"] = self.embed
             if self.mae.artifact:

@@ -7,7 +7,7 @@ from PIL import Image as PillowImage
 from optidel.corpus.names import Names
 from optidel.report.pictures import Tile, picture_tile
 from optidel.runs.collect import Run
-from optidel.runs.summaries import LeaksSummary, read_summary
+from optidel.runs.summaries import IndexSummary, LeaksSummary, read_summary
 from optidel.store import Artifact
 
 NAMED = 3  # test images named in the sentence, which must stay one line of a terminal
@@ -85,7 +85,7 @@ def leak_section(run: Run, names: Names) -> LeakSection | None:
         (names(test), names(train), _how(kind, value))
         for kind, test, train, value in table.head(LISTED).iter_rows()
     ]
-    text = sentence(run.leaks, drop=run.index.step == "clean", names=names)
+    text = sentence(run.leaks, drop=read_summary(run.index, IndexSummary).leaks is not None, names=names)
     return LeakSection(
         any_leak=bool(summary.leaked),
         sentence=text[0].upper() + text[1:] + ".",

@@ -16,6 +16,9 @@ from optidel.recipe import Recipe
 from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store
 
+# Steps that write an index, in the order in which each narrows the one before.
+INDEXES = ("index", "clean", "holdout")
+
 # How an encoder is tested, in the order in which pages show it.
 PROTOCOLS = ("fine-tune", "probe", "ridge")
 
@@ -24,7 +27,8 @@ PROTOCOLS = ("fine-tune", "probe", "ridge")
 class Trial:
     """One method at one budget and seed, and the artifacts it left.
 
-    A step that did not run, or not yet, is None; ``evaluate`` maps a protocol to its artifact.
+    A step that did not run, or not yet, is None; ``evaluate`` maps a protocol to its artifact. ``entropy`` is
+    None where nothing was held out.
     """
 
     method: str
@@ -34,6 +38,7 @@ class Trial:
     compose: Artifact | None
     pretrain: Artifact | None
     evaluate: Mapping[str, Artifact]
+    entropy: Artifact | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +144,7 @@ class Run:
         """Every artifact that the report draws on, once each, in the order of the steps."""
         steps = [self.index, self.pixels, self.warmup, self.embed, self.patches, self.task, self.leaks]
         for trial in self.trials:
-            steps += [trial.select, trial.compose, trial.pretrain, *trial.evaluate.values()]
+            steps += [trial.select, trial.compose, trial.pretrain, trial.entropy, *trial.evaluate.values()]
         steps.append(self.result)
 
         # Equal selections share their encoder, which then stands under several trials.
@@ -187,8 +192,9 @@ def read_run(root: Path, result: Artifact | None = None) -> Run:
         )
 
     newest = {step: finished[-1] for step, finished in by_step.items() if finished}
-    # The corpus without its leaks, where there is one, is what the later steps read.
-    newest["index"] = [artifact for artifact in artifacts if artifact.step in ("index", "clean")][-1]
+    # The corpus without leaks and held-out frames, where there is one, is what the later steps read.
+    indexes = [artifact for artifact in artifacts if artifact.step in INDEXES]
+    newest["index"] = indexes[-1]
     trials = tuple(_unfinished_trial(select, by_step) for select in by_step["select"])
     return _run(root, None, newest, trials)
 
@@ -217,6 +223,7 @@ def _finished(root: Path, result: Artifact, artifacts: Mapping[str, Artifact]) -
             compose=find(entry["compose"]),
             pretrain=find(entry["pretrain"]),
             evaluate={protocol: artifact for protocol, artifact in evaluated.items() if artifact},
+            entropy=find(entry.get("entropy")),
         )
         trials.append(trial)
 

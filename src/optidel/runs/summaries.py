@@ -40,6 +40,7 @@ class IndexSummary(Summary):
     since: Mapping[str, Any] | None
     version: int = 0
     leaks: int | None = None
+    held_out: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +137,22 @@ class EvaluateSummary(Summary):
     classes: int
     scored_at: str | None = None
     ap: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntropySummary(Summary):
+    """The step ``entropy``: held-out V-entropy H(Y|X) of an encoder, in nats per value that it predicts.
+
+    ``h`` is the mean over ``images`` of ``groups`` groups, ``h_low`` and ``h_high`` bound its 95 % interval, and
+    ``h_null`` is H(Y|∅), what knowing nothing costs. Lower is better.
+    """
+
+    images: int
+    groups: int
+    h: float
+    h_low: float
+    h_high: float
+    h_null: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

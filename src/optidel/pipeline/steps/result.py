@@ -13,10 +13,13 @@ from optidel.evaluation.metrics import normdel
 from optidel.recipe import Recipe, as_json
 from optidel.runs.baselines import BLIND, RANDOM, SCRATCH
 from optidel.runs.collect import Trial
-from optidel.runs.summaries import EvaluateSummary, SelectSummary, TaskSummary, read_summary
+from optidel.runs.summaries import EntropySummary, EvaluateSummary, SelectSummary, TaskSummary, read_summary
 from optidel.store import Artifact, Store, Workspace
 
-ROLES = ("index", "pixels", "warmup", "embed", "patches", "task", "leaks")
+VERSION = 2
+"""Of the code of this step: 2 has the held-out V-entropy of every encoder."""
+
+ROLES = ("index", "pixels", "warmup", "embed", "patches", "task", "leaks", "unseen")
 """Artifacts that the cells of a run share, by role; ``artifacts.json`` names each, or None."""
 
 PATHS = {"images", "labelled", "out", "registry"}
@@ -39,8 +42,10 @@ def result_step(
     for cell in cells:
         for protocol, artifact in cell.evaluate.items():
             inputs[f"{cell.method}-{cell.seed}-{protocol}"] = artifact
+        if cell.entropy:
+            inputs[f"{cell.method}-{cell.seed}-entropy"] = cell.entropy
     config = {name: value for name, value in as_json(recipe).items() if name not in PATHS}
-    return store.build("result", make, version=1, config=config, inputs=inputs)
+    return store.build("result", make, version=VERSION, config=config, inputs=inputs)
 
 
 def _references(shared: Mapping[str, Artifact], cells: Sequence[Trial]) -> dict[str, object]:
@@ -53,6 +58,7 @@ def _reference(cell: Trial) -> dict[str, object]:
     """The artifacts of one method and seed, by the names of their folders."""
     scores = {protocol: _name(artifact) for protocol, artifact in cell.evaluate.items()}
     return {
+        "entropy": _name(cell.entropy),
         "method": cell.method,
         "budget": cell.budget,
         "seed": cell.seed,
@@ -76,6 +82,7 @@ def cell_table(recipe: Recipe, shared: Mapping[str, Artifact], cells: Sequence[T
     for cell in cells:
         images = _images(cell)
         kept = images / frames
+        entropy = read_summary(cell.entropy, EntropySummary) if cell.entropy else None
         for protocol, artifact in cell.evaluate.items():
             scores = read_summary(artifact, EvaluateSummary)
             row = {
@@ -93,9 +100,14 @@ def cell_table(recipe: Recipe, shared: Mapping[str, Artifact], cells: Sequence[T
                 "normdel": normdel(scores.miou, kept) if images else None,
                 "seconds_select": _seconds_select(cell, shared),
                 "seconds_train": cell.pretrain.seconds if cell.pretrain else 0.0,
+                "h": entropy.h if entropy else None,
+                "h_low": entropy.h_low if entropy else None,
+                "h_high": entropy.h_high if entropy else None,
             }
             rows.append(row)
-    return pl.DataFrame(rows, schema_overrides={"normdel": pl.Float64})
+    # A column that is None in every row has no type of its own.
+    floats = dict.fromkeys(("normdel", "h", "h_low", "h_high"), pl.Float64)
+    return pl.DataFrame(rows, schema_overrides=floats)
 
 
 def _images(cell: Trial) -> int:
@@ -142,10 +154,10 @@ def method_table(tidy: pl.DataFrame, cells: Sequence[Trial]) -> pl.DataFrame:
         for method in methods:
             trials = tidy.filter((pl.col("method") == method) & (pl.col("protocol") == protocol))
             dice = _matrix(cells, method, protocol, "dice")
-            rows.append(_method_row(trials, iou, dice))
+            row = _method_row(trials, iou, dice) | _entropy_columns(cells, method)
+            rows.append(row)
 
-    # A column that is None in every row has no type of its own.
-    floats = [name for name in rows[0] if name.startswith("difference") or name == "normdel"]
+    floats = [name for name in rows[0] if name.startswith(("difference", "normdel", "h"))]
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(floats, pl.Float64))
 
 
@@ -181,6 +193,22 @@ def _method_row(
         row[f"{prefix}_low"] = interval.low if interval else None
         row[f"{prefix}_high"] = interval.high if interval else None
     return row
+
+
+def _entropy_columns(cells: Sequence[Trial], method: str) -> dict[str, float | None]:
+    """Held-out V-entropy of a method: the mean over seeds and images, its interval over seeds and groups."""
+    measured = [cell.entropy for cell in cells if cell.method == method and cell.entropy]
+    if not measured:
+        return dict.fromkeys(("h", "h_low", "h_high"))
+
+    rows = []
+    for artifact in measured:
+        groups = artifact.table("entropy.parquet").group_by("unit").agg(pl.col("h").sum()).sort("unit")
+        images = read_summary(artifact, EntropySummary).images
+        # Scaled so that the mean over groups is the mean over images.
+        rows.append(groups["h"].to_numpy() * len(groups) / images)
+    interval = mean_interval(np.stack(rows), np.random.default_rng(0))
+    return {"h": interval.mean, "h_low": interval.low, "h_high": interval.high}
 
 
 def _difference(iou: Mapping[str, Float[np.ndarray, "s n"]], method: str, baseline: str) -> Difference | None:

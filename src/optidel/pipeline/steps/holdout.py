@@ -1,0 +1,181 @@
+"""Frames held out of the corpus: no method sees them, no model trains on them, every encoder is measured on them.
+
+Whole groups are held out (a patient, a video, a file, and what is a copy or near-copy of one of its frames):
+an image that resembles a trained one says little about images that were never seen.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int64
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from optidel.arrays import Indices
+from optidel.copies.hashes import first_equal, hashes, neighbours
+from optidel.corpus.frames import Corpus
+from optidel.errors import RecipeError
+from optidel.readers.decode import fit
+from optidel.records import Frame, from_table
+from optidel.runs.summaries import IndexSummary, read_summary
+from optidel.store import Artifact, Store, Workspace, canonical, digest
+
+SHARE = 0.03
+"""Share held out where the recipe names none.
+
+In a pilot 1,000 of 36,436 images were held out. Their mean entropy told encoders of 73 images from those of 364,
+and these from one of everything.
+"""
+
+LEAST = 1_000
+"""Frames from which that share is held out unasked: of fewer, 3 % are too few to measure anything on."""
+
+NEAR = 24
+"""Bits of 256 in which the perceptual hashes of near-copies differ at most, as in the audit."""
+
+MOST = 4_000
+"""Held-out images that are measured at most: their mean is then known to well under a per cent."""
+
+BLOCK = 256
+"""Held-out frames decoded between two marks; a round number."""
+
+
+def share_of(share: float | None, frames: int) -> float:
+    """The share to hold out of a number of frames: the recipe's, else :data:`SHARE` from :data:`LEAST` on."""
+    if share is not None:
+        return share
+    return SHARE if frames >= LEAST else 0.0
+
+
+def holdout_step(store: Store, indexed: Artifact, share: float) -> Artifact:
+    """The index without the frames that are held out, and a table of those.
+
+    Writes what an index holds, and ``held_out.parquet``: the frames with their ``unit``, the number of the
+    group that was held out as one. Both are as they were where fewer than two groups fit into the share.
+
+    Args:
+        store: the run.
+        indexed: the corpus.
+        share: of its frames to hold out, in (0, 1).
+    """
+
+    def make(work: Workspace) -> None:
+        table = indexed.table("frames.parquet")
+        frames, quality = from_table(Frame, table), indexed.table("quality.parquet")
+        units = units_of(frames, quality["phash"].to_list())
+        rows = held_out_rows(frames, units, share)
+        mask = np.zeros(len(frames), dtype=bool)
+        mask[rows] = True
+        units_column = pl.Series("unit", units[rows])
+        staying = table.filter(~mask)
+        work.write_table("held_out.parquet", table.filter(mask).with_columns(units_column))
+        work.write_table("frames.parquet", staying)
+        work.write_table("rejected.parquet", indexed.table("rejected.parquet"))
+        work.write_table("quality.parquet", quality.filter(~mask))
+
+        groups = digest(canonical(staying["group"].to_list()))
+        summary = indexed.json(IndexSummary.FILE)
+        summary |= {"frames": len(staying), "groups": groups, "held_out": len(rows)}
+        work.write_json(IndexSummary.FILE, summary)
+        # As an index that never listed the others: later steps depend on the frames that stay, in their order.
+        work.content = digest(canonical(staying.select("id", "sha256").rows()))
+
+    return store.build("holdout", make, version=1, config={"share": share}, inputs={"index": indexed})
+
+
+def units_of(frames: Sequence[Frame], perceptual: Sequence[str]) -> Int64[np.ndarray, "n"]:
+    """Number of the unit of each frame: a group, a file, and what is a copy of them belong together.
+
+    Args:
+        frames: of the corpus.
+        perceptual: (n,), their perceptual hashes as hex digits.
+    """
+    count = len(frames)
+    # A file is a video or a volume: its frames are alike even where no group is known.
+    sources = first_equal([frame.source for frame in frames])
+    groups = first_equal([frame.group or f"\0{frame.source}" for frame in frames])
+    copies = first_equal([frame.sha256 for frame in frames])
+    edges = [np.stack([np.arange(count), first]) for first in (sources, groups, copies)]
+
+    # A blank frame resembles every other blank frame, and says nothing about what else they share.
+    sound = np.flatnonzero([not frame.flaw for frame in frames])
+    if len(sound):
+        keys = hashes([perceptual[row] for row in sound.tolist()])
+        for query, near, _ in neighbours(keys, keys, NEAR):
+            edges.append(np.stack([np.full(len(near), sound[query]), sound[near]]))
+
+    heads, tails = np.concatenate(edges, axis=1)
+    graph = coo_array((np.ones(len(heads), np.int8), (heads, tails)), shape=(count, count))
+    _, units = connected_components(graph, directed=False)
+    return np.asarray(units, dtype=np.int64)
+
+
+def held_out_rows(frames: Sequence[Frame], units: Int64[np.ndarray, "n"], share: float) -> Indices:
+    """Rows to hold out, ascending: whole units in the order of a hash, those that fit into the share.
+
+    The hash is of a unit's pixels, so the draw depends on no order of files, and most units stay on their side
+    when the corpus grows. Worthless frames hold nothing to measure: units of such frames alone are left in.
+    None are held out where it would be fewer than two units, which have no interval.
+    """
+    members: dict[int, list[int]] = defaultdict(list)
+    for row, unit in enumerate(units.tolist()):
+        members[unit].append(row)
+
+    def order(unit: int) -> str:
+        first = min(frames[row].sha256 for row in members[unit])
+        return digest(b"holdout", first.encode())
+
+    left = round(share * len(frames))
+    held_units = []
+    for unit in sorted(members, key=order):
+        sound = any(not frames[row].flaw for row in members[unit])
+        if sound and len(members[unit]) <= left:
+            held_units.append(unit)
+            left -= len(members[unit])
+
+    if len(held_units) < 2:
+        return np.empty(0, np.int64)
+    return np.flatnonzero(np.isin(units, held_units))
+
+
+def check_holdout(holdout: Artifact, share: float) -> None:
+    """Refuse a share that was asked for and cannot be held out.
+
+    Raises:
+        RecipeError: fewer than two groups of frames fit into it.
+    """
+    summary = read_summary(holdout, IndexSummary)
+    if not summary.held_out:
+        raise RecipeError(
+            f"corpus.holdout = {share:g} of {summary.frames} frames is {round(share * summary.frames)}, and "
+            "fewer than two groups of frames that belong together fit into it; raise it, or set it to 0"
+        )
+
+
+def unseen_step(store: Store, holdout: Artifact, size: int) -> Artifact:
+    """Sound held-out frames at the model's size, at most :data:`MOST`, evenly spaced.
+
+    Writes ``pixels.npy`` u8 (n, size, size, 3) and ``items.parquet`` (id, unit).
+    """
+
+    def make(work: Workspace) -> None:
+        corpus = Corpus.load(holdout)
+        table = holdout.table("held_out.parquet").filter(pl.col("flaw") == "")
+        positions = np.linspace(0, len(table) - 1, min(len(table), MOST))
+        items = table[np.unique(positions.round().astype(np.int64))]
+        unseen = Corpus(
+            root=corpus.root,
+            frames=from_table(Frame, items.drop("unit")),
+            rejected=[],
+            crop=corpus.crop,
+        )
+
+        pixels = work.open_array("pixels.npy", (len(items), size, size, 3), np.uint8)
+        for start, stop in work.blocks(len(items), BLOCK, "held-out frames"):
+            for row, image in unseen.images(range(start, stop)):
+                pixels[row] = fit(image, size)
+        work.write_table("items.parquet", items.select("id", "unit"))
+
+    return store.build("unseen", make, version=1, config={"size": size}, inputs={"holdout": holdout})
