@@ -166,6 +166,10 @@ def test_a_run_deals(nano: object, make_corpus: Callable[..., Path], labelled: P
     frozen = optidel.run(values | {"optidel": section})
     dealt = optidel.run(values | {"optidel": section | {"compose": "deal"}})
     assert frozen.table.columns == dealt.table.columns
+    for name in ("n_images", "kept"):
+        assert frozen.cells[name].to_list() == dealt.cells[name].to_list(), (
+            "an image is as many tiles as before"
+        )
     pools = [len(pl.read_parquet(path)) for path in tmp_path.glob("run/compose-*/composites.parquet")]
     assert len(pools) == 2
     assert max(pools) > min(pools), "the pool holds each patch once"

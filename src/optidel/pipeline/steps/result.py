@@ -80,7 +80,7 @@ def cell_table(recipe: Recipe, shared: Mapping[str, Artifact], cells: Sequence[T
     task = read_summary(shared["task"], TaskSummary).name
     rows = []
     for cell in cells:
-        images = _images(cell)
+        images = _images(cell, recipe)
         kept = images / frames
         entropy = read_summary(cell.entropy, EntropySummary) if cell.entropy else None
         for protocol, artifact in cell.evaluate.items():
@@ -110,11 +110,20 @@ def cell_table(recipe: Recipe, shared: Mapping[str, Artifact], cells: Sequence[T
     return pl.DataFrame(rows, schema_overrides=floats)
 
 
-def _images(cell: Trial) -> int:
+def _images(cell: Trial, recipe: Recipe) -> int:
     """Images that the encoder of a cell was trained on."""
-    if cell.compose:
-        return len(cell.compose.array("pixels.npy"))
-    return read_summary(cell.select, SelectSummary).kept if cell.select else 0
+    if cell.select is None:
+        return 0
+    summary = read_summary(cell.select, SelectSummary)
+    if cell.compose is None:
+        return summary.kept
+
+    pictures = len(cell.compose.array("pixels.npy"))
+    if recipe.optidel.compose == "frozen":
+        return pictures
+    # A pool holds patches one by one; an image is made of ``grid`` of them, or is a whole frame.
+    whole = summary.originals or 0
+    return (pictures - whole) // recipe.optidel.grid + whole
 
 
 def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
