@@ -124,6 +124,7 @@ class Selection:
         kept_twin: int64 (n,), for a dropped item the row that stands in for it, else -1.
         similarity: float64 (n,), cosine similarity to that twin, else NaN.
         reason: str (n,), why the item stayed (begins with ``kept``) or went.
+        weights: float64 (m,), how much each kept item counts, with mean 1; None where all count the same.
 
     Example:
         >>> import numpy as np
@@ -139,6 +140,7 @@ class Selection:
     kept_twin: Int64[np.ndarray, "n"]
     similarity: Float[np.ndarray, "n"]
     reason: Shaped[np.ndarray, "n"]
+    weights: Float[np.ndarray, "m"] | None = None
 
 
 Record = TypeVar("Record", Frame, Rejected, Quality, KeyPatch, Composite)

@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optidel.features.clusters import cluster, default_k
+from optidel.errors import RecipeError
+from optidel.features.clusters import Clusters, cluster, default_k
 from optidel.features.rows import unit
-from optidel.methods.meddel import meddel
+from optidel.methods.meddel import meddel, novelties
 
 
 def neighbourhoods(vectors, clusters, border):
@@ -135,3 +136,63 @@ def test_a_smaller_count_keeps_a_prefix_given_the_clusters():
     assert (
         large.indices[:20].tolist() == meddel(vectors, 20, rng=np.random.default_rng(0), k=4).indices.tolist()
     )
+
+
+def outliers(seed=0):
+    """Two tight groups of 40 rows, and six rows in directions of their own."""
+    rng = np.random.default_rng(seed)
+    vectors = np.repeat(np.eye(12)[:2], 40, axis=0) + 0.2 * rng.normal(size=(80, 12)) * (np.arange(12) < 4)
+    return np.concatenate([vectors, np.eye(12)[6:] + 0.1 * np.eye(12)[0]]).astype(np.float32)
+
+
+def test_rows_beyond_epsilon_go_first_and_say_so():
+    vectors = outliers()
+    without = meddel(vectors, 20, rng=np.random.default_rng(0), k=2)
+    assert (without.indices >= 80).sum() == 6
+    selection = meddel(vectors, 20, rng=np.random.default_rng(0), k=2, epsilon=0.6)
+    assert selection.indices.max() < 80
+    assert set(selection.reason[80:]) == {"beyond epsilon of its centroid"}
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 99), epsilon=st.floats(0.05, 1.2), keep=st.sampled_from(["farthest", "nearest"]))
+def test_epsilon_is_meddel_of_what_lies_within_it(seed, epsilon, keep):
+    vectors, count = copies(60, 0.4, seed), 8
+    selection = meddel(vectors, count, rng=np.random.default_rng(seed), epsilon=epsilon, keep=keep)
+    clusters = cluster(vectors, min(count, default_k(60)), rng=np.random.default_rng(seed), border=0.1)
+    distance = (1 - clusters.similarity).round(6)
+    valid = np.flatnonzero(distance <= epsilon)
+    if len(valid) < count:
+        assert set(selection.indices) == set(np.argsort(distance, kind="stable")[:count])
+        return
+    assert set(selection.indices) <= set(valid)
+    # The same thresholds as over the valid rows alone, with the same clusters.
+    alone = Clusters(
+        centroids=clusters.centroids,
+        labels=clusters.labels[valid],
+        similarity=clusters.similarity[valid],
+        guests=np.array(
+            [
+                (np.searchsorted(valid, row), label)
+                for row, label in clusters.guests.T
+                if distance[row] <= epsilon
+            ],
+            dtype=np.int64,
+        )
+        .reshape(-1, 2)
+        .T,
+    )
+    novelty = novelties(vectors[valid], alone, keep)
+    expected = valid[np.argsort(-novelty, kind="stable")[:count]]
+    assert selection.indices.tolist() == expected.tolist()
+
+
+def test_an_epsilon_that_leaves_too_few_keeps_the_nearest_and_one_out_of_range_is_refused():
+    vectors = outliers()
+    few = meddel(vectors, 20, rng=np.random.default_rng(0), k=2, epsilon=1e-6)
+    similarity = cluster(vectors, 2, rng=np.random.default_rng(0), border=0.1).similarity
+    assert set(few.indices) == set(np.argsort(-similarity.round(6), kind="stable")[:20])
+    with pytest.raises(
+        RecipeError, match=r"epsilon must be a cosine distance in \(0, 2\], got 0; 0\.9 is MedDEL's"
+    ):
+        meddel(vectors, 20, rng=np.random.default_rng(0), epsilon=0)

@@ -12,6 +12,7 @@ from jaxtyping import Shaped
 from optidel.arrays import Scores, Vectors
 from optidel.errors import InputError, RecipeError, nearest
 from optidel.methods.ccs import ccs
+from optidel.methods.concepts import concepts
 from optidel.methods.d4 import d4
 from optidel.methods.density import density
 from optidel.methods.facility_location import facility_location
@@ -141,6 +142,13 @@ METHODS: dict[str, Method] = {
         paper="arXiv 2210.15809",
         cost="O(n·d)",
         needs="difficulty",
+    ),
+    "concepts": Method(
+        select=concepts,
+        unit="frame",
+        summary="at random inside concepts, each giving a share that grows with the root of its size",
+        paper="arXiv 1911.02116",
+        cost="O(n·k·d)",
     ),
     "density": Method(
         select=density,

@@ -1,7 +1,6 @@
 """Groups such as patients or videos: kept whole, or spread over, on top of any method."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -70,11 +69,8 @@ def together(run: Run, groups: Shaped[np.ndarray, "n"], count: int) -> Selection
     gains = np.zeros(n)
     gains[selection.indices] = selection.gains
     twins = _staying(selection, picks)
-    result = outcome(n, picks, gains[picks], dropped="group not kept", twins=twins)
-    note = np.where(rank < n, "kept", "kept with its group")
-    reason = result.reason.astype(np.promote_types(result.reason.dtype, note.dtype))
-    reason[picks] = note[picks]
-    return replace(result, reason=reason)
+    kept = np.where(rank < n, "kept", "kept with its group")
+    return outcome(n, picks, gains[picks], dropped="group not kept", kept=kept, twins=twins)
 
 
 def _whole_groups(

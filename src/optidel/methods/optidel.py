@@ -77,9 +77,7 @@ def optidel(
     order = np.argsort(-difficulty, kind="stable")
     picks, note = _greedy(vectors, count, order, clusters, radius, quota_slack)
     twins = cluster_twins(vectors, clusters, picks)
-    selection = outcome(len(vectors), picks, difficulty[picks], dropped=note, twins=twins)
-    selection.reason[picks] = note[picks]
-    return selection
+    return outcome(len(vectors), picks, difficulty[picks], dropped=note, kept=note, twins=twins)
 
 
 def _greedy(

@@ -18,6 +18,7 @@ def outcome(
     gains: Float[np.ndarray, "m"],
     *,
     dropped: str | Shaped[np.ndarray, "n"],
+    kept: str | Shaped[np.ndarray, "n"] = "kept",
     twins: tuple[Int64[np.ndarray, "n"], Float[np.ndarray, "n"]] | None = None,
 ) -> Selection:
     """Fill a selection.
@@ -27,12 +28,13 @@ def outcome(
         picks: int64 (m,), the rows kept, best first.
         gains: float (m,), in the method's own unit.
         dropped: why a row went, one text for all or one per row (that of a kept row is not read).
+        kept: why a row stayed, likewise; begins with ``kept``.
         twins: the kept row that stands in for each dropped row (int64 (n,), −1 for none) and the cosine
             similarity; without it no row has one.
     """
-    kept = np.zeros(n, dtype=bool)
-    kept[picks] = True
-    assert kept.sum() == len(picks), "a method picked a row twice"
+    is_pick = np.zeros(n, dtype=bool)
+    is_pick[picks] = True
+    assert is_pick.sum() == len(picks), "a method picked a row twice"
     if twins is None:
         twins = np.full(n, -1, dtype=np.int64), np.full(n, np.nan)
     twin, similarity = twins
@@ -41,7 +43,7 @@ def outcome(
         gains=np.asarray(gains, dtype=np.float64),
         kept_twin=twin,
         similarity=similarity,
-        reason=np.where(kept, "kept", dropped),
+        reason=np.where(is_pick, kept, dropped),
     )
 
 
