@@ -12,7 +12,7 @@ BASE = {"images": "a", "labelled": "b", "out": "c"}
 
 def test_defaults_and_presets() -> None:
     recipe = make_recipe(BASE)
-    assert recipe.methods == ("full", "random", "meddel", "optidel")
+    assert recipe.methods == ("full", "random", "meddel", "optidel", "optidel-paper")
     assert make_recipe({**BASE, "preset": "small"}).pretrain.steps == 8000
     assert make_recipe({**BASE, "preset": "small", "pretrain": {"steps": 7}}).pretrain.steps == 7
 

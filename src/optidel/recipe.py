@@ -233,7 +233,7 @@ class Recipe(_Section):
     images: str = Field(min_length=1)
     labelled: str = ""
     out: str = Field(min_length=1)
-    methods: tuple[str, ...] = ("full", "random", "meddel", "optidel")
+    methods: tuple[str, ...] = ("full", "random", "meddel", "optidel", "optidel-paper")
     budget: float = 0.05
     seeds: tuple[Seed, ...] = (0,)
     preset: Literal["tiny", "small", "base"] = "tiny"

@@ -20,8 +20,8 @@ def test_every_training_set_of_a_bench_is_measured(
     nano: object, make_corpus: Callable[..., Path], labelled: Path, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {
-        "methods": ["full", "random", "k-center", "optidel", "by-pvi"],
-        "variants": {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi", "grid": 1}}},
+        "methods": ["full", "random", "k-center", "optidel-paper", "by-pvi"],
+        "variants": {"by-pvi": {"method": "optidel-paper", "optidel": {"scorer": "pvi", "grid": 1}}},
         "seeds": [0],
         "optidel": {"grid": 1},
         "patches": {"backend": "random", "candidates": 0.75},

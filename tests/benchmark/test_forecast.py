@@ -16,7 +16,7 @@ def test_before_the_first_run_it_counts_and_says_where_the_times_are_from(
         values(
             images,
             labelled,
-            methods=["full", "random", "meddel", "optidel"],
+            methods=["full", "random", "meddel", "optidel-paper"],
             protocols=["fine-tune", "probe"],
         )
     )
@@ -62,13 +62,13 @@ def test_key_patches_of_other_options_are_still_to_be_cut(
     nano: object, make_corpus: object, labelled: Path, tmp_path: Path
 ) -> None:
     images = make_corpus(16)  # type: ignore[operator]
-    only = {"methods": ["optidel"], "budgets": [0.25], "seeds": [0], "optidel": {"grid": 1}}
+    only = {"methods": ["optidel-paper"], "budgets": [0.25], "seeds": [0], "optidel": {"grid": 1}}
     run_bench(make_bench(values(images, labelled, **only)), tmp_path / "out")
     variants = {
-        "unfiltered": {"method": "optidel", "patches": {"filter": False}},
-        "by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}},
+        "unfiltered": {"method": "optidel-paper", "patches": {"filter": False}},
+        "by-pvi": {"method": "optidel-paper", "optidel": {"scorer": "pvi"}},
     }
-    other = values(images, labelled, **only | {"methods": ["optidel", *variants]}, variants=variants)
+    other = values(images, labelled, **only | {"methods": ["optidel-paper", *variants]}, variants=variants)
     [patches] = [
         item for item in forecast(make_bench(other), tmp_path / "out").items if item.what == "patches"
     ]

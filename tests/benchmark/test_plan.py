@@ -88,7 +88,7 @@ def test_the_evidence_compares_on_the_tuning_split_and_holds_the_test_split_out(
         ("random", 0.05),
         *((m, 0.05) for m in bench.methods if m not in ("full", "random")),
     ]
-    assert {"optidel", "meddel"} <= set(bench.methods)
+    assert {"optidel-paper", "meddel"} <= set(bench.methods)
     assert len({*bench.methods} - {"full", "random"}) >= 8
     assert set(bench.seeds) == {cell.seed for cell in planned if cell.budget == 0.05}
     assert {0.01, 0.05, 0.1, 0.25} <= {cell.budget for cell in planned}
@@ -103,7 +103,7 @@ def test_the_evidence_compares_on_the_tuning_split_and_holds_the_test_split_out(
 
 
 def test_a_cell_is_a_recipe() -> None:
-    variant = {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}}}
+    variant = {"by-pvi": {"method": "optidel-paper", "optidel": {"scorer": "pvi"}}}
     bench = make_bench(
         {
             "images": "IMAGES",
@@ -121,7 +121,12 @@ def test_a_cell_is_a_recipe() -> None:
     )
     cell = next(cell for cell in trials(bench) if cell.method == "by-pvi" and cell.protocol == "probe")
     recipe = recipe_of(bench, cell, "OUT")
-    assert (recipe.methods, recipe.budget, recipe.seeds, recipe.labelled) == (("optidel",), 0.1, (7,), "DIR")
+    assert (recipe.methods, recipe.budget, recipe.seeds, recipe.labelled) == (
+        ("optidel-paper",),
+        0.1,
+        (7,),
+        "DIR",
+    )
     assert (recipe.optidel.scorer, recipe.optidel.grid, recipe.pretrain.steps) == ("pvi", 9, 10)
     assert (recipe.evaluate.train, recipe.evaluate.test, recipe.evaluate.protocols) == (50, 30, ("probe",))
 
@@ -178,7 +183,7 @@ def test_the_key_of_a_cell_knows_options_but_no_paths() -> None:
         ({"tasks": {"few": {"labelled": "DIR", "held_out": "yes"}}}, "held_out is true or false, got 'yes'"),
         ({"also": [{"seed": [1]}]}, "unknown key 'also.0.seed'; did you mean 'seeds'"),
         ({"also": [{"tasks": ["DIRR"]}]}, "unknown task 'DIRR'; did you mean 'DIR'"),
-        ({"variants": {"random": {"method": "optidel"}}}, "has the name of a method"),
+        ({"variants": {"random": {"method": "optidel-paper"}}}, "has the name of a method"),
         ({"variants": {"mine": {"method": "optidal"}}}, "did you mean 'optidel'"),
         ({"variants": {"mine": {"method": {"optidal": {}}}}}, "did you mean 'optidel'"),
         ({"variants": {"mine": {"method": {"meddel": {}, "d4": {}}}}}, "holds 2 methods"),

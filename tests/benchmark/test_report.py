@@ -88,8 +88,8 @@ def test_differences_are_paired_and_rivals_are_the_others(tmp_path: Path) -> Non
 
 
 def test_optidel_and_its_variants_are_set_against_the_mean_of_the_others(tmp_path: Path) -> None:
-    variants = {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}}}
-    effects = EFFECTS | {"optidel": 0.05, "by-pvi": 0.02}
+    variants = {"by-pvi": {"method": "optidel-paper", "optidel": {"scorer": "pvi"}}}
+    effects = EFFECTS | {"optidel-paper": 0.05, "by-pvi": 0.02}
     bench = fake_bench(tmp_path / "out", effects, noise=0.001, variants=variants, budgets=[0.05])
     [setting] = settings(open_bench(tmp_path / "out"))
     write_bench_report(tmp_path / "out")
@@ -105,11 +105,11 @@ def test_optidel_and_its_variants_are_set_against_the_mean_of_the_others(tmp_pat
     }
     others = np.mean([mean[method] for method in ("k-center", "moderate", "meddel")])
     assert {name: float(value) for name, value in found.items()} == pytest.approx(
-        {name: mean[name] - others for name in ("optidel", "by-pvi")}, abs=6e-4
+        {name: mean[name] - others for name in ("optidel-paper", "by-pvi")}, abs=6e-4
     )
     rows = comparison_rows(bench, setting).filter(pl.col("reference") == "base")
     assert rows["method"].to_list() == ["by-pvi"]
-    assert rows["difference"][0] == pytest.approx(mean["by-pvi"] - mean["optidel"], abs=1e-6)
+    assert rows["difference"][0] == pytest.approx(mean["by-pvi"] - mean["optidel-paper"], abs=1e-6)
     assert (
         "At 5 %, against the method that it varies: by-pvi −0.0"
         in (tmp_path / "out" / "report" / "tables.md").read_text()
@@ -133,7 +133,7 @@ def test_where_full_does_not_help_nothing_is_ranked(tmp_path: Path) -> None:
 
 
 def test_what_can_be_detected_is_that_of_the_cells_that_are_planned(tmp_path: Path) -> None:
-    variants = {"by-pvi": {"method": "optidel", "optidel": {"scorer": "pvi"}}}
+    variants = {"by-pvi": {"method": "optidel-paper", "optidel": {"scorer": "pvi"}}}
     also = [{"methods": ["random", "k-center", "by-pvi"], "budgets": [0.05], "seeds": [0, 1]}]
     bench = fake_bench(
         tmp_path / "out",

@@ -44,7 +44,7 @@ def test_every_cell_has_a_row_and_shares_what_it_can(
     nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
 ) -> None:
     changes: dict[str, Any] = {
-        "methods": ["full", "random", "optidel"],
+        "methods": ["full", "random", "optidel-paper"],
         "objectives": ["mae", "simclr"],
         "compute": ["steps", "epochs"],
         "seeds": [0],
@@ -76,7 +76,7 @@ def test_every_cell_has_a_row_and_shares_what_it_can(
     assert made == {"index": 1, "warmup": 1, "embed": 1, "patches": 1, "task": 2, "pretrain": 18}
     ranked = [artifact.json("summary.json") for artifact in Store(tmp_path / "out").artifacts("select")]
     assert sorted((item["method"], item["budget"]) for item in ranked) == [
-        ("full", 1.0), *((method, budget) for method in ("optidel", "random") for budget in (0.125, 0.25))
+        ("full", 1.0), *((method, budget) for method in ("optidel-paper", "random") for budget in (0.125, 0.25))
     ]  # fmt: skip
     scratch = results.filter(pl.col("method") == "scratch")
     assert scratch["normdel"].null_count() == len(scratch)
@@ -193,7 +193,7 @@ def test_a_number_that_cannot_be_checked_is_kept(
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    few = {"seeds": [0], "budgets": [0.25], "methods": ["random", "optidel"], "optidel": {"grid": 1}}
+    few = {"seeds": [0], "budgets": [0.25], "methods": ["random", "optidel-paper"], "optidel": {"grid": 1}}
     bench = make_bench(values(make_corpus(16), labelled, **few))
     run_bench(bench, tmp_path / "out")
     before = pl.read_parquet(tmp_path / "out" / "results.parquet")
@@ -240,7 +240,7 @@ def test_a_budget_beyond_the_sound_frames_stops_no_smaller_one(
 def test_deleted_encoders_of_finished_cells_are_not_missed(
     nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
 ) -> None:
-    bench = make_bench(values(make_corpus(16), labelled, seeds=[0], methods=["random", "optidel"]))
+    bench = make_bench(values(make_corpus(16), labelled, seeds=[0], methods=["random", "optidel-paper"]))
     run_bench(bench, tmp_path / "out")
     for step in ("pretrain", "compose"):
         for folder in (tmp_path / "out").glob(f"{step}-*"):
@@ -275,7 +275,9 @@ def test_parts_hold_every_cell_once(count: int) -> None:
     assert sorted(map(repr, planned)) == sorted(repr(cell) for part in parts for cell in part)
     sizes = [len({cell.training for cell in part}) for part in parts]
     assert max(sizes) - min(sizes) <= 8
-    assert sum(any(cell.method == "optidel" for cell in part) for part in parts) <= (2 if count > 2 else 1)
+    assert sum(any(cell.method == "optidel-paper" for cell in part) for part in parts) <= (
+        2 if count > 2 else 1
+    )
 
 
 def test_a_failed_cell_is_recorded_and_the_others_run(

@@ -54,14 +54,14 @@ def scores(artifact: Artifact) -> tuple[np.ndarray, np.ndarray]:
 
 def test_scorer_and_diversity_decide_the_order(ablate: Callable[..., Pipeline]) -> None:
     error, null = scores(ablate().patches)
-    by_error = kept(ablate(diversity=False).select("optidel", 0))
+    by_error = kept(ablate(diversity=False).select("optidel-paper", 0))
     assert by_error["item"].to_list() == np.argsort(-error, kind="stable")[:12].tolist()
-    by_pvi = kept(ablate(diversity=False, scorer="pvi").select("optidel", 0))
+    by_pvi = kept(ablate(diversity=False, scorer="pvi").select("optidel-paper", 0))
     pvi = information(error, null, 1).pvi
     assert by_pvi["item"].to_list() == np.argsort(pvi, kind="stable")[:12].tolist()
     np.testing.assert_allclose(by_pvi["gain"], -np.sort(pvi)[:12])
     assert set(by_pvi["item"]) != set(by_error["item"])
-    diverse = ablate().select("optidel", 0).table("selection.parquet")
+    diverse = ablate().select("optidel-paper", 0).table("selection.parquet")
     assert set(diverse.filter("kept")["item"]) != set(by_error["item"])
     assert set(diverse["reason"]) & {"within radius of twin", "cluster quota full"}
 
@@ -71,20 +71,20 @@ def test_the_grid_sets_how_many_patches_share_an_image(
     ablate: Callable[..., Pipeline], grid: int, side: int
 ) -> None:
     run = ablate(grid=grid, budget=0.085)
-    composed = run.compose("optidel", 0)
+    composed = run.compose("optidel-paper", 0)
     assert composed is not None
     composites = from_table(Composite, composed.table("composites.parquet"))
     assert [len(composite.sources) for composite in composites] == [grid] * 2
     assert {composite.side for composite in composites} == {side}
-    assert len(kept(run.select("optidel", 0))) == 2 * grid
+    assert len(kept(run.select("optidel-paper", 0))) == 2 * grid
 
 
 def test_without_composition_the_frames_around_the_hardest_patches_are_trained_on(
     ablate: Callable[..., Pipeline],
 ) -> None:
     run = ablate(composition=False, diversity=False)
-    assert run.compose("optidel", 0) is None
-    selected = run.select("optidel", 0)
+    assert run.compose("optidel-paper", 0) is None
+    selected = run.select("optidel-paper", 0)
     patches = [
         patch for patch in from_table(KeyPatch, run.patches.table("patches.parquet")) if not patch.refused
     ]
@@ -97,19 +97,19 @@ def test_without_composition_the_frames_around_the_hardest_patches_are_trained_o
         "no key patch"
     }
     assert selected.json("summary.json")["unit"] == "frame"
-    assert len(run.pretrain("optidel", 0).table("log.parquet")) == 4
-    assert set(kept(ablate(composition=False).select("optidel", 0))["id"]) <= {
+    assert len(run.pretrain("optidel-paper", 0).table("log.parquet")) == 4
+    assert set(kept(ablate(composition=False).select("optidel-paper", 0))["id"]) <= {
         patch.frame for patch in patches
     }
     with pytest.raises(BudgetError, match=r"without composition.*hold a key patch"):
-        ablate(composition=False, budget=1.0).select("optidel", 0)
+        ablate(composition=False, budget=1.0).select("optidel-paper", 0)
 
 
 def test_a_share_of_the_new_images_are_the_whole_frames_of_the_hardest_patches(
     ablate: Callable[..., Pipeline],
 ) -> None:
     run = ablate(originals=0.5, budget=0.21)
-    composed, chosen = run.compose("optidel", 0), kept(run.select("optidel", 0))
+    composed, chosen = run.compose("optidel-paper", 0), kept(run.select("optidel-paper", 0))
     assert composed is not None
     made = from_table(Composite, composed.table("composites.parquet"))
     assert [len(image.sources) for image in made] == [4, 4, 4, 1, 1]
@@ -131,7 +131,7 @@ def test_a_share_of_the_new_images_are_the_whole_frames_of_the_hardest_patches(
     for image, drawn in zip(made[3:], composed.array("pixels.npy")[3:], strict=True):
         whole = pixels[[frame.id for frame in run.corpus.frames].index(image.sources[0])]
         assert np.abs(drawn.astype(float) - whole).mean() < 4  # enlarged on the way
-    assert len(run.pretrain("optidel", 0).table("log.parquet")) == 4
+    assert len(run.pretrain("optidel-paper", 0).table("log.parquet")) == 4
 
 
 def test_random_squares_take_the_place_of_the_regions(ablate: Callable[..., Pipeline]) -> None:

@@ -42,9 +42,9 @@ def kept(run: Pipeline, method: str) -> Counter[str]:
     return Counter(name.partition("/")[0] for name in table["id"])
 
 
-@pytest.mark.parametrize("method", ["random", "meddel", "optidel"])
+@pytest.mark.parametrize("method", ["random", "meddel", "optidel-paper"])
 def test_spread_takes_even_shares(method: str, nano: object, patients: Path) -> None:
-    changes = {"optidel": {"grid": 1}} if method == "optidel" else {}
+    changes = {"optidel": {"grid": 1}} if method == "optidel-paper" else {}
     assert kept(pipeline(patients, "spread", **changes), method) == {"p0": 3, "p1": 3, "p2": 3}
 
 

@@ -88,7 +88,7 @@ def test_a_choice_says_what_changed(
     page = write_report(tmp_path / "run").read_text()
     assert f"since {first.select('meddel', 0).path.name}: 4 frames added, 1 removed, 1 changed" in page
     assert "warmed up on an earlier state of the corpus" in page
-    patches = second.select("optidel", 0).json("summary.json")
+    patches = second.select("optidel-paper", 0).json("summary.json")
     assert "since" not in patches  # the first time chose no key patches
     assert patches["index"] == second.index.content
 

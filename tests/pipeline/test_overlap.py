@@ -85,7 +85,7 @@ def test_dropped_from_every_training_set(
     reasons = {item.source: item.reason for item in run.corpus.rejected}
     assert all(f"is the test image {test}" in reasons[train] for train, test in leaking.items())
     assert "their frames are left out of all training" in " ".join(capfd.readouterr().err.split())
-    for method in ("full", "meddel", "optidel"):
+    for method in ("full", "meddel", "optidel-paper"):
         ids = run.select(method, 0).table("selection.parquet")["id"].to_list()
         assert not [name for name in ids if name.partition("@")[0] in leaking]
     assert len(run.pixels.array("pixels.npy")) == len(run.embed.array("error.npy")) == 26

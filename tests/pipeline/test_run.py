@@ -47,14 +47,21 @@ def pipeline(images: Path, labelled: Path, out: Path, **changes: Any) -> Pipelin
 def test_images_to_report(nano: object, make_corpus: Make, labelled: Path, tmp_path: Path) -> None:
     result = optidel.run(recipe(make_corpus(), labelled, tmp_path / "run", seeds=[0, 1]))
     assert result.report.exists()
-    assert set(result.table["method"]) == {"scratch", "full", "random", "meddel", "optidel"}
+    assert set(result.table["method"]) == {
+        "scratch",
+        "full",
+        "random",
+        "meddel",
+        "optidel",
+        "optidel-paper",
+    }
     assert set(result.cells.columns) >= {
         "method", "budget", "seed", "objective", "protocol", "compute", "task", "n_images", "miou", "dice", "normdel",
         "seconds_select", "seconds_train",
     }  # fmt: skip
-    assert len(result.cells) == 5 * 2 * 2
+    assert len(result.cells) == 6 * 2 * 2
     images = dict(result.cells.select("method", "n_images").iter_rows())
-    assert images == {"scratch": 0, "full": 24, "random": 3, "meddel": 3, "optidel": 3}
+    assert images == {"scratch": 0, "full": 24, "random": 3, "meddel": 3, "optidel": 3, "optidel-paper": 3}
     row = result.table.filter((pl.col("method") == "meddel") & (pl.col("protocol") == "probe")).row(
         0, named=True
     )
@@ -89,7 +96,7 @@ def test_composites_are_rebuilt_byte_for_byte(
     nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
 ) -> None:
     run = pipeline(make_corpus(), labelled, tmp_path / "run")
-    composed = run.compose("optidel", 0)
+    composed = run.compose("optidel-paper", 0)
     assert composed is not None
     corpus = Corpus.load(run.index)
     rows = {frame.id: row for row, frame in enumerate(corpus.frames)}
@@ -113,7 +120,7 @@ def test_equal_epochs_and_pvi(nano: object, make_corpus: Make, labelled: Path, t
     run = pipeline(make_corpus(), labelled, tmp_path / "run", **changes)
     assert len(run.pretrain("random", 0).table("log.parquet")) == 2
     assert len(run.pretrain("full", 0).table("log.parquet")) == 16
-    assert len(run.pretrain("optidel", 0).table("log.parquet")) == 2
+    assert len(run.pretrain("optidel-paper", 0).table("log.parquet")) == 2
 
 
 def test_given_encoder_needs_no_warm_up(
@@ -169,7 +176,7 @@ def test_same_seed_same_bytes_other_seed_not(
         for name in ("a", "b")
     ]
     for run in runs:
-        run.compose("optidel", 0)
+        run.compose("optidel-paper", 0)
         run.select("random", 0)
     assert digests(tmp_path / "a") == digests(tmp_path / "b")
     rows = [runs[0].select("random", seed).table("selection.parquet")["kept"].to_list() for seed in range(4)]
@@ -212,7 +219,12 @@ def test_refusals_keep_what_was_computed(
 ) -> None:
     with pytest.raises(error, match=message):
         optidel.run(
-            recipe(make_corpus(), labelled, tmp_path / "run", **{"methods": ["random", "optidel"], **changes})
+            recipe(
+                make_corpus(),
+                labelled,
+                tmp_path / "run",
+                **{"methods": ["random", "optidel-paper"], **changes},
+            )
         )
     if error is BudgetError:
         assert list((tmp_path / "run").glob("index-*"))

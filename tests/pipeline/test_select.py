@@ -51,7 +51,7 @@ def test_a_second_method_of_key_patches_is_called_under_its_own_name(
     nano: object, make_corpus: Make, labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(METHODS, "easiest", EASIEST)
-    changes: dict[str, Any] = {"methods": ["optidel", "easiest"], "optidel": {"diversity": False}}
+    changes: dict[str, Any] = {"methods": ["optidel-paper", "easiest"], "optidel": {"diversity": False}}
     run = pipeline(make_corpus(), labelled, tmp_path / "run", **changes)
     result = run.finish()
     error = np.asarray(run.patches.array("error.npy"), np.float64)
@@ -59,9 +59,9 @@ def test_a_second_method_of_key_patches_is_called_under_its_own_name(
     table = chosen.table("selection.parquet").filter("kept").sort("rank")
     assert table["item"].to_list() == np.argsort(error, kind="stable")[:12].tolist()
     assert chosen.json("summary.json")["method"] == "easiest"
-    assert set(kept_ids(chosen)) != set(kept_ids(run.select("optidel", 0)))
-    assert set(result.table["method"]) == {"scratch", "optidel", "easiest"}
-    encoders = [run.pretrain(method, 0).path for method in ("optidel", "easiest")]
+    assert set(kept_ids(chosen)) != set(kept_ids(run.select("optidel-paper", 0)))
+    assert set(result.table["method"]) == {"scratch", "optidel-paper", "easiest"}
+    encoders = [run.pretrain(method, 0).path for method in ("optidel-paper", "easiest")]
     assert encoders[0] != encoders[1]
 
 
@@ -143,9 +143,9 @@ def test_infinity_and_lists_are_parameters_too(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(
         METHODS, "windowed", Method(select=windowed, unit="frame", summary="", paper="", cost="")
     )
-    tables = {"optidel": {"quota_slack": float("inf")}, "windowed": {"window": [0.7, 1]}}
+    tables = {"optidel-paper": {"quota_slack": float("inf")}, "windowed": {"window": [0.7, 1]}}
     made = make_recipe({"images": "a", "out": "b", "method": tables})
-    assert method_parameters.parameters(made, "optidel") == {"quota_slack": float("inf")}
+    assert method_parameters.parameters(made, "optidel-paper") == {"quota_slack": float("inf")}
     assert method_parameters.parameters(made, "windowed") == {"window": (0.7, 1.0)}
     stored = json.loads(json.dumps(as_json(made), allow_nan=False))
     assert make_recipe(stored) == made

@@ -46,7 +46,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         Image.fromarray(mask).save(root / "labelled" / "masks" / path.name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", NANO)
-        changes: dict[str, Any] = {"methods": ["full", "random", "pvi", "optidel"], "evaluate": QUICK}
+        changes: dict[str, Any] = {"methods": ["full", "random", "pvi", "optidel-paper"], "evaluate": QUICK}
         optidel.run(recipe(root / "corpus", root / "labelled", root / "run", **changes))
         yield root / "run"
 
@@ -56,7 +56,7 @@ def by_method(run: Path) -> dict[str, TrainedSet]:
 
 
 def test_every_training_set_is_measured_once(finished: Path) -> None:
-    assert [one.method for one in trained_sets(finished)] == ["full", "optidel", "pvi", "random"]
+    assert [one.method for one in trained_sets(finished)] == ["full", "optidel-paper", "pvi", "random"]
     found = vinfo(finished)
     folders = {path: path.stat().st_mtime_ns for path in finished.glob("vinfo-*/summary.json")}
     assert len(found) == len(folders) == 4
@@ -77,7 +77,7 @@ def test_sets_are_measured_under_the_model_that_scored_the_corpus(finished: Path
     rows = sets["pvi"].select.table("selection.parquet").filter("kept").sort("rank")["item"].to_numpy()
     images = {
         "pvi": sets["pvi"].images.array("pixels.npy")[rows],
-        "optidel": sets["optidel"].images.array("pixels.npy"),
+        "optidel-paper": sets["optidel-paper"].images.array("pixels.npy"),
     }
     for method, pixels in images.items():
         expected = mae_information(model, np.asarray(pixels))
@@ -105,7 +105,7 @@ def test_gained_is_what_the_trained_encoder_knows_of_the_labelled_images(finishe
 def test_simclr_and_an_encoder_of_ones_own(finished: Path, tmp_path: Path) -> None:
     [warmup] = Store(finished).artifacts("warmup")
     changes: dict[str, Any] = {
-        "methods": ["random", "optidel"],
+        "methods": ["random", "optidel-paper"],
         "encoder": {"weights": str(warmup.path / "encoder")},
         "pretrain": {"steps": 2, "batch": 4, "objective": "simclr"},
         "evaluate": QUICK | {"protocols": ["probe"]},
@@ -128,7 +128,7 @@ def test_the_command_prints_the_table_and_the_page_shows_it(finished: Path) -> N
     done = CliRunner().invoke(app, ["vinfo", str(finished), "--json"])
     assert done.exit_code == 0, done.output
     printed = json.loads(done.stdout)
-    assert [row["method"] for row in printed["sets"]] == ["full", "optidel", "pvi", "random"]
+    assert [row["method"] for row in printed["sets"]] == ["full", "optidel-paper", "pvi", "random"]
     assert {"n", "rho", "p", "low", "high", "quantity", "over"} <= set(
         printed["comparisons"][0]["correlations"][0]
     )

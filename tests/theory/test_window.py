@@ -69,6 +69,30 @@ def test_a_window_is_never_worse_than_the_hardest(alpha, angle, keep):
     assert window.high - window.low == pytest.approx(keep)
 
 
+def test_a_wide_window_costs_an_imprecise_scorer_little():
+    narrow, wide = best_window(285, 20, 0.05), best_window(285, 20, 0.05, 0.3)
+    assert wide.high - wide.low == pytest.approx(0.3)
+    assert narrow.error <= wide.error <= 1.1 * narrow.error
+    assert (wide.low, wide.high) == pytest.approx((0.7, 1.0), abs=0.03)
+    assert best_window(285, 20, 0.05, 1.0).error == pytest.approx(wide.random_error)
+
+
+def test_a_wide_window_is_random_inside_it():
+    alpha, keep, width, skip, size = 20, 0.1, 0.4, 0.1, 100
+    errors = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        inputs = rng.normal(size=(alpha * size, size))
+        order = np.argsort(np.abs(inputs[:, 0]))
+        start, stop = round(skip * len(inputs)), round((skip + width) * len(inputs))
+        kept = inputs[rng.choice(order[start:stop], round(keep * len(inputs)), replace=False)]
+        student = max_margin(kept * np.where(kept[:, :1] < 0, -1.0, 1.0))
+        errors.append(np.arccos(student[0] / np.linalg.norm(student)) / np.pi)
+    spread = np.std(errors, ddof=1) / np.sqrt(len(errors))
+    expected = perceptron_error(alpha, keep, skip=skip, width=width)
+    assert np.mean(errors) == pytest.approx(expected, abs=3 * spread + 0.004)
+
+
 def test_everything_has_one_window():
     window = best_window(5, 10, 1.0)
     assert (window.low, window.high) == (0, 1)
@@ -77,7 +101,7 @@ def test_everything_has_one_window():
 
 def test_a_skip_out_of_range_is_refused():
     with pytest.raises(
-        RecipeError, match=r"skip must be a fraction in \[0, 1 − keep\], at most 0\.9, got 0\.95"
+        RecipeError, match=r"skip must be a fraction in \[0, 1 − width\], at most 0\.9, got 0\.95"
     ):
         perceptron_error(10, 0.1, skip=0.95)
 

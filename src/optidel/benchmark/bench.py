@@ -21,7 +21,7 @@ class _Section(BaseModel):
 class Lists(_Section):
     """The axes of a grid; every combination is a trial."""
 
-    methods: tuple[str, ...] = ("full", "random", "meddel", "optidel")
+    methods: tuple[str, ...] = ("full", "random", "meddel", "optidel", "optidel-paper")
     budgets: tuple[float, ...] = (0.05, 0.01, 0.1, 0.25)
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
     objectives: tuple[str, ...] = ("mae",)

@@ -14,6 +14,7 @@ COLOURS = {
     "random": "#b97e20",
     "meddel": "#c43bb4",
     "optidel": "#12866a",
+    "optidel-paper": "#cc2448",
 }
 
 # For all other methods, in the order in which they appear; their markers differ too.

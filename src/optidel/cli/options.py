@@ -53,7 +53,9 @@ Labelled = Annotated[
 Methods = Annotated[
     str | None,
     typer.Option(
-        "--methods", help="Comma-separated.  [default: full,random,meddel,optidel]", show_default=False
+        "--methods",
+        help="Comma-separated.  [default: full,random,meddel,optidel,optidel-paper]",
+        show_default=False,
     ),
 ]
 Budget = Annotated[

@@ -36,6 +36,7 @@ from optidel.methods.log_det import log_det
 from optidel.methods.meddel import meddel
 from optidel.methods.moderate import moderate
 from optidel.methods.optidel import optidel
+from optidel.methods.optidel_paper import optidel_paper
 from optidel.methods.pvi import pvi
 from optidel.methods.random import random
 from optidel.methods.semdedup import semdedup
@@ -212,6 +213,14 @@ METHODS: dict[str, Method] = {
     ),
     "optidel": Method(
         select=optidel,
+        unit="frame",
+        summary="balanced over concepts, from a window of difficulty that theory places, no near-copies",
+        paper="after arXiv 2408.07107",
+        cost="O(n·k·d)",
+        needs="difficulty",
+    ),
+    "optidel-paper": Method(
+        select=optidel_paper,
         unit="key patch",
         summary="the hardest, diverse by cluster quotas and a radius",
         paper="arXiv 2408.07107",

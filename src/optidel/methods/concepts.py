@@ -161,8 +161,7 @@ def _near_rows_last(
 def _near_earlier(
     vectors: Vectors, rows: Int64[np.ndarray, "c"], most: int, radius: float
 ) -> Bool[np.ndarray, "c"]:
-    """Which rows lie within the radius of an earlier row that does not; decided until ``most`` rows do not.
-    """
+    """Which rows lie within the radius of an earlier distinct row, until ``most`` rows are distinct."""
     near = np.zeros(len(rows), dtype=bool)
     if most < 2:
         return near

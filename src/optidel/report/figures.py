@@ -188,7 +188,7 @@ def difficulty_chart(
     edges = np.histogram_bin_edges(values, bins=HISTOGRAM_BINS)
     parts = [_bin(f"all {units}", GREY, values, edges)]
     if len(kept):
-        part = _bin(f"chosen by {OURS}", COLOURS[OURS], kept, edges)
+        part = _bin("chosen", COLOURS[OURS], kept, edges)
         parts.append(part)
     label = f"{SCORERS[scorer]} of each {unit}"
     return histogram(parts, edges.tolist(), label, units)

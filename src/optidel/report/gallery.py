@@ -19,7 +19,6 @@ from optidel.records import Box, Composite, KeyPatch, from_table
 from optidel.report.figures import difficulty_chart
 from optidel.report.pictures import Mark, Outline, Pictures, Tile, data_uri, outlines, picture_tile
 from optidel.report.results import Chart
-from optidel.report.verdict import OURS
 from optidel.runs.baselines import FULL
 from optidel.runs.collect import Run, Trial
 from optidel.runs.summaries import PatchesSummary, SelectSummary, read_summary
@@ -314,7 +313,7 @@ def difficulty_view(run: Run, pictures: Pictures) -> DifficultyView | None:
 
     # Each item appears at one end only.
     count = min(EXTREMES, len(values) // 2)
-    kept = values[_kept_by_ours(run, unit)]
+    kept = values[_kept_patches(run, unit)]
     chart = difficulty_chart(values, kept, unit, scorer)
     return DifficultyView(
         unit=unit,
@@ -327,11 +326,11 @@ def difficulty_view(run: Run, pictures: Pictures) -> DifficultyView | None:
     )
 
 
-def _kept_by_ours(run: Run, unit: str) -> Int64[np.ndarray, "m"]:
-    """Rows of the key patches that optidel chose; without composition it chooses frames, which are others."""
+def _kept_patches(run: Run, unit: str) -> Int64[np.ndarray, "m"]:
+    """Rows of the key patches that a method chose; without composition it chooses frames, which are others."""
     kept: list[int] = []
     for trial in run.examples:
-        if trial.method != OURS or trial.select is None:
+        if trial.select is None:
             continue
         if unit == read_summary(trial.select, SelectSummary).unit == "key patch":
             kept = trial.select.table("selection.parquet").filter("kept")["item"].to_list()

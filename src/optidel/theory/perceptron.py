@@ -74,6 +74,7 @@ def perceptron_error(
     *,
     rule: Rule = "hardest",
     skip: float | Float[np.ndarray, "..."] = 0.0,
+    width: float | None = None,
 ) -> float | Float64[np.ndarray, "..."]:
     """Generalisation error of a max-margin student trained on what pruning leaves, in the limit of many
     dimensions.
@@ -84,8 +85,10 @@ def perceptron_error(
         angle: between the probe that judges the margins and the true teacher, degrees in [0, 90]; broadcasts.
         rule: keep the smallest ("hardest") or largest ("easiest") absolute margins along the probe, or any
             ("random").
-        skip: fraction that is skipped at the rule's end before ``keep`` is kept, at most 1 − keep; 0.1 with
+        skip: fraction that is skipped at the rule's end before ``keep`` is kept, at most 1 − width; 0.1 with
             "hardest" leaves out the hardest tenth. "random" does not read it. Broadcasts.
+        width: fraction that comes next and from which ``keep`` is drawn at random, at most 1 − skip; ``keep``
+            itself where not given.
 
     Returns:
         Share of fresh examples labelled wrongly, in [0, 0.5]; a float for numbers, otherwise float64 of the
@@ -95,32 +98,39 @@ def perceptron_error(
         RecipeError: an argument out of range.
 
     Source: Sorscher et al., NeurIPS 2022 (arXiv 2206.14486), supplementary theory; keep = 1: Opper et al., J.
-        Phys. A 23 (1990) L581. The skipped share is this project's.
+        Phys. A 23 (1990) L581. Skip and width are this project's.
     """
     cells = np.broadcast(alpha_total, keep, angle, skip)
     errors = []
     for alpha, fraction, degrees, skipped in cells:
         overlap = student_overlap(
-            float(alpha), float(fraction), float(degrees), rule=rule, skip=float(skipped)
+            float(alpha), float(fraction), float(degrees), rule=rule, skip=float(skipped), width=width
         )
         errors.append(overlap.error)
     return np.array(errors).reshape(cells.shape) if cells.shape else errors[0]
 
 
 def student_overlap(
-    alpha_total: float, keep: float, angle: float = 0.0, *, rule: Rule = "hardest", skip: float = 0.0
+    alpha_total: float,
+    keep: float,
+    angle: float = 0.0,
+    *,
+    rule: Rule = "hardest",
+    skip: float = 0.0,
+    width: float | None = None,
 ) -> Overlap:
     """Direction and margin of the max-margin student; arguments and source as in `perceptron_error`."""
-    _check(alpha_total, keep, angle, rule, skip)
+    width = keep if width is None else width
+    _check(alpha_total, keep, angle, rule, skip, width)
     if rule == "random":
-        alpha_total, keep, skip = alpha_total * keep, 1.0, 0.0
-    # Where everything is kept, the probe decides nothing.
-    radians = 0.0 if keep == 1 else float(np.radians(angle))
-    low, high = _cuts(keep, skip, easiest=rule == "easiest")
+        width, skip = 1.0, 0.0
+    # Where the window is everything, the probe decides nothing.
+    radians = 0.0 if width == 1 else float(np.radians(angle))
+    low, high = _cuts(width, skip, easiest=rule == "easiest")
     return _solve(_law(low, high, radians), alpha_total * keep)
 
 
-def _check(alpha_total: float, keep: float, angle: float, rule: str, skip: float) -> None:
+def _check(alpha_total: float, keep: float, angle: float, rule: str, skip: float, width: float) -> None:
     if not (0 < alpha_total < np.inf):
         raise RecipeError(
             f"alpha_total must be a positive number of examples per dimension, got {alpha_total}; "
@@ -128,10 +138,12 @@ def _check(alpha_total: float, keep: float, angle: float, rule: str, skip: float
         )
     if not 0 < keep <= 1:
         raise RecipeError(f"keep must be a fraction in (0, 1], got {keep}; 0.05 keeps 5 %")
+    if not keep <= width <= 1:
+        raise RecipeError(f"width must be a fraction in [keep, 1], at least {keep:g}, got {width}")
     # A sum such as 0.95 + 0.05 may exceed 1 by its last digit.
-    if not 0 <= skip <= 1 - keep + 1e-12:
+    if not 0 <= skip <= 1 - width + 1e-12:
         raise RecipeError(
-            f"skip must be a fraction in [0, 1 − keep], at most {1 - keep:g}, got {skip}; 0 skips nothing"
+            f"skip must be a fraction in [0, 1 − width], at most {1 - width:g}, got {skip}; 0 skips nothing"
         )
     if not 0 <= angle <= 90:
         raise RecipeError(f"angle must be in degrees, 0 to 90, got {angle}; 10 is a good probe")
@@ -140,14 +152,14 @@ def _check(alpha_total: float, keep: float, angle: float, rule: str, skip: float
         raise RecipeError(f"rule must be one of {', '.join(rules)}, got {rule!r}{nearest(rule, rules)}")
 
 
-def _cuts(keep: float, skip: float, *, easiest: bool) -> tuple[float, float]:
-    """The absolute margins along the probe between which an example is kept."""
+def _cuts(width: float, skip: float, *, easiest: bool) -> tuple[float, float]:
+    """The absolute margins along the probe between which an example may be kept."""
     if easiest:
-        low = -ndtri((skip + keep) / 2)
+        low = -ndtri((skip + width) / 2)
         high = -ndtri(skip / 2)
     else:
         low = ndtri((1 + skip) / 2)
-        high = ndtri(min(1.0, (1 + skip + keep) / 2))
+        high = ndtri(min(1.0, (1 + skip + width) / 2))
     return float(low), float(high)
 
 
