@@ -10,10 +10,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image as PillowImage
+from PIL import ImageDraw, ImageFont, ImageOps
 
 from optidel.corpus.index import index
-from optidel.methods import METHODS, select
+from optidel.methods import METHODS, Method, select
 from optidel.vinformation import difficulty
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
@@ -48,20 +49,21 @@ def on_sphere(points: np.ndarray) -> np.ndarray:
     return np.concatenate([0.3 * points, np.ones((len(points), 1))], axis=1).astype(np.float32)
 
 
-def panel(points: np.ndarray, kinds: np.ndarray, chosen: np.ndarray, title: str) -> Image.Image:
-    """All points in pale, the chosen ones on top."""
-    picture = Image.new("RGB", (SIDE * 2, SIDE * 2 + 40), "white")
+def panel(points: np.ndarray, kinds: np.ndarray, picks: np.ndarray, title: str) -> PillowImage.Image:
+    """All points in pale, the picks on top, best last."""
+    picture = PillowImage.new("RGB", (SIDE * 2, SIDE * 2 + 40), "white")
     draw = ImageDraw.Draw(picture)
     draw.rectangle((4, 40, SIDE * 2 - 4, SIDE * 2 + 36), outline=(224, 224, 224))
-    places = np.stack([SIDE + points[:, 0] * (SIDE - 16), SIDE + 38 - points[:, 1] * (SIDE - 16)], axis=1)
-    for row in (*range(len(points)), *chosen[::-1]):
-        radius, colour = (
-            (7, PICK) if row in set(chosen.tolist()) else (3, (ORDINARY, COPY, OUTLIER)[kinds[row]])
-        )
-        x, y = places[row]
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+    x = SIDE + points[:, 0] * (SIDE - 16)
+    y = SIDE + 38 - points[:, 1] * (SIDE - 16)
+
+    colours = (ORDINARY, COPY, OUTLIER)
+    dots = [(row, 3, colours[kinds[row]]) for row in range(len(points))]
+    dots += [(row, 7, PICK) for row in picks[::-1]]
+    for row, radius, colour in dots:
+        draw.ellipse((x[row] - radius, y[row] - radius, x[row] + radius, y[row] + radius), fill=colour)
     draw.text((8, 6), title, font=ImageFont.load_default(26), fill=(60, 60, 60))
-    return picture.resize((SIDE, SIDE + 20), Image.Resampling.LANCZOS)
+    return picture.resize((SIDE, SIDE + 20), PillowImage.Resampling.LANCZOS)
 
 
 def draw_toy(path: Path) -> None:
@@ -69,39 +71,52 @@ def draw_toy(path: Path) -> None:
     points, kinds = toy()
     # Difficulty grows to the right, so that one sees which methods follow it; outliers are the hardest.
     hardness = points[:, 0] + (kinds == 2)
-    names = [name for name in METHODS if name != "full"]
+    # The target of the methods that have one: ten points of the fourth cluster, at the upper left.
+    target = on_sphere(points[480:490])
     panels = [panel(points, kinds, np.empty(0, dtype=int), "the points")]
-    panels += [
-        panel(points, kinds, select(on_sphere(points), name, 40, difficulty=hardness).indices, name)
-        for name in names
-    ]
+    for name in METHODS:
+        if name != "full":
+            selection = select(
+                on_sphere(points), name, 40, difficulty=hardness, influences=hardness, target=target
+            )
+            panels.append(panel(points, kinds, selection.indices, name))
+
     columns = 6
     width, height = panels[0].size
-    sheet = Image.new("RGB", (columns * width, -(-len(panels) // columns) * height), "white")
-    for place, picture in enumerate(panels):
-        sheet.paste(picture, (place % columns * width, place // columns * height))
-    sheet.quantize(200, dither=Image.Dither.NONE).save(path, optimize=True)
+    rows = -(-len(panels) // columns)
+    sheet = PillowImage.new("RGB", (columns * width, rows * height), "white")
+    for number, picture in enumerate(panels):
+        row, column = divmod(number, columns)
+        sheet.paste(picture, (column * width, row * height))
+    sheet.quantize(200, dither=PillowImage.Dither.NONE).save(path, optimize=True)
 
 
 def draw_corpus(images: Path, run: Path, path: Path, count: int = 12, side: int = 84) -> None:
     """The first picks of each method of 5 % of a corpus, one row a method."""
     frames = [frame for frame in index(images).frames if not frame.flaw]
-    [embedded] = run.glob("embed-*")
-    vectors, error, null = (np.load(embedded / f"{name}.npy") for name in ("vectors", "error", "null_error"))
+    [artifact] = run.glob("embed-*")
+    vectors, error, null = (np.load(artifact / f"{name}.npy") for name in ("vectors", "error", "null_error"))
     if len(vectors) != len(frames):
         sys.exit(f"{run} embeds {len(vectors)} frames, {images} has {len(frames)}; embed it again")
-    names = [name for name in METHODS if name not in ("full", "optidel")]
-    label = 170
-    sheet = Image.new("RGB", (label + count * side, len(names) * side), "white")
+    names = [name for name, method in METHODS.items() if drawable(name, method)]
+    label_width = 170
+    sheet = PillowImage.new("RGB", (label_width + count * side, len(names) * side), "white")
     draw = ImageDraw.Draw(sheet)
     for line, name in enumerate(names):
-        picks = select(vectors, name, 0.05, difficulty=difficulty(error, null, METHODS[name].scorer)).indices
-        draw.text((6, line * side + side // 2 - 10), name, font=ImageFont.load_default(17), fill="black")
-        for place, row in enumerate(picks[:count]):
-            with Image.open(images / frames[row].source) as picture:
+        hardness = difficulty(error, null, METHODS[name].scorer)
+        picks = select(vectors, name, 0.05, difficulty=hardness).indices
+        y = line * side
+        draw.text((6, y + side // 2 - 10), name, font=ImageFont.load_default(17), fill="black")
+        for number, row in enumerate(picks[:count]):
+            with PillowImage.open(images / frames[row].source) as picture:
                 tile = ImageOps.fit(picture.convert("RGB"), (side - 2, side - 2))
-            sheet.paste(tile, (label + place * side, line * side))
+            sheet.paste(tile, (label_width + number * side, y))
     sheet.save(path, quality=72, optimize=True)
+
+
+def drawable(name: str, method: Method) -> bool:
+    """Whether a method chooses among frames by what a run measures."""
+    return name != "full" and method.unit == "frame" and method.needs in ("", "difficulty")
 
 
 def main() -> None:
@@ -109,11 +124,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=Path, help="the real corpus")
     parser.add_argument("--run", type=Path, help="what `optidel embed` made of it")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     PICTURES.mkdir(exist_ok=True)
     draw_toy(PICTURES / "selectors-toy.png")
-    if given.images and given.run:
-        draw_corpus(given.images, given.run, PICTURES / "selectors-polyps.jpg")
+    if arguments.images and arguments.run:
+        draw_corpus(arguments.images, arguments.run, PICTURES / "selectors-polyps.jpg")
 
 
 if __name__ == "__main__":

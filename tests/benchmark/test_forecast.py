@@ -78,7 +78,8 @@ def test_key_patches_of_other_options_are_still_to_be_cut(
 @pytest.mark.parametrize("seeds", [[0, 1, 2, 3, 4], [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]])
 def test_a_pilot_says_what_can_be_detected(tmp_path: Path, seeds: list[int]) -> None:
     fake_bench(tmp_path / "pilot", EFFECTS, seeds=[0, 1, 2])
-    bench = make_bench({"images": "IMAGES", "labelled": "DIR", "seeds": seeds})
+    methods = ["full", "random", "meddel", "optidel"]
+    bench = make_bench({"images": "IMAGES", "labelled": "DIR", "seeds": seeds, "methods": methods})
     [sentence] = forecast(bench, tmp_path / "out", pilot=tmp_path / "pilot").detectable
     assert (
         f"On 40 test images a true difference is detected with 80 % power: with {len(seeds)} seeds and 2 methods compared to"

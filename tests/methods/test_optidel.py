@@ -29,8 +29,9 @@ def test_the_window_is_no_worse_than_its_neighbours_in_theory():
 
 def test_a_large_corpus_draws_from_the_hard_end_and_a_small_one_from_the_easy_end():
     assert theory_window(1_000_000, 192, 50_000)[1] > 0.95
-    assert theory_window(1_500, 192, 75) == pytest.approx((0.0, 0.3), abs=0.01)
+    assert theory_window(1_500, 192, 75) == pytest.approx((0.1, 0.4), abs=0.01)
     assert theory_window(10, 5, 10) == (0.0, 1.0)
+    assert theory_window(20, 5, 19) == (0.05, 1.0)
 
 
 def test_it_is_balance_window_and_radius():

@@ -19,6 +19,11 @@ def gaussian(n=60, d=5, seed=0):
     return rng.normal(size=(n, d)).astype(np.float32), rng.normal(size=n)
 
 
+def difficult(values):
+    """What a method may need of each row, whatever it is called."""
+    return {"difficulty": values, "influences": values}
+
+
 def check(selection, n, count):
     """The record is complete and says of every row why it stayed or went."""
     kept = np.isin(np.arange(n), selection.indices)
@@ -49,7 +54,7 @@ def test_the_registry_says_what_a_person_needs(method):
         name for name, p in signature.parameters.items() if p.kind is p.KEYWORD_ONLY and p.default is p.empty
     ]
     assert set(required) <= set(GIVEN)
-    assert ("difficulty" in required) == (entry.needs == "difficulty")
+    assert set(required) - {"rng"} == {entry.needs} - {""}
 
 
 @pytest.mark.parametrize("method", BUDGETED)
@@ -70,7 +75,10 @@ def test_any_budget_is_met_exactly_even_among_copies(method, n, share, seed, lev
     difficulty = rng.integers(0, 3, n)
     count = max(1, round(share * n))
     grouped = {"groups": rng.integers(0, 5, n), "group_rule": rule} if rule else {}
-    check(select(vectors, method, count, difficulty=difficulty, seed=seed, **grouped), n, count)
+    selection = select(
+        vectors, method, count, **difficult(difficulty), seed=seed, target=vectors[: n // 3 + 1], **grouped
+    )
+    check(selection, n, count)
 
 
 @pytest.mark.parametrize("method", [name for name in BUDGETED if METHODS[name].nested])
@@ -80,8 +88,9 @@ def test_one_ranking_serves_every_smaller_budget(method, n, share, seed, copies)
     vectors, difficulty = gaussian(n, seed=seed)
     if copies:
         vectors = vectors[np.random.default_rng(seed).integers(0, max(1, n // 3), n)]
-    ranking, count = select(vectors, method, n, difficulty=difficulty, seed=seed), max(1, round(share * n))
-    alone = select(vectors, method, count, difficulty=difficulty, seed=seed)
+    given_all = {**difficult(difficulty), "target": vectors[:4], "seed": seed}
+    ranking, count = select(vectors, method, n, **given_all), max(1, round(share * n))
+    alone = select(vectors, method, count, **given_all)
     assert ranking.indices[:count].tolist() == alone.indices.tolist()
     np.testing.assert_allclose(ranking.gains[:count], alone.gains, atol=1e-6)
 
@@ -91,7 +100,7 @@ def test_one_ranking_serves_every_smaller_budget(method, n, share, seed, copies)
     "vectors", [np.ones((1, 3)), np.ones((12, 3)), gaussian(12)[0]], ids=["one row", "all equal", "gaussian"]
 )
 def test_a_budget_of_one_keeps_everything(method, vectors):
-    selection = select(vectors, method, 1.0, difficulty=np.arange(len(vectors)))
+    selection = select(vectors, method, 1.0, **difficult(np.arange(len(vectors))), target=vectors[:2])
     check(selection, len(vectors), len(vectors))
     assert sorted(selection.indices) == list(range(len(vectors)))
 
@@ -100,8 +109,9 @@ def test_a_budget_of_one_keeps_everything(method, vectors):
 def test_the_order_of_the_rows_does_not_matter(method):
     vectors, difficulty = gaussian(n=200, d=8)
     order = np.random.default_rng(1).permutation(200)
-    first = select(vectors, method, 0.2, difficulty=difficulty, seed=3)
-    second = select(vectors[order], method, 0.2, difficulty=difficulty[order], seed=3)
+    target = vectors[:5]
+    first = select(vectors, method, 0.2, **difficult(difficulty), seed=3, target=target)
+    second = select(vectors[order], method, 0.2, **difficult(difficulty[order]), seed=3, target=target)
     assert set(first.indices) == set(order[second.indices])
     np.testing.assert_allclose(first.gains, second.gains, atol=1e-5)
 
@@ -114,8 +124,8 @@ def test_seed_and_input_decide_alone(method, tmp_path):
     np.random.default_rng().random()
     for again in (vectors, mapped):
         np.testing.assert_array_equal(
-            select(vectors, method, 0.1, difficulty=difficulty, seed=5).indices,
-            select(again, method, 0.1, difficulty=difficulty, seed=5).indices,
+            select(vectors, method, 0.1, **difficult(difficulty), seed=5, target=vectors[:5]).indices,
+            select(again, method, 0.1, **difficult(difficulty), seed=5, target=vectors[:5]).indices,
         )
 
 
@@ -224,7 +234,7 @@ def test_a_difficulty_that_does_not_fit_is_refused(difficulty, says):
         ("meddel", {"keep": "newest"}, "'farthest' or 'nearest'"),
         ("meddel", {"k": 4}, "at most the 3 items"),
         ("optidel", {"radius": 2.0}, "cosine distance"),
-        ("optidel", {"quota_slack": 0.5}, "at least 1"),
+        ("optidel-paper", {"quota_slack": 0.5}, "at least 1"),
         ("optidel", {"k": 0}, "between 1 and"),
     ],
 )

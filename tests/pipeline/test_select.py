@@ -193,3 +193,9 @@ def test_what_is_cut_from_a_ranking_keeps_its_first_rows() -> None:
     assert first["rank"].to_list() == [-1, 0, -1, -1]
     assert first["twin"].to_list() == [None, None, None, "b"]
     assert first["reason"].to_list() == ["ranked below the budget", "kept", "close", "close"]
+
+
+def test_a_method_that_needs_what_a_run_does_not_have_is_refused_before_it_starts() -> None:
+    made = make_recipe({"images": "a", "out": "b", "methods": ["random", "target-importance"]})
+    with pytest.raises(RecipeError, match=r"needs target, which a run cannot pass yet; call optidel\.select"):
+        method_parameters.check_methods(made)

@@ -31,7 +31,7 @@ from optidel.errors import InputError
 from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
 from optidel.report.templates import environment
 from optidel.report.text import percent, signed, times
-from optidel.report.verdict import OURS
+from optidel.report.verdict import FAMILY
 from optidel.runs.baselines import FULL, RANDOM
 from optidel.store import replacing
 
@@ -175,7 +175,7 @@ def _sentences(
     bench: Bench, setting: Setting, compared: pl.DataFrame, measured: Mapping[Choice, Entropy]
 ) -> list[str]:
     """What may be said of a setting: the gate first, then held-out H, then mIoU."""
-    ours = [name for name in compared["method"].unique() if method_of(bench, name) == OURS]
+    ours = [name for name in compared["method"].unique() if method_of(bench, name) in FAMILY]
     return [
         gate_sentence(setting),
         *room_sentences(setting),

@@ -20,6 +20,7 @@ from optidel.methods.full import full
 from optidel.methods.groups import GroupRule, spread, together
 from optidel.methods.hardest import hardest
 from optidel.methods.hierarchical_kmeans import hierarchical_kmeans
+from optidel.methods.influence import influence
 from optidel.methods.inputs import (
     accepted,
     check_choice,
@@ -27,6 +28,7 @@ from optidel.methods.inputs import (
     check_parameters,
     check_scores,
     check_seed,
+    check_target,
     check_vectors,
     count_for,
 )
@@ -39,8 +41,12 @@ from optidel.methods.optidel import optidel
 from optidel.methods.optidel_paper import optidel_paper
 from optidel.methods.pvi import pvi
 from optidel.methods.random import random
+from optidel.methods.sas import sas
 from optidel.methods.semdedup import semdedup
 from optidel.methods.ssp import ssp
+from optidel.methods.target_importance import target_importance
+from optidel.methods.target_similarity import target_similarity
+from optidel.methods.target_transport import target_transport
 from optidel.records import Selection
 
 __all__ = ["METHODS", "Method", "count_for", "select"]
@@ -61,7 +67,8 @@ class Method:
         summary: one line.
         paper: where it was published, or empty.
         cost: time, with n items, m kept, k clusters, d dimensions.
-        needs: the input required beside vectors (``"difficulty"``), or empty.
+        needs: the input required beside vectors (``"difficulty"``, ``"target"`` or ``"influences"``), or
+            empty.
         nested: a smaller budget keeps the first rows of a larger one, whatever the seed. One ranking then
             serves all budgets.
         scorer: the difficulty that a run passes: reconstruction error, or minus the pointwise V-information.
@@ -211,6 +218,47 @@ METHODS: dict[str, Method] = {
         cost="O(n·m·(d + m)), above 20,000 rows in parts",
         nested=True,
     ),
+    "influence": Method(
+        select=influence,
+        unit="frame",
+        summary="what lowers the held-out loss most, diverse by cluster quotas and a radius",
+        paper="arXiv 2406.11011",
+        cost="O(n·k·d + n·m·d/k)",
+        needs="influences",
+    ),
+    "sas": Method(
+        select=sas,
+        unit="frame",
+        summary="of each latent class the rows most similar to those left out, for contrastive learning",
+        paper="arXiv 2302.09195",
+        cost="O(n·k·d + n·m·d/k)",
+    ),
+    "target-similarity": Method(
+        select=target_similarity,
+        unit="frame",
+        summary="the neighbours of a few target images, in equal parts for each",
+        paper="arXiv 2111.04130",
+        cost="O(n·t·(d + log n)), t target images",
+        needs="target",
+        nested=True,
+    ),
+    "target-importance": Method(
+        select=target_importance,
+        unit="frame",
+        summary="drawn with the weight p_target/p_corpus of their concept",
+        paper="arXiv 2302.03169",
+        cost="O(n·k·d)",
+        needs="target",
+        nested=True,
+    ),
+    "target-transport": Method(
+        select=target_transport,
+        unit="frame",
+        summary="from where the target is reached by optimal transport at the least cost",
+        paper="arXiv 1412.5154",
+        cost="O(n·t·d), t target images",
+        needs="target",
+    ),
     "optidel": Method(
         select=optidel,
         unit="frame",
@@ -238,6 +286,8 @@ def select(
     groups: Sequence[object] | Shaped[np.ndarray, "n"] | None = None,
     seed: int = 0,
     group_rule: GroupRule = "spread",
+    target: Vectors | None = None,
+    influences: Scores | None = None,
     **params: object,
 ) -> Selection:
     """Choose which rows are worth keeping.
@@ -252,6 +302,10 @@ def select(
         seed: seeds every draw of the method.
         group_rule: ``spread`` takes no more of a group than its even share, ``together`` keeps or drops whole
             groups and cuts at most one to meet the budget.
+        target: float (t, d), unlabelled images of the target in the same embedding; some methods need it, the
+            others do not read it.
+        influences: float (n,), by how much training on each row lowers a held-out loss; read by
+            ``influence``.
         params: the method's own parameters.
 
     Returns:
@@ -268,6 +322,7 @@ def select(
     >>> selection = optidel.select(np.repeat(scenes, 3, axis=0), method="meddel", budget=4)
     >>> sorted((selection.indices // 3).tolist())
     [0, 1, 2, 3]
+
     """
     if method not in METHODS:
         raise RecipeError(
@@ -282,14 +337,29 @@ def select(
             f"method {method!r} needs a difficulty per row; pass difficulty=…, "
             "for example the reconstruction error"
         )
-    scores = None if difficulty is None else check_scores(difficulty, len(vectors), "difficulty")
+    if entry.needs == "target" and target is None:
+        raise InputError(
+            f"method {method!r} needs images of the target; pass target=…, their vectors by the same encoder"
+        )
+    if entry.needs == "influences" and influences is None:
+        raise InputError(
+            f"method {method!r} needs an influence per row; pass influences=…, "
+            "from optidel.methods.influence.influence_scores"
+        )
+    if target is not None:
+        check_target(target, vectors.shape[1])
+    supplies = {
+        "difficulty": None if difficulty is None else check_scores(difficulty, len(vectors), "difficulty"),
+        "influences": None if influences is None else check_scores(influences, len(vectors), "influences"),
+        "target": target,
+    }
     readable = accepted(entry.select)
 
     def run(size: int) -> Selection:
         # A fresh generator each time: the group rules call a method more than once and rely on one ranking.
-        inputs = {"rng": np.random.default_rng(check_seed(seed)), "difficulty": scores}
-        supplied = {name: value for name, value in inputs.items() if name in readable}
-        return entry.select(vectors, size, **supplied, **params)
+        inputs = {"rng": np.random.default_rng(check_seed(seed)), **supplies}
+        read = {name: value for name, value in inputs.items() if name in readable}
+        return entry.select(vectors, size, **read, **params)
 
     if groups is None:
         return run(count)

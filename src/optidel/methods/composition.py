@@ -89,7 +89,8 @@ def originals(patches: Sequence[KeyPatch], count: int) -> Int64[np.ndarray, "o"]
     Raises:
         BudgetError: the patches come from fewer frames.
     """
-    _, first = np.unique([patch.frame for patch in patches], return_index=True)
+    frames = [patch.frame for patch in patches]
+    _, first = np.unique(frames, return_index=True)
     if count > len(first):
         raise BudgetError(
             f"{count} whole frames are wanted, the chosen key patches come from {len(first)}; "
@@ -111,7 +112,8 @@ def _deal(frames: Sequence[str], labels: Shaped[np.ndarray, "m"], grid: int) -> 
     from scipy.optimize import linear_sum_assignment  # half a second to import, where patches are composed
 
     def turn(position: int) -> tuple[int, int, int]:
-        return -size[frames[position]], first[frames[position]], position
+        frame = frames[position]
+        return -size[frame], first[frame], position
 
     order = sorted(range(len(frames)), key=turn)
     layers = np.array(order, dtype=np.int64).reshape(grid, -1)

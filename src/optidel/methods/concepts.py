@@ -11,7 +11,7 @@ from optidel.features.clusters import Clusters, cluster, default_k
 from optidel.features.rows import random_order, unit
 from optidel.methods.inputs import check_k
 from optidel.methods.outcome import cluster_twins, outcome
-from optidel.methods.quotas import power_shares, rank_in_group, systematic_rounding
+from optidel.methods.quotas import power_shares, rank_in_group, systematic_rounding, within_quota
 from optidel.records import Selection
 
 
@@ -69,7 +69,8 @@ def concepts(
     k = min(count, default_k(n)) if k is None else k
     clusters = cluster(vectors, k, rng=rng)
     sizes = np.bincount(clusters.labels, minlength=k)
-    quota = systematic_rounding(power_shares(sizes, count, gamma), count, rng)
+    shares = power_shares(sizes, count, gamma)
+    quota = systematic_rounding(shares, count, rng)
 
     order = random_order(vectors, rng)
     outside = np.zeros(n)
@@ -79,15 +80,13 @@ def concepts(
     if radius > 0:
         order = _near_rows_last(vectors, clusters, order, outside, quota, radius)
 
-    turn = np.empty(n, dtype=np.int64)
-    turn[order] = rank_in_group(clusters.labels[order])
-    rows = np.flatnonzero(turn < quota[clusters.labels])
-    picks = rows[np.lexsort((clusters.labels[rows], turn[rows]))]
+    picks = within_quota(order, clusters.labels, quota)
     label = clusters.labels[picks]
+    gains = sizes[label] / quota[label]
     dropped = np.where(outside > 0, "outside the window", "not drawn in its concept")
     kept = np.where(outside > 0, "kept, outside the window", "kept")
     twins = cluster_twins(vectors, clusters, picks)
-    return outcome(n, picks, sizes[label] / quota[label], dropped=dropped, kept=kept, twins=twins)
+    return outcome(n, picks, gains, dropped=dropped, kept=kept, twins=twins)
 
 
 def _check(gamma: float, window: Sequence[float] | None, radius: float) -> tuple[float, float]:
@@ -124,14 +123,16 @@ def _distance_to_window(
     difficulties share the mean of their quantiles, so that the order of the rows does not matter.
     """
     order = np.lexsort((difficulty, labels))
-    fresh = (np.diff(labels[order], prepend=-1) != 0) | (np.diff(difficulty[order], prepend=np.nan) != 0)
+    new_concept = np.diff(labels[order], prepend=-1) != 0
+    new_value = np.diff(difficulty[order], prepend=np.nan) != 0
     level = np.empty(len(labels), dtype=np.int64)
-    level[order] = np.cumsum(fresh) - 1
+    level[order] = np.cumsum(new_concept | new_value) - 1
 
     rank = np.empty(len(labels))
     rank[order] = rank_in_group(labels[order])
     mean_rank = np.bincount(level, weights=rank) / np.bincount(level)
-    quantile = (mean_rank[level] + 0.5) / np.bincount(labels)[labels]
+    size = np.bincount(labels)[labels]
+    quantile = (mean_rank[level] + 0.5) / size
     distance: Float64[np.ndarray, n] = np.maximum(0, np.maximum(low - quantile, quantile - high))
     return distance
 
@@ -147,10 +148,11 @@ def _near_rows_last(
     """In each concept, rows within the radius of an earlier one move behind the others that lie in the
     window.
     """
-    by_concept = order[np.argsort(clusters.labels[order], kind="stable")]
-    starts = np.cumsum(np.bincount(clusters.labels, minlength=len(quota)))[:-1]
+    by_label = np.argsort(clusters.labels[order], kind="stable")
+    by_concept = order[by_label]
+    ends = np.cumsum(np.bincount(clusters.labels, minlength=len(quota)))
     result = []
-    for rows, share in zip(np.split(by_concept, starts), quota, strict=True):
+    for rows, share in zip(np.split(by_concept, ends[:-1]), quota, strict=True):
         inside = outside[rows] == 0
         candidates = rows[inside]
         near = _near_earlier(vectors, candidates, int(share), radius)

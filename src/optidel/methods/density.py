@@ -6,7 +6,8 @@ from jaxtyping import Float32, Float64
 from optidel.arrays import Vectors
 from optidel.errors import RecipeError
 from optidel.features.clusters import Clusters, cluster
-from optidel.features.rows import content_keys, spans, unit
+from optidel.features.rows import spans, unit
+from optidel.methods.draws import weighted_order
 from optidel.methods.inputs import check_k
 from optidel.methods.outcome import outcome
 from optidel.records import Selection
@@ -61,12 +62,7 @@ def density(
         bandwidth = max(SMALLEST_BANDWIDTH, BANDWIDTH_SHARE * typical_distance)
     weight = 1 / kernel_density(vectors, clusters, bandwidth)
 
-    # The upper 53 of 64 bits are a float64 in [0, 1). The rows whose exponential clocks ring first are drawn.
-    keys = content_keys(vectors, rng) >> np.uint64(11)
-    uniform = keys.astype(np.float64) / 2**53
-    clock = np.log1p(-uniform) / -weight
-    order = np.argsort(clock, kind="stable")
-    picks = order[:count]
+    picks = weighted_order(vectors, weight, rng)[:count]
     return outcome(len(vectors), picks, weight[picks], dropped="not drawn")
 
 

@@ -171,7 +171,8 @@ def _continued(
         order = np.argsort(service, kind="stable")
         position = np.argsort(order)
         improvement = _improvements(rows[order], service[order])
-        later, later_gains = _later_picks(improvement, position[picks], depth - len(picks))
+        first = position[picks]
+        later, later_gains = _later_picks(improvement, first, depth - len(picks))
         picks = np.concatenate([picks, order[later]])
         gains = np.concatenate([gains, later_gains])
     # A later pick may add more than an early one that a sample proposed, or exceed it by its last digit. A
@@ -279,14 +280,17 @@ def _lost_gains(
     # The entries of the rows, one row after the other: consecutive numbers, shifted to where each row begins.
     shift = starts - (np.cumsum(lengths) - lengths)
     entries = np.arange(lengths.sum()) + np.repeat(shift, lengths)
-    low, high = np.repeat(old_level, lengths), np.repeat(new_level, lengths)
-    lost = np.minimum(np.maximum(improvement.data[entries], low), high) - low
+    low = np.repeat(old_level, lengths)
+    high = np.repeat(new_level, lengths)
+    reach = np.clip(improvement.data[entries], low, high)
+    lost = reach - low
     return np.bincount(improvement.indices[entries], lost, minlength=improvement.shape[0])
 
 
 def _trimmed(improvement: csr_array, level: Float32[np.ndarray, "c"]) -> csr_array:
     """Without the entries that are no longer above the levels of their rows."""
-    level_of_entry = np.repeat(level, np.diff(improvement.indptr))
+    lengths = np.diff(improvement.indptr)
+    level_of_entry = np.repeat(level, lengths)
     entries = np.flatnonzero(improvement.data > level_of_entry)
     starts = np.searchsorted(entries, improvement.indptr)
     columns = (improvement.data.take(entries), improvement.indices.take(entries), starts)

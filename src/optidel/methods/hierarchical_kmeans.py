@@ -14,7 +14,7 @@ from optidel.features.clusters import cluster, default_k
 from optidel.features.rows import random_order
 from optidel.methods.inputs import check_choice
 from optidel.methods.outcome import outcome
-from optidel.methods.quotas import rank_in_group, water_fill
+from optidel.methods.quotas import water_fill, within_quota
 from optidel.records import Selection
 
 # Clusters of a level for each cluster above it: about the ratio of the paper's levels.
@@ -69,12 +69,7 @@ def hierarchical_kmeans(
     else:
         # To six decimals, the precision of a float32 cosine, so that copies tie.
         order = np.argsort(-leaves.similarity.round(6), kind="stable")
-    turn = np.empty(len(vectors), dtype=np.int64)
-    turn[order] = rank_in_group(leaves.labels[order])
-    rows = np.flatnonzero(turn < quota[leaves.labels])
-    by_turn = np.lexsort((leaves.labels[rows], turn[rows]))
-    picks = rows[by_turn]
-
+    picks = within_quota(order, leaves.labels, quota)
     leaf = leaves.labels[picks]
     gains = sizes[leaf] / quota[leaf]
     return outcome(len(vectors), picks, gains, dropped="quota of its leaf full")

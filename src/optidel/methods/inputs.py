@@ -13,7 +13,7 @@ from optidel.errors import BudgetError, InputError, RecipeError, nearest
 from optidel.features.rows import spans
 
 # Keyword arguments that :func:`optidel.select` supplies. Every other one is a parameter of the method.
-GIVEN = ("rng", "difficulty")
+GIVEN = ("rng", "difficulty", "target", "influences")
 
 MISSING = ("None", "nan", "NaT", "<NA>")
 """How Python, NumPy and pandas print that there is no value."""
@@ -57,11 +57,12 @@ def _checked_count(count: int, n: int) -> int:
     return count
 
 
-def check_vectors(vectors: Vectors) -> Vectors:
+def check_vectors(vectors: Vectors, name: str = "vectors") -> Vectors:
     """Return the vectors if they can be compared by cosine similarity.
 
     Args:
         vectors: float16, float32 or float64 (n, d), n and d at least 1; a memory map stays one.
+        name: for the error.
 
     Raises:
         InputError: another shape or type, or a row with NaN, infinity or only zeros (the first such row is
@@ -70,23 +71,37 @@ def check_vectors(vectors: Vectors) -> Vectors:
     if not isinstance(vectors, np.ndarray) or vectors.dtype not in FLOATS:
         kind = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
         raise InputError(
-            f"vectors must be a NumPy array of float16, float32 or float64, got {kind}; "
+            f"{name} must be a NumPy array of float16, float32 or float64, got {kind}; "
             "convert with numpy.asarray(…, 'float32')"
         )
     if vectors.ndim != 2 or 0 in vectors.shape:
-        raise InputError(f"vectors must have shape (n, d) with n and d at least 1, got {vectors.shape}")
+        raise InputError(f"{name} must have shape (n, d) with n and d at least 1, got {vectors.shape}")
     for span in spans(*vectors.shape):
         largest = np.abs(vectors[span]).max(axis=1)
-        _refuse_rows(~np.isfinite(largest), span.start, "holds NaN or infinity")
-        _refuse_rows(largest == 0, span.start, "is all zero and has no direction")
+        _refuse_rows(~np.isfinite(largest), span.start, name, "holds NaN or infinity")
+        _refuse_rows(largest == 0, span.start, name, "is all zero and has no direction")
     return vectors
 
 
-def _refuse_rows(faulty: Shaped[np.ndarray, "b"], start: int, fault: str) -> None:
+def check_target(target: Vectors, width: int) -> Vectors:
+    """Return the vectors of the target if they can be compared with vectors of ``width`` dimensions.
+
+    Raises:
+        InputError: as in :func:`check_vectors`, or another width.
+    """
+    check_vectors(target, "target")
+    if target.shape[1] != width:
+        raise InputError(
+            f"target has {target.shape[1]} dimensions, vectors have {width}; embed both by the same encoder"
+        )
+    return target
+
+
+def _refuse_rows(faulty: Shaped[np.ndarray, "b"], start: int, name: str, fault: str) -> None:
     """Name the first faulty row of a block that begins at row ``start``."""
     if faulty.any():
         row = start + int(faulty.argmax())
-        raise InputError(f"row {row} of vectors {fault}; drop or repair it before selecting")
+        raise InputError(f"row {row} of {name} {fault}; drop or repair it before selecting")
 
 
 def check_scores(scores: object, n: int, name: str) -> Float64[np.ndarray, "n"]:

@@ -77,9 +77,10 @@ def farthest_first(rows: Float32[np.ndarray, "c d"], depth: int) -> Ranking:
 
     def meet(distance: Float32[np.ndarray, "n"], latest: Int64[np.ndarray, "f"]) -> None:
         picks = rows[latest].T
-        for span in spans(len(rows), max(len(latest), rows.shape[1])):
-            cosine = (rows[span] @ picks).max(axis=1)
-            distance[span] = np.minimum(distance[span], _apart(cosine))
+        width = max(len(latest), rows.shape[1])
+        for span in spans(len(rows), width):
+            cosine = rows[span] @ picks
+            distance[span] = np.minimum(distance[span], _apart(cosine.max(axis=1)))
 
     return _traverse(rows, depth, meet)
 
@@ -187,5 +188,8 @@ def most_central(vectors: Vectors) -> int:
         rows = unit(vectors[span])
         total += rows.sum(axis=0, dtype=np.float64)
     mean = (total / len(vectors)).astype(np.float32)
-    similarity = np.concatenate([unit(vectors[span]) @ mean for span in blocks])
+    similarity = np.empty(len(vectors), dtype=np.float32)
+    for span in blocks:
+        rows = unit(vectors[span])
+        similarity[span] = rows @ mean
     return int(similarity.round(6).argmax())

@@ -36,10 +36,13 @@ def moderate(vectors: Vectors, count: int, *, rng: np.random.Generator, k: int |
     gain, turn = np.empty(len(vectors)), np.empty(len(vectors))
     for members in clusters.members():
         if len(members):
-            distance = 1 - clusters.similarity[members].astype(np.float64)
+            similarity = clusters.similarity[members].astype(np.float64)
+            distance = 1 - similarity
+            deviation = np.abs(distance - np.median(distance))
             # To six decimals, the precision of a float32 cosine, so that copies tie.
-            gain[members] = -np.abs(distance - np.median(distance)).round(6)
-            order = members[np.argsort(-gain[members], kind="stable")]
-            turn[order] = (np.arange(len(members)) + 0.5) / len(members)
-    picks = np.lexsort((-gain, turn))[:count]
+            gain[members] = -deviation.round(6)
+            order = np.argsort(-gain[members], kind="stable")
+            turn[members[order]] = (np.arange(len(members)) + 0.5) / len(members)
+    by_turn = np.lexsort((-gain, turn))
+    picks = by_turn[:count]
     return outcome(len(vectors), picks, gain[picks], dropped="far from the median")

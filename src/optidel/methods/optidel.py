@@ -19,6 +19,9 @@ ANGLE = 20.0
 # Cosine distance within which two rows are near-copies: far below what two images of one concept are apart,
 # about 0.5 in a whitened embedding, and above what compression or a neighbouring video frame changes.
 RADIUS = 0.05
+# Share of the easiest rows of a concept that the window of theory leaves out. Theory's easy examples are typical of
+# their class; the images of the least reconstruction error are flat. A round number.
+FLAT = 0.1
 
 
 def optidel(
@@ -41,9 +44,9 @@ def optidel(
     does the work; this function decides the window.
 
     The window is a dial. By default theory sets it: with α = n/d rows for each dimension of the embedding, it
-    skips the share of the hardest that :func:`optidel.theory.best_window` gives and draws from the next 0.3.
-    A large corpus then uses its hardest rows, a small one its typical rows. Where another window lowers the
-    held-out loss, set that one.
+    skips the share of the hardest that :func:`optidel.theory.best_window` gives and draws from the next 0.3. A
+    large corpus then uses its hardest rows, a small one its typical rows without the flattest tenth. Where
+    another window lowers the held-out loss, set that one.
 
     Args:
         vectors: float (n, d), memory-mapped if large; centred and whitened, as a run passes them.
@@ -94,6 +97,8 @@ def theory_window(n: int, width: int, count: int, angle: float = ANGLE) -> tuple
     keep = count / n
     if keep == 1:
         return 0.0, 1.0
-    best = best_window(n / width, angle, keep, max(WIDTH, keep))
+    size = max(WIDTH, keep)
+    best = best_window(n / width, angle, keep, size)
+    low = max(best.low, min(FLAT, 1 - size))
     # To three decimals: finer differences are below the precision of the search.
-    return round(best.low, 3), round(best.high, 3)
+    return round(low, 3), round(low + size, 3)

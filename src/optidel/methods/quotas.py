@@ -58,19 +58,40 @@ def power_shares(sizes: Int64[np.ndarray, "k"], total: int, gamma: float) -> Flo
     Returns:
         float64 (k,), at most ``sizes``, with sum ``total``: min(size, λ·size^γ) for one λ.
     """
-    size = sizes[sizes > 0].astype(np.float64)
-    weight = size**gamma
+    weights = sizes.astype(np.float64)
+    filled = sizes > 0
+    weights[filled] **= gamma
+    return weighted_shares(sizes, total, weights)
+
+
+def weighted_shares(
+    sizes: Int64[np.ndarray, "k"], total: int, weights: Float64[np.ndarray, "k"]
+) -> Float64[np.ndarray, "k"]:
+    """Share ``total`` in proportion to the weights; a cluster whose share exceeds its size gives all it has.
+
+    Args:
+        sizes: int64 (k,), at least 0.
+        total: at most the sum of the sizes of the clusters that have a weight.
+        weights: float64 (k,), at least 0.
+
+    Returns:
+        float64 (k,), at most ``sizes``, with sum ``total``: min(size, λ·weight) for one λ.
+    """
+    takes_part = (sizes > 0) & (weights > 0)
+    size = sizes[takes_part].astype(np.float64)
+    weight = weights[takes_part]
     # Clusters of the smallest size over weight are full first. With the first f of them full, the others
     # share what is left at the level λ; the right f is the first at which no other cluster overflows.
     ratio = size / weight
     order = np.argsort(ratio, kind="stable")
-    given_by_full = np.cumsum(size[order]) - size[order]
-    weight_of_others = np.cumsum(weight[order][::-1])[::-1]
-    level = (total - given_by_full) / weight_of_others
+    size_in_order, weight_in_order = size[order], weight[order]
+    total_of_full = np.cumsum(size_in_order) - size_in_order
+    weight_of_others = np.cumsum(weight_in_order[::-1])[::-1]
+    level = (total - total_of_full) / weight_of_others
     fits = np.flatnonzero(level <= ratio[order])
 
     shares = np.zeros(len(sizes))
-    shares[sizes > 0] = np.minimum(size, level[fits[0]] * weight) if len(fits) else size
+    shares[takes_part] = np.minimum(size, level[fits[0]] * weight) if len(fits) else size
     return shares
 
 
@@ -89,14 +110,37 @@ def systematic_rounding(
     Source: systematic sampling, Madow 1949 (Ann. Math. Stat. 20, 333).
     """
     # Whole shares stay exactly as they are: a cluster that gives all it has cannot give one more.
-    nearest = np.round(shares)
-    shares = np.where(np.abs(shares - nearest) < WHOLE, nearest, shares)
+    shares = _snapped(shares)
     base = np.floor(shares)
-    edges = np.cumsum(shares - base)
-    # Their sum is a whole number but for rounding errors.
-    nearest = np.round(edges)
-    edges = np.where(np.abs(edges - nearest) < WHOLE, nearest, edges)
+    edges = _snapped(np.cumsum(shares - base))
     steps = np.floor(edges + rng.random())
-    quota: Int64[np.ndarray, k] = (base + np.diff(steps, prepend=0.0)).astype(np.int64)
+    extra = np.diff(steps, prepend=0.0)
+    quota: Int64[np.ndarray, k] = (base + extra).astype(np.int64)
     assert quota.sum() == total, "the shares do not sum to the total"
     return quota
+
+
+def _snapped(values: Float64[np.ndarray, "k"]) -> Float64[np.ndarray, "k"]:
+    """Values that are whole but for rounding errors become whole."""
+    nearest = np.round(values)
+    is_whole = np.abs(values - nearest) < WHOLE
+    snapped: Float64[np.ndarray, k] = np.where(is_whole, nearest, values)
+    return snapped
+
+
+def within_quota(
+    order: Int64[np.ndarray, "n"], labels: Int64[np.ndarray, "n"], quota: Int64[np.ndarray, "k"]
+) -> Int64[np.ndarray, "m"]:
+    """The first rows of every group, as many as its quota: the first of every group, then the second, …
+
+    Args:
+        order: int64 (n,), rows, best first.
+        labels: int64 (n,), group of each row.
+        quota: int64 (k,), rows to keep of each group.
+    """
+    group = labels[order]
+    rank = rank_in_group(group)
+    allowed = rank < quota[group]
+    by_turn = np.lexsort((group[allowed], rank[allowed]))
+    rows: Int64[np.ndarray, m] = order[allowed]
+    return rows[by_turn]

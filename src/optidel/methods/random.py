@@ -21,5 +21,7 @@ def random(vectors: Vectors, count: int, *, rng: np.random.Generator) -> Selecti
     Returns:
         The selection in order of the draw; every gain is 0.
     """
-    picks = random_order(vectors, rng)[:count]
-    return outcome(len(vectors), picks, np.zeros(count), dropped="not drawn")
+    order = random_order(vectors, rng)
+    picks = order[:count]
+    gains = np.zeros(count)
+    return outcome(len(vectors), picks, gains, dropped="not drawn")

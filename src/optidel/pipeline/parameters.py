@@ -11,15 +11,24 @@ from optidel.methods import METHODS
 from optidel.methods.inputs import accepted, check_parameters
 from optidel.recipe import Recipe
 
+# What a run passes to a method beside the vectors.
+AVAILABLE = ("", "difficulty")
+
 
 def check_methods(recipe: Recipe) -> None:
     """Refuse a method that does not exist, and a parameter that its method does not have or cannot take.
 
     Raises:
-        RecipeError: names the nearest method, or parameter.
+        RecipeError: names the nearest method, or parameter; or the method needs what a run does not have.
     """
     for method in recipe.methods:
         _check_method(method)
+        needs = METHODS[method].needs
+        if needs not in AVAILABLE:
+            raise RecipeError(
+                f"method {method!r} needs {needs}, which a run cannot pass yet; "
+                f"call optidel.select(vectors, method={method!r}, {needs}=…)"
+            )
     # A table for a method that does not run is checked all the same: it may be a slip of the name.
     for method in recipe.method:
         _check_method(method, "recipe: method: ")

@@ -10,6 +10,8 @@ from optidel.runs.collect import MethodScore, Run
 
 # The method that the first sentences are about.
 OURS = "optidel"
+# This project's method and the published one, which it grew from.
+FAMILY = (OURS, "optidel-paper")
 
 PROTOCOL_NAMES = {"fine-tune": "Fine-tuned", "probe": "Frozen encoder", "ridge": "Ridge probe"}
 UNFINISHED = "This run is unfinished: no score yet. Run the same command again, it continues."

@@ -166,35 +166,53 @@ def _cuts(width: float, skip: float, *, easiest: bool) -> tuple[float, float]:
 def _law(low: float, high: float, angle: float) -> _Law:
     """Nodes where low < |v·cosθ − s·sinθ| <= high; fine where v is small and where a strip ends."""
     cos, sin = np.cos(angle), np.sin(angle)
-    ends = [(cut + sin * _EDGE_COORDINATES) / cos for cut in (low, high) if 0 < cut < np.inf]
-    edges = np.unique(np.clip(np.concatenate([_PANEL_EDGES, *ends]), 0.0, _FAR))
-    nodes, node_weights = _PANEL
-    half = np.diff(edges)[:, None] / 2
-    v = (edges[:-1, None] + half * (1 + nodes)).ravel()
-    weight = (half * node_weights).ravel() * np.exp(-(v**2) / 2)
+    cuts = [cut for cut in (low, high) if 0 < cut < np.inf]
+    ends = [(cut + sin * _EDGE_COORDINATES) / cos for cut in cuts]
+    v, weight = _panels(np.concatenate([_PANEL_EDGES, *ends]))
     if sin == 0:
         inside = (v > low) & (v <= high)
-        kept_weight = weight[inside]
-        return _Law(v=v[inside], s=np.zeros(inside.sum()), weight=kept_weight / kept_weight.sum())
+        kept = weight[inside]
+        return _Law(v=v[inside], s=np.zeros(len(kept)), weight=kept / kept.sum())
 
     strips = [(-high, -low), (low, high)] if low > 0 else [(-high, high)]
-    starts, stops = (
-        np.concatenate([_coordinate(v, cut, cos, sin) for cut in cuts]) for cuts in zip(*strips, strict=True)
-    )
+    starts = np.concatenate([_coordinate(v, start, cos, sin) for start, _ in strips])
+    stops = np.concatenate([_coordinate(v, stop, cos, sin) for _, stop in strips])
     nodes, node_weights = _ACROSS
-    half = (stops - starts)[:, None] / 2
-    s = starts[:, None] + half * (1 + nodes)
+    s, half = _placed(nodes, starts, stops)
     v_weight = np.tile(weight, len(strips))[:, None]
     density = v_weight * half * node_weights * np.exp(-(s**2) / 2)
-    v_all = np.broadcast_to(np.tile(v, len(strips))[:, None], s.shape)
+    v_of_node = np.broadcast_to(np.tile(v, len(strips))[:, None], s.shape)
+
     used = density > density.sum() * _NEGLIGIBLE
-    kept_density = density[used]
-    return _Law(v=v_all[used], s=s[used], weight=kept_density / kept_density.sum())
+    kept = density[used]
+    return _Law(v=v_of_node[used], s=s[used], weight=kept / kept.sum())
+
+
+def _panels(
+    edges: Float64[np.ndarray, "e"],
+) -> tuple[Float64[np.ndarray, "q"], Float64[np.ndarray, "q"]]:
+    """Nodes of v on the panels between the edges, and their Gaussian weights."""
+    inside = np.clip(edges, 0.0, _FAR)
+    ordered = np.unique(inside)
+    nodes, node_weights = _PANEL
+    positions, half = _placed(nodes, ordered[:-1], ordered[1:])
+    v = positions.ravel()
+    area = (half * node_weights).ravel()
+    return v, area * np.exp(-(v**2) / 2)
+
+
+def _placed(
+    nodes: Float64[np.ndarray, "g"], starts: Float64[np.ndarray, "k"], stops: Float64[np.ndarray, "k"]
+) -> tuple[Float64[np.ndarray, "k g"], Float64[np.ndarray, "k 1"]]:
+    """The nodes of a rule for [−1, 1] on each of several intervals, and half the length of each."""
+    half = (stops - starts)[:, None] / 2
+    return starts[:, None] + half * (1 + nodes), half
 
 
 def _coordinate(v: Float64[np.ndarray, "q"], cut: float, cos: float, sin: float) -> Float64[np.ndarray, "q"]:
     """The coordinate s at which the margin along the probe is ``−cut``, as far as the quadrature goes."""
-    return np.clip((v * cos + cut) / sin, -_FAR, _FAR)
+    coordinate: Float64[np.ndarray, q] = (v * cos + cut) / sin
+    return coordinate.clip(-_FAR, _FAR)
 
 
 def _shortfall(law: _Law, x: Float64[np.ndarray, "4"]) -> tuple[float, Float64[np.ndarray, "4"]]:
@@ -203,9 +221,11 @@ def _shortfall(law: _Law, x: Float64[np.ndarray, "4"]) -> tuple[float, Float64[n
     """
     margin, a, b, rest = x
     gap = margin - a * law.v - b * law.s
-    below = ndtr(gap / rest)
-    density = np.exp(-((gap / rest) ** 2) / 2) * rest / np.sqrt(2 * np.pi)
-    squares = (gap**2 + rest**2) * below + gap * density
+    standardised = gap / rest
+    below = ndtr(standardised)
+    density = np.exp(-(standardised**2) / 2) * rest / np.sqrt(2 * np.pi)
+    mean_square = gap**2 + rest**2
+    squares = mean_square * below + gap * density
     value = law.weight @ squares
 
     slope = 2 * law.weight * (gap * below + density)
@@ -219,7 +239,10 @@ def _solve(law: _Law, alpha: float) -> Overlap:
 
     def slack(x: Float64[np.ndarray, "4"]) -> Float64[np.ndarray, "2"]:
         value, _ = _shortfall(law, x)
-        return np.array([x[3] - np.sqrt(alpha * value), 1 - x[1:] @ x[1:]])
+        overlaps, rest = x[1:], x[3]
+        margin_slack = rest - np.sqrt(alpha * value)
+        length_slack = 1 - overlaps @ overlaps
+        return np.array([margin_slack, length_slack])
 
     def slack_gradient(x: Float64[np.ndarray, "4"]) -> Float64[np.ndarray, "2 4"]:
         value, gradient = _shortfall(law, x)
@@ -228,12 +251,14 @@ def _solve(law: _Law, alpha: float) -> Overlap:
         length_row = np.concatenate([[0.0], -2 * x[1:]])
         return np.stack([margin_row, length_row])
 
+    start = np.array([0.0, 1.0, 0.0, 1.0]) / np.sqrt(2)
+    bounds = [(None, None), (0, 1), (-1, 1), (_SMALLEST_REST, 1)]
     solution = minimize(
         lambda x: -x[0],
-        np.array([0.0, 1.0, 0.0, 1.0]) / np.sqrt(2),
+        start,
         jac=lambda x: np.array([-1.0, 0, 0, 0]),
         constraints={"type": "ineq", "fun": slack, "jac": slack_gradient},
-        bounds=[(None, None), (0, 1), (-1, 1), (_SMALLEST_REST, 1)],
+        bounds=bounds,
         method="SLSQP",
         # To the last digit: the error is arccos of an overlap close to 1, which magnifies.
         options={"ftol": 1e-15, "maxiter": 500},

@@ -148,7 +148,8 @@ def run_experiment(name: str, *, size: int = 30, repeats: int = 50, seed: int = 
 
 
 def _cells(experiment: Experiment) -> list[tuple[float, Pruning, float, float]]:
-    return list(product(experiment.angles, experiment.rules, experiment.alphas, KEEPS))
+    axes = experiment.angles, experiment.rules, experiment.alphas, KEEPS
+    return list(product(*axes))
 
 
 def _simulate(experiment: Experiment, size: int, rng: np.random.Generator) -> Float64[np.ndarray, "cells"]:
@@ -167,7 +168,8 @@ def _simulate(experiment: Experiment, size: int, rng: np.random.Generator) -> Fl
     for angle, rule, alpha, keep in _cells(experiment):
         inputs = pool[: _distinct(experiment, alpha, size)]
         radians = np.radians(angle)
-        hardness = np.abs(inputs[:, 0] * np.cos(radians) + inputs[:, 1] * np.sin(radians))
+        margin = inputs[:, 0] * np.cos(radians) + inputs[:, 1] * np.sin(radians)
+        hardness = np.abs(margin)
         rows = _kept(hardness, order_keys[: len(inputs)], keep, rule, experiment.copies)
         kept = inputs[rows]
         labels = np.where(kept[:, :1] < 0, -1.0, 1.0)
@@ -178,7 +180,8 @@ def _simulate(experiment: Experiment, size: int, rng: np.random.Generator) -> Fl
 
 
 def _distinct(experiment: Experiment, alpha: float, size: int) -> int:
-    return max(1, round(alpha * size / experiment.copies))
+    examples = alpha * size
+    return max(1, round(examples / experiment.copies))
 
 
 def _kept(

@@ -75,14 +75,17 @@ def best_window(alpha: float, angle: float, keep: float, width: float | None = N
     size = keep if width is None else width
 
     def error_after(skip: float) -> float:
-        return float(perceptron_error(alpha, keep, angle, skip=min(skip, 1 - size), width=size))
+        # A sum of fractions may exceed 1 by its last digit.
+        possible = min(skip, 1 - size)
+        return float(perceptron_error(alpha, keep, angle, skip=possible, width=size))
 
     skips = np.unique(_COARSE * (1 - size))
     errors = [error_after(float(skip)) for skip in skips]
     best = int(np.argmin(errors))
     skip, error = float(skips[best]), errors[best]
     if len(skips) > 1:
-        bounds = skips[max(0, best - 1)], skips[min(len(skips) - 1, best + 1)]
+        before, after = max(0, best - 1), min(len(skips) - 1, best + 1)
+        bounds = skips[before], skips[after]
         refined = minimize_scalar(error_after, bounds=bounds, method="bounded", options={"xatol": _TOLERANCE})
         if refined.fun < error:
             skip, error = float(refined.x), float(refined.fun)
@@ -132,15 +135,19 @@ def probe_angle(first: Float[np.ndarray, "n"], second: Float[np.ndarray, "n"]) -
         raise InputError("a scorer gives every item the same difficulty; its agreement is undefined")
     correlation = float(np.corrcoef(first_margin, second_margin)[0, 1])
 
-    grid = np.linspace(0, 1, 2001)  # cosines between the scorers; a finer grid changes the angle by < 0.1°
-    cosine = float(np.interp(correlation, _margin_correlation(grid), grid))
-    return float(np.degrees(np.arccos(np.sqrt(cosine))))
+    # Cosines between the scorers; a finer grid changes the angle by less than 0.1°.
+    grid = np.linspace(0, 1, 2001)
+    cosine = np.interp(correlation, _margin_correlation(grid), grid)
+    angle = np.arccos(np.sqrt(cosine))
+    return float(np.degrees(angle))
 
 
 def _margins(difficulty: Float[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
     """Absolute margins (half-normal) of the same order, the hardest item nearest 0."""
     ease = rankdata(-difficulty) - 0.5
-    return np.asarray(ndtri((1 + ease / len(difficulty)) / 2))
+    quantile = ease / len(difficulty)
+    margins: Float64[np.ndarray, n] = ndtri((1 + quantile) / 2)
+    return margins
 
 
 def _margin_correlation(cosine: Float64[np.ndarray, "k"]) -> Float64[np.ndarray, "k"]:

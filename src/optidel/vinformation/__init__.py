@@ -9,6 +9,7 @@ in data-effective pre-training: OptiDEL (arXiv 2408.07107). What needs a model i
 from optidel.vinformation.contrastive import contrastive_information, nt_xent_surprisal
 from optidel.vinformation.diversity import log_determinant, vendi
 from optidel.vinformation.gaussian import Information, Scorer, difficulty, information, null_errors, surprisal
+from optidel.vinformation.hardness import learnability, scale_free
 from optidel.vinformation.heldout import HeldOut, held_out_entropy
 
 __all__ = [
@@ -19,9 +20,11 @@ __all__ = [
     "difficulty",
     "held_out_entropy",
     "information",
+    "learnability",
     "log_determinant",
     "nt_xent_surprisal",
     "null_errors",
+    "scale_free",
     "surprisal",
     "vendi",
 ]
