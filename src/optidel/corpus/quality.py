@@ -58,7 +58,7 @@ class Thresholds:
     blurred: float = 0.004
     entropy: float = 1.0
     border: float = 0.5
-    text: float = 0.02
+    text: float = 0.005
     near: int = 24
 
     def __post_init__(self) -> None:
