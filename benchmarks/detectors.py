@@ -2,9 +2,10 @@
 
     python benchmarks/detectors.py DATA --count 60
 
-``DATA`` holds the folders of :data:`MODALITIES`. Of each modality ``--count`` images, drawn by ``--seed``, are
-looked at as they are and with planted text, blur, borders and copies. Prints one JSON object. Marks of images as
-they are count as false: some of them carry real text or are really blurred, so the precision is a lower bound.
+``DATA`` holds the folders of :data:`MODALITIES`. Of each modality ``--count`` images, drawn by ``--seed``,
+are looked at as they are and with planted text, blur, borders and copies. Prints one JSON object. Marks of
+images as they are count as false: some of them carry real text or are really blurred, so the precision is a
+lower bound.
 """
 
 import argparse
@@ -159,7 +160,7 @@ def copies(named: dict[str, list[Image.Image]], planted: int, rng: np.random.Gen
             original = f"{modality}/{number}"
             match = prints.ids[near[row_of[f"{original}/{change}"]]]
             hits.append(
-                match == original or match.startswith(f"{original}/") and match != f"{original}/{change}"
+                match == original or (match.startswith(f"{original}/") and match != f"{original}/{change}")
             )
         return float(np.mean(hits))
 

@@ -107,7 +107,8 @@ def false_ones(sides: dict[str, Prints]) -> list[dict[str, object]]:
 
 
 def recall(folder: Path, prints: Prints, count: int) -> dict[str, object]:
-    """Frames whose changed copy is matched with them: by equal pixels or the hash, by the embedding, by any."""
+    """Frames whose changed copy is matched with them: by equal pixels or the hash, by the embedding, by
+    any."""
     rng = np.random.default_rng(0)
     corpus = index(folder)
     rows = np.sort(rng.permutation(len(corpus))[:count]).tolist()

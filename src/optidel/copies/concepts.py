@@ -50,8 +50,9 @@ SURE_POINTS = 24
 modalities, 16 points agree in 1 of 8,000 pairs, and every 2 more are 5 times as rare."""
 
 LEAST_POINTS = 18
-"""Agreeing points under which nothing is called a copy. With 13, 4 of 150 radiographs of different hands and as
-many of chests were called copies; the threshold of a concept says too little where it mixes modalities."""
+"""Agreeing points under which nothing is called a copy. With 13, 4 of 150 radiographs of different hands
+and as many of chests were called copies; the threshold of a concept says too little where it mixes
+modalities."""
 
 ROUTES = 2
 """Concepts in which a picture is looked for: its own and the next, for it may lie at the border."""
@@ -236,8 +237,8 @@ def _chained(
 
 
 def _sure(axes: int) -> float:
-    """The cosine that only copies have: that of unrelated pictures deviates by 1/√axes, so in fewer axes only a
-    larger one is sure; 1 or more where none is.
+    """The cosine that only copies have: that of unrelated pictures deviates by 1/√axes, so in fewer axes
+    only a larger one is sure; 1 or more where none is.
     """
     return SURE * float(np.sqrt(WIDTH / axes))
 

@@ -1,14 +1,11 @@
 """Sets that hold each other's images: known relations, and what their files show."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-from jaxtyping import UInt8
-
+from optidel.copies.hashes import hashes, neighbours, pixel_hash
 from optidel.corpus.quality import DEFAULTS, examine
 from optidel.datasets.dataset import Registry
 from optidel.datasets.recognise import listing, recognise
@@ -86,7 +83,10 @@ def _conflict(first: str, second: str, registry: Registry) -> Conflict | None:
         )
         return Conflict(pretraining=first, downstream=second, certain=True, reason=reason, remedy=remedy)
     if second in trained.may_share or first in tested.may_share:
-        reason = f"{trained.title} and {tested.title} come from the same source, and whether they share images is not published"
+        reason = (
+            f"{trained.title} and {tested.title} come from the same source, and whether they share images is "
+            "not published"
+        )
         remedy = (
             "compare the two folders with `optidel datasets check --against`, and leave out what they share"
         )
@@ -114,8 +114,8 @@ def images_of(folder: Path, name: str | None = None, registry: Registry = DATASE
     known, all but mask folders.
     """
     try:
-        found = recognise(folder, name, registry)
-        return found.root, [image.path for image in found.images]
+        layout = recognise(folder, name, registry)
+        return layout.root, [image.path for image in layout.images]
     except InputError:
         if name or not folder.is_dir():
             raise
@@ -138,32 +138,26 @@ def shared_images(
         second: another folder.
         others: paths of its images, relative to it.
     """
-    mine, theirs = _prints(first, names), _prints(second, others)
-    by_pixels = {pixels: name for name, (pixels, _) in reversed(theirs.items())}
-    hashes = np.array([perceptual for _, perceptual in theirs.values()])  # u8 (m, bytes)
+    first_prints, second_prints = _prints(first, names), _prints(second, others)
+    by_pixels = {pixels: name for name, (pixels, _) in reversed(second_prints.items())}
     by_name = {Path(name).stem.lower(): name for name in reversed(others) if not Path(name).stem.isdigit()}
-    found, keys = [], list(theirs)
+    similar = _most_similar(first_prints, second_prints)
+
+    shared = []
     for name in names:
-        pixels, perceptual = mine.get(name, ("", None))
+        pixels, _ = first_prints.get(name, ("", ""))
         stem = Path(name).stem.lower()
-        distances = (
-            []
-            if perceptual is None or not keys
-            else np.bitwise_count(hashes ^ perceptual).sum(axis=1, dtype=int).tolist()
-        )
-        nearest = min(range(len(distances)), key=distances.__getitem__, default=-1)
         if pixels and pixels in by_pixels:
-            found.append(SharedImage(first=name, second=by_pixels[pixels], how="pixels"))
-        elif nearest >= 0 and distances[nearest] <= DEFAULTS.near:
-            found.append(
-                SharedImage(first=name, second=keys[nearest], how="similar", distance=distances[nearest])
-            )
+            shared.append(SharedImage(first=name, second=by_pixels[pixels], how="pixels"))
+        elif name in similar:
+            counterpart, distance = similar[name]
+            shared.append(SharedImage(first=name, second=counterpart, how="similar", distance=distance))
         elif stem in by_name:
-            found.append(SharedImage(first=name, second=by_name[stem], how="name"))
-    return found
+            shared.append(SharedImage(first=name, second=by_name[stem], how="name"))
+    return shared
 
 
-def _prints(root: Path, names: Sequence[str]) -> dict[str, tuple[str, UInt8[np.ndarray, "bytes"]]]:
+def _prints(root: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Hash of the pixels and perceptual hash of every image that can be decoded."""
     prints = {}
     for name in track(names, "content", len(names)):
@@ -171,6 +165,20 @@ def _prints(root: Path, names: Sequence[str]) -> dict[str, tuple[str, UInt8[np.n
             image = to_image(read_frame(root / name, ""))
         except Exception:  # decoders raise anything on a broken file; it is then compared by name alone
             continue
-        pixels = hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
-        prints[name] = (pixels, np.frombuffer(bytes.fromhex(examine(image).phash), np.uint8))
+        prints[name] = (pixel_hash(image), examine(image).phash)
     return prints
+
+
+def _most_similar(
+    first: dict[str, tuple[str, str]], second: dict[str, tuple[str, str]]
+) -> dict[str, tuple[str, int]]:
+    """For each image that has one, the image with the nearest perceptual hash, and by how many bits it differs."""
+    names, others = list(first), list(second)
+    first_hashes, second_hashes = (
+        hashes([text for _, text in prints.values()]) for prints in (first, second)
+    )
+    nearest = {}
+    for number, rows, distances in neighbours(first_hashes, second_hashes, DEFAULTS.near):
+        best = int(distances.argmin())
+        nearest[names[number]] = (others[rows[best]], int(distances[best]))
+    return nearest

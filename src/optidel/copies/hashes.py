@@ -1,8 +1,9 @@
 """Copies and near-copies among many frames: equal hashes of pixels, and perceptual hashes that differ by a
 few bits.
 
-The search is exact and compares no pair without a reason. Two hashes at most r bits apart, cut into r // 2 + 1
-bands, have a band in which they differ by at most one bit; so only rows that share such a band are compared.
+The search is exact and compares no pair without a reason. Two hashes at most r bits apart, cut into r // 2
++ 1 bands, have a band in which they differ by at most one bit; so only rows that share such a band are
+compared.
 
 Source: Norouzi, Punjani & Fleet, "Fast search in Hamming space with multi-index hashing", CVPR 2012.
 """
@@ -27,8 +28,8 @@ FEWEST_BANDS = 4
 """Bands of a hash of 256 bits at least: a band must fit into 64 bits."""
 
 SMALLEST_BAND = 12
-"""Bits of a band under which so many rows share one that comparing all pairs is simpler and as fast. (Bands of
-20 bits compared 1 of 260 pairs of 24,342 medical images: 2 s in place of 74 s.)"""
+"""Bits of a band under which so many rows share one that comparing all pairs is simpler and as fast. (Bands
+of 20 bits compared 1 of 260 pairs of 24,342 medical images: 2 s in place of 74 s.)"""
 
 ALL_PAIRS = 1024
 """Rows up to which all pairs are compared: up to here either way takes less than 0.1 s."""
@@ -106,7 +107,8 @@ def leaders(all_hashes: Hashes, radius: int) -> Int64[np.ndarray, "n"]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Band:
-    """One band of all rows: the bits ``first`` to ``last`` of each hash as a number, sorted, and whose it is."""
+    """One band of all rows: the bits ``first`` to ``last`` of each hash as a number, sorted, and whose it
+    is."""
 
     first: int
     last: int

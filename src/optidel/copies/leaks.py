@@ -78,8 +78,8 @@ class Leaks:
         return matches
 
     def to_json(self) -> dict[str, Any]:
-        """JSON values; each match with ``test``, ``train``, ``folder`` and ``distance`` (bits), ``similarity``
-        (cosine) or ``points`` (agreeing ones).
+        """JSON values; each match with ``test``, ``train``, ``folder`` and ``distance`` (bits),
+        ``similarity`` (cosine) or ``points`` (agreeing ones).
         """
         names = {"exact": None, "perceptual": "distance", "embedding": "similarity", "points": "points"}
         lists = {kind: [_plain(match, name) for match in self.of(kind)] for kind, name in names.items()}

@@ -14,8 +14,8 @@ Rows = Int64[np.ndarray, "n"]
 
 
 def near_copies(prints: Prints, radius: int) -> tuple[Rows, Rows]:
-    """For each frame the earliest frame with the same pixels, and the earliest frame that it nearly copies; its
-    own row where there is none.
+    """For each frame the earliest frame with the same pixels, and the earliest frame that it nearly copies;
+    its own row where there is none.
 
     Frames are near-copies where their perceptual hashes differ by at most ``radius`` bits, or where they are
     changed copies of each other (turned, mirrored, cropped, neighbours in a video) by descriptor or points;

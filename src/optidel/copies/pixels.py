@@ -65,8 +65,9 @@ def describe(picture: Picture) -> Float32[np.ndarray, "704"]:
 
 
 def symmetries(descriptors: Float32[np.ndarray, "n 704"]) -> Float32[np.ndarray, "n 8 704"]:
-    """Descriptors of the same pictures under the eight symmetries of the square: as they are, mirrored, upside
-    down, both; and the same four of the picture with its axes exchanged. Cells change places, directions turn.
+    """Descriptors of the same pictures under the eight symmetries of the square: as they are, mirrored,
+    upside down, both; and the same four of the picture with its axes exchanged. Cells change places,
+    directions turn.
     """
     cells = CELLS * CELLS
     edges = descriptors[:, : cells * BINS].reshape(-1, CELLS, CELLS, BINS)

@@ -1,10 +1,10 @@
 """Points of a picture that are found again after it was turned, mirrored, cropped or recompressed, and how
 many of them agree between two pictures.
 
-Blobs of several sizes are found as extrema of differences of Gaussians; each is described by the directions of
-the gradients around it, relative to its own direction and size, cut to one bit a number. Two pictures are
-copies where many points of one lie where a single turn, scale and shift puts those of the other. Nothing is
-trained or downloaded.
+Blobs of several sizes are found as extrema of differences of Gaussians; each is described by the directions
+of the gradients around it, relative to its own direction and size, cut to one bit a number. Two pictures
+are copies where many points of one lie where a single turn, scale and shift puts those of the other.
+Nothing is trained or downloaded.
 
 Source: Lowe, "Distinctive image features from scale-invariant keypoints", IJCV 2004; consistent turns and
 scales: Jégou, Douze & Schmid, "Hamming embedding and weak geometric consistency", ECCV 2008.
@@ -26,7 +26,8 @@ COUNT = 64
 """Points kept of a picture, the strongest: 1.5 kB. Histology has more, most other pictures fewer."""
 
 SIDE = 128
-"""Longest side of the picture in which points are looked for, px: most medical thumbnails have no more detail."""
+"""Longest side of the picture in which points are looked for, px: most medical thumbnails have no more
+detail."""
 
 SIGMAS = 1.6 * 2 ** (np.arange(7) / 2.5)
 """Widths of the Gaussians, px: from Lowe's 1.6, 2.5 steps an octave, up to a twelfth of the side."""
@@ -64,7 +65,8 @@ REFINED = (8.0, 5.0, 4.0)
 """px by which it may miss the place that all agreeing matches predict together, tightened step by step."""
 
 SCALES, DIRECTIONS = 0.6, 0.85
-"""Largest difference of two matches' logarithm of scale, and least cosine of their turns, to be of one move."""
+"""Largest difference of two matches' logarithm of scale, and least cosine of their turns, to be of one
+move."""
 
 FEWEST = 3
 """Matches from which a move (turn, scale, shift) can be told from chance at all."""
@@ -248,8 +250,8 @@ class PointIndex:
 
         turn = (self._turn[number] - query.turn[mine]) / (2 * np.pi)
         scale = np.log2(self._size[number] / query.size[mine])
-        # Eight turns and scales a factor of 2 apart; a match also votes for the neighbouring turn, which it may
-        # belong to as well.
+        # Eight turns and scales a factor of 2 apart; a match also votes for the neighbouring turn, which it
+        # may belong to as well.
         turns = np.floor(np.stack([turn * 8, turn * 8 + 1])).astype(np.int64) % 8
         scales = np.clip(np.rint(scale), -2, 2).astype(np.int64) + 2
         ballot = (self._picture[number] * 8 + turns) * 5 + scales
@@ -348,7 +350,8 @@ def _describe(
     x: Int64[np.ndarray, "p"],
     turn: Float64[np.ndarray, "p"],
 ) -> UInt8[np.ndarray, "p 16"]:
-    """Histograms of directions in 4 × 4 cells, each number as one bit: above the median of its point or not."""
+    """Histograms of directions in 4 × 4 cells, each number as one bit: above the median of its point or
+    not."""
     count, numbers = len(level), CELLS * CELLS * BINS
     square = _square(gradients, level, y, x, turn, REACH)
     angle = (np.angle(square) - turn[:, None, None]) / (2 * np.pi) * BINS % BINS

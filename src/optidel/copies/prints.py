@@ -1,4 +1,5 @@
-"""What is kept of a picture to find its copies: a hash of its pixels, a perceptual hash, a descriptor, points."""
+"""What is kept of a picture to find its copies: a hash of its pixels, a perceptual hash, a descriptor,
+points."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,8 @@ from optidel.corpus.quality import examine
 from optidel.progress import track
 
 COLUMNS = {"pixels": pl.String, "hash": pl.String, "sound": pl.Boolean}
-"""The table of prints: SHA-256 of the shown pixels, perceptual hash, and whether the frame shows something."""
+"""The table of prints: SHA-256 of the shown pixels, perceptual hash, and whether the frame shows
+something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,8 @@ class Clusters:
 
 
 def default_k(n: int) -> int:
-    """√n clusters: comparing rows within clusters (n²/k) then costs no more than finding the clusters (n·k)."""
+    """√n clusters: comparing rows within clusters (n²/k) then costs no more than finding the clusters
+    (n·k)."""
     return max(1, round(math.sqrt(n)))
 
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image as Picture
+from PIL import Image as PillowImage
 
 from optidel.arrays import Image
 from optidel.errors import InputError
@@ -41,15 +41,17 @@ def paste(canvas: Image, composite: Composite, source: str, frame: Image) -> Non
     assert across**2 == len(composite.sources) == len(composite.boxes), "a composite is a square grid"
     edges = [round(cell * composite.side / across) for cell in range(across + 1)]
     height, width = frame.shape[:2]
-    for place in (place for place, name in enumerate(composite.sources) if name == source):
-        x0, y0, x1, y1 = box = composite.boxes[place]
+    cells = [number for number, name in enumerate(composite.sources) if name == source]
+    for number in cells:
+        x0, y0, x1, y1 = box = composite.boxes[number]
         if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
             raise InputError(
-                f"{composite.id}: box {box} lies outside frame {source!r} of {width}×{height} px; was the corpus changed?"
+                f"{composite.id}: box {box} lies outside frame {source!r} of {width}×{height} px; "
+                "was the corpus changed?"
             )
-        top, left = divmod(place, across)
+        top, left = divmod(number, across)
         cell = (edges[left + 1] - edges[left], edges[top + 1] - edges[top])
-        crop = Picture.fromarray(np.ascontiguousarray(frame[y0:y1, x0:x1])).resize(
-            cell, Picture.Resampling.LANCZOS
+        crop = PillowImage.fromarray(np.ascontiguousarray(frame[y0:y1, x0:x1])).resize(
+            cell, PillowImage.Resampling.LANCZOS
         )
         canvas[edges[top] : edges[top + 1], edges[left] : edges[left + 1]] = np.asarray(crop)

@@ -25,7 +25,8 @@ BLOCK = 128
 COPIED = 4096
 """Rows copied between two marks."""
 
-# Variance of unit vectors below which an embedding tells nothing apart: some ten times the rounding of float32.
+# Variance of unit vectors below which an embedding tells nothing apart: some ten times the rounding of
+# float32.
 COLLAPSED = 1e-6
 
 MEAN_SAMPLE = 10_000
@@ -105,7 +106,8 @@ def write_scores(
     fresh, label = np.arange(count), "embed"
     if earlier is not None:
         known, fresh = np.flatnonzero(earlier.rows >= 0), np.flatnonzero(earlier.rows < 0)
-        label = f"embed-{earlier.name}"  # the marks of a killed attempt that knew another earlier state are not these
+        # The marks of a killed attempt that knew another earlier state are not these.
+        label = f"embed-{earlier.name}"
         for start, stop in work.blocks(len(known), COPIED, f"copy-{earlier.name}"):
             now, then = known[start:stop], earlier.rows[known[start:stop]]
             vectors[now], error[now], maps[now] = (

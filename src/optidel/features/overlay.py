@@ -27,12 +27,12 @@ from optidel.readers.content import (
 )
 
 FRAMED = 0.01
-"""Share of the frame that is dark surroundings, the least where a device paints boxes: a light microscope frames
-nothing, and the empty glass between its cells is as flat as paint."""
+"""Share of the frame that is dark surroundings, the least where a device paints boxes: a light microscope
+frames nothing, and the empty glass between its cells is as flat as paint."""
 
 STROKE = 32
-"""Levels by which burned-in text stands out from the picture under it: an eighth of the range. JPEG at quality
-50 rings by some 20 levels around an edge."""
+"""Levels by which burned-in text stands out from the picture under it: an eighth of the range. JPEG at
+quality 50 rings by some 20 levels around an edge."""
 
 STRONG = 2 * STROKE
 """Levels by which a mark stands out that is not a weak reflection."""
@@ -53,8 +53,8 @@ ON_BLACK = 0.4
 """Share of dark surroundings around a mark from which on it lies outside the picture, where only text is."""
 
 ALIKE_HEIGHT, COMMON_FOOT, GAP = 0.25, 0.15, 1.3
-"""Letters of a line: heights differ by at most a quarter (capitals and figures), feet by 15 % of the height, and
-the gap between neighbours is at most 1.3 heights (a space is one)."""
+"""Letters of a line: heights differ by at most a quarter (capitals and figures), feet by 15 % of the
+height, and the gap between neighbours is at most 1.3 heights (a space is one)."""
 
 LINE_GLYPHS, LINE_LETTERS = 3, 4
 """A line has three glyphs and four letters at least: fewer bright spots stand in a row by chance."""
@@ -69,12 +69,12 @@ LINE_LONG = 2.5
 """Length of a line over its height at the least."""
 
 CROSSINGS = 2.0
-"""Changes between ink and ground along a line of text, per height of the line: a letter has 2 to 4 in 0.8 heights;
-a fascia in ultrasound, as bright and as thin, has next to none."""
+"""Changes between ink and ground along a line of text, per height of the line: a letter has 2 to 4 in 0.8
+heights; a fascia in ultrasound, as bright and as thin, has next to none."""
 
 INK = 225
-"""Levels of the brightest pixel of each glyph in a grey frame: ink is near white, a fascia or a rib seldom is. How
-far it stands out tells nothing there, for it may lie on bright bone."""
+"""Levels of the brightest pixel of each glyph in a grey frame: ink is near white, a fascia or a rib seldom
+is. How far it stands out tells nothing there, for it may lie on bright bone."""
 
 GROUND = 15
 """Levels by which the ground around a side letter deviates at most: it lies on air, bone on more bone."""
@@ -83,8 +83,8 @@ PALE_INK = 190
 """The same for small letters, which antialiasing makes paler, where they stand out well."""
 
 SOLID_INK = (195, 225)
-"""Levels of all pixels of a glyph in a second and a third look at grey frames: letters that have grown together with the bright
-tissue that they lie on come apart."""
+"""Levels of all pixels of a glyph in a second and a third look at grey frames: letters that have grown
+together with the bright tissue that they lie on come apart."""
 
 CLEAR = 3
 """px between a mark on black and the lit area: the ragged rim of a cell touches it, text does not."""
@@ -102,12 +102,13 @@ SUBJECT_REACH = (7, 15)
 """px, the box in which a strong glyph near a line belongs to it (dots, colons, units)."""
 
 TILTED, BAND_SIDE, BAND_DEPTH, BAND_STRAIGHT, BAND_EDGE = 0.15, 0.75, 0.4, 0.75, 16
-"""A band of padding fills three quarters of its side, is at most 0.4 of the frame deep, deviates from a straight
-line in less than a quarter of its length, rises by at most 0.15, and is looked for from 16 px on."""
+"""A band of padding fills three quarters of its side, is at most 0.4 of the frame deep, deviates from a
+straight line in less than a quarter of its length, rises by at most 0.15, and is looked for from 16 px
+on."""
 
 MARKER_SIZE, MARKER_LEVEL, MARKER_RAISED = 8, 140, 50
-"""A side letter of a radiograph is thinner than an eighth of the short side, lies over the middle of the range
-and 50 levels over what is around it."""
+"""A side letter of a radiograph is thinner than an eighth of the short side, lies over the middle of the
+range and 50 levels over what is around it."""
 
 MARKER_STEEP, MARKER_SHARP = 60, 0.6
 """Its rim rises by 60 levels in 3 px over most of its length; bone does not."""
@@ -122,29 +123,30 @@ MARKER_LEAST, MARKER_MOST, MARKER_COUNT = 6, 0.02, 40
 """It has 6 px at least and 2 % of the frame at most; more than 40 of them are cells."""
 
 MARKED_DARK = 0.5
-"""Share of dark surroundings over which a grey frame shows cells or an organ in the dark, not a radiograph."""
+"""Share of dark surroundings over which a grey frame shows cells or an organ in the dark, not a
+radiograph."""
 
 PAINT_FLAT, PAINT_DEVIATION, PAINT_WHITE = 8, 6, 250
 """Paint varies by at most 8 levels in 5 × 5 px and deviates by 6 over the whole box; blown-out pixels are no
 paint."""
 
 PAINT_AREA, PAINT_FILL, PAINT_REACH = 0.002, 0.3, 5
-"""A box has 2 thousandths of the frame at least; paint fills 0.3 of it at least (scope guides hold a drawing);
-its edge is looked for 5 px around it."""
+"""A box has 2 thousandths of the frame at least; paint fills 0.3 of it at least (scope guides hold a
+drawing); its edge is looked for 5 px around it."""
 
 PAINT_EDGE = 30
 """Levels between a box and what is around it."""
 
 PAINT_STRAIGHT = 0.9
-"""Share of each side of a box that lies on a straight line within 4 % of the box's depth: a rectangle has all of
-it, an ellipse a fifth."""
+"""Share of each side of a box that lies on a straight line within 4 % of the box's depth: a rectangle has
+all of it, an ellipse a fifth."""
 
 GLARE_OVER, GLARE_LEAST, GLARE_WHITE = 60, 215, 190
 """A reflection is 60 levels over the frame's median, over 215 in the mean and over 190 in each channel."""
 
 GROUP_LEAST, GROUP_SAME, GROUP_STEADY, GROUP_STROKES = 8, 10, 0.9, 0.3
-"""Frames of a group that tell what is burned in: 8; a pixel is the same within 10 levels, steady in 9 frames of
-10; strokes recur in 3 of 10."""
+"""Frames of a group that tell what is burned in: 8; a pixel is the same within 10 levels, steady in 9
+frames of 10; strokes recur in 3 of 10."""
 
 STATIC = 0.4
 """A group that is steady over more than this share of its lit area is one scene, and tells nothing."""

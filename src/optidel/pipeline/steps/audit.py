@@ -1,4 +1,5 @@
-"""Marks and copies of every frame of a corpus, and the fraction of a sample that lies under burned-in text."""
+"""Marks and copies of every frame of a corpus, and the fraction of a sample that lies under burned-in
+text."""
 
 from collections import Counter
 from dataclasses import asdict, fields
@@ -57,7 +58,8 @@ def audit_step(store: Store, indexed: Artifact, thresholds: Thresholds, sample: 
 
 
 def text_step(store: Store, indexed: Artifact, sample: int) -> Artifact:
-    """The fraction of frames under burned-in text, on a sample: the detector takes longer than decoding does."""
+    """The fraction of frames under burned-in text, on a sample: the detector takes longer than decoding
+    does."""
     corpus = Corpus.load(indexed)
     count = min(sample or len(corpus), len(corpus))
     rows = np.unique(np.linspace(0, len(corpus) - 1, count).round().astype(int)).tolist()

@@ -72,7 +72,8 @@ def _images(folder: Path, items: pl.DataFrame) -> Iterator[tuple[str, Image]]:
 def _write_pictures(
     work: Workspace, table: pl.DataFrame, corpus: Corpus, sources: Mapping[str, Path]
 ) -> None:
-    """Pictures of a few pairs of each kind, for the report: the originals may not be there when it is read."""
+    """Pictures of a few pairs of each kind, for the report: the originals may not be there when it is
+    read."""
     images = table.unique("test", keep="first", maintain_order=True)
     pairs = images.group_by("kind", maintain_order=True).head(SHOWN)
     rows = {frame.id: row for row, frame in enumerate(corpus.frames)}
