@@ -89,12 +89,14 @@ def test_only_the_planes_that_are_asked_for(tmp_path: Path) -> None:
     assert coronal.frames[0].group is not None or coronal.frames[0].series
 
 
-def test_a_missing_and_a_doubled_slice_are_said(tmp_path: Path) -> None:
+def test_a_missing_and_a_doubled_slice_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = voxels()
     folder = series(tmp_path / "missing", values, skip=(4,))
     rules = {frame.rule for frame in optidel.index(folder, axes=("coronal",)).frames}
     assert rules == {"percentiles 0.5-99.5, 1 slice missing, the nearest shown instead"}
+    assert "index: 1 DICOM series lack slices or hold some twice" in capsys.readouterr().err
     whole = planes(series(tmp_path / "whole", values), ("coronal",))
+    assert "twice" not in capsys.readouterr().err
     gap = planes(folder, ("coronal",))
     assert whole.keys() == gap.keys()  # a missing slice moves no other
 
@@ -177,3 +179,15 @@ def test_slices_without_a_window_share_one_scale(tmp_path: Path, count: int) -> 
     high = np.percentile(used, 99.5)
     for pixels, slice_ in zip(frames, values, strict=True):
         np.testing.assert_allclose(pixels[..., 0], (slice_ / high).clip(0, 1), atol=2e-3)
+
+
+def test_a_neighbour_whose_position_is_no_number_spoils_nothing(tmp_path: Path) -> None:
+    folder = series(tmp_path, voxels())
+    whole = planes(folder, ("coronal",))
+    odd = dcmread(next(iter(folder.iterdir())))
+    del odd.ImagePositionPatient
+    odd.add_new(0x00200032, "LO", ["here", "there", "up"])
+    (folder / "odd.dcm").write_bytes(encoded(lambda out: odd.save_as(out)))
+    frames = planes(folder, ("coronal",))
+    assert {name: frames[name].shape for name in whole} == {name: whole[name].shape for name in whole}
+    assert set(frames) - set(whole) == {"odd.dcm"}

@@ -7,6 +7,7 @@ from optidel.corpus.manifest import Manifest
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.walk import printable
 from optidel.progress import say
+from optidel.readers.decoded import DOUBLED, MISSING
 from optidel.records import Frame, Rejected
 
 LISTED = "is listed in the manifest"
@@ -28,6 +29,7 @@ class Resolver:
         self.matched = 0
         self.grouped = 0
         self.listed: set[str] = set()
+        self.uneven: set[str] = set()
 
     def frames(self, frames: Iterable[Frame]) -> list[Frame]:
         """The frames that belong to the corpus, with their groups."""
@@ -43,6 +45,8 @@ class Resolver:
             with_groups = resolve(frame, self.pattern, row, self.kind)
             self.matched += bool(self.pattern and search(self.pattern, frame.id))
             self.grouped += with_groups.group is not None
+            if frame.rule and frame.rule.endswith((MISSING, DOUBLED)):
+                self.uneven.add(frame.source)
             resolved.append(with_groups)
         return resolved
 
@@ -66,6 +70,11 @@ class Resolver:
             say(
                 f"index: the pattern matches {self.matched} of {count} frames; the others have only the "
                 "groups that their files state"
+            )
+        if self.uneven:
+            say(
+                f"index: {len(self.uneven)} DICOM series lack slices or hold some twice, the first that of "
+                f"{printable(min(self.uneven))}; the rule of their frames says how many"
             )
         if self.kind and self.grouped < count:
             say(f"index: {count - self.grouped} of {count} frames have no {self.kind}, and so no group")

@@ -104,6 +104,7 @@ def _refusal(name: str, size: int, packed: int) -> str:
         return "has a # in its name, which marks places inside a file; rename it"
     if size > MAX_MEMBER:
         return f"declares {size} bytes, more than the limit of {MAX_MEMBER}; unpack the archive"
+    # Sizes are as declared; the readers below compare them with what comes out.
     if size > HARMLESS and size > RATIO * max(packed, 1):
         return f"is a decompression bomb: {size} bytes from {packed}"
     if name.lower().endswith(NESTED):
@@ -136,6 +137,7 @@ def _label(name: str, text: bytes) -> str | None:
         return None
     if isinstance(value, dict):
         value = next((value[name] for name in LABELS if name in value), None)
+    # In Python true and false are numbers, and no labels.
     if isinstance(value, bool) or not isinstance(value, str | int) or not str(value):
         return None
     return str(value)[:MAX_LABEL]

@@ -85,6 +85,7 @@ def _jpeg_size(frame: bytes) -> tuple[int, int, int] | None:
 
 def jpeg2000_size(frame: bytes) -> tuple[int, int, int] | None:
     """Width, height and components from the SIZ segment, which follows the start of the codestream."""
+    # ISO 15444-1, A.5.1: length and capabilities, then the size of the grid and its offset.
     start = frame.find(SIZE) + 2
     fields = frame[start + 6 : start + 40]
     if start < 2 or len(fields) < 34:

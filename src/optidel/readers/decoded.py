@@ -56,6 +56,10 @@ CT_WINDOW = WINDOWS["soft-tissue"]
 
 PERCENTILE_RULE = f"percentiles {PERCENTILES[0]}-{PERCENTILES[1]}"
 
+MISSING = "missing, the nearest shown instead"
+DOUBLED = "doubled, the first of a place shown"
+"""How the rule of a volume says that its slices do not lie one behind the other."""
+
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 
@@ -162,6 +166,7 @@ def check_size(width: int, height: int) -> None:
     Raises:
         InputError: too large or too small.
     """
+    # Before anything is allocated: a header of a few bytes may declare terabytes.
     if width * height > MAX_PIXELS:
         raise InputError(
             f"declares {width} x {height} px, more than the limit of {MAX_PIXELS // 1_000_000} megapixels"
@@ -230,6 +235,7 @@ def percentile_rule(values: Shaped[np.ndarray, "..."]) -> tuple[float, float, st
         InputError: no value is finite.
     """
     values = finite(values)
+    # Zero is the background of nearly all scans; with it the percentiles would say nothing.
     inside = values[values != 0]
     if inside.size == 0:
         return 0.0, 1.0, PERCENTILE_RULE
@@ -281,6 +287,7 @@ def range_rule(values: Shaped[np.ndarray, "..."]) -> tuple[float, float, str]:
     """
     if values.dtype.kind not in "buif":
         raise InputError(f"holds {values.dtype} values; images are made of real numbers")
+    # Unsigned whole numbers come from sensors and screens, whose full range means black to white.
     if values.dtype == np.bool_ or values.dtype in (np.uint8, np.uint16):
         return depth_rule(values)
     values = finite(values)
@@ -333,6 +340,7 @@ def turned(values: Shaped[np.ndarray, "h w ..."], orientation: int) -> Shaped[np
 
 def ending(name: str) -> str:
     """The ending of a file's name in lower case, ``.nii.gz`` as a whole; empty where there is none."""
+    # A name such as .png is hidden and has no ending.
     base = name.rpartition("/")[2].lower()
     if base.endswith(".nii.gz"):
         return ".nii.gz"

@@ -151,6 +151,7 @@ def _volume(dataset: "_Dataset", series: Series, options: DecodeOptions) -> Volu
 
     Where all share one linear scale, values stay as stored; else each slice is shown as it is by itself.
     """
+    # Headers are kept, for the scales of all slices decide how any of them is shown.
     parts: dict[Path, _Dataset] = {}
 
     def stored(path: Path) -> Values:
@@ -224,6 +225,7 @@ class _Dataset:
         if self.kind == "PALETTE COLOR":
             values = _coloured(self.data, values)
             return values, *depth_rule(values)
+        # Colour has no window: its full range is what the file means.
         if values.ndim == 3:
             bits = _whole(self.data, "BitsStored", values.dtype.itemsize * 8)
             return values, 0.0, float(2**bits - 1), depth_rule(values, bits)[2]
@@ -239,7 +241,7 @@ class _Dataset:
         return values[..., None], low, high, rule
 
     def _limits(self) -> Limits:
-        """Percentiles of the rescaled values of all frames, or of some of the series that a single one is of."""
+        """Percentiles of the rescaled values of all frames; of a single one, those of its series."""
         path = self.source.path
         if self.count == 1 and path is not None:
             files = scale_files(path)
@@ -266,7 +268,7 @@ class _Dataset:
 
 @lru_cache(maxsize=64)
 def _series_limits(files: tuple[Path, ...], modified: int) -> Limits:
-    """Percentiles of several files; those that cannot be decoded have no part in it, and say why themselves."""
+    """Percentiles of several files; those that cannot be decoded have no part, and say why themselves."""
     del modified  # part of the key only: a folder that changed is measured again
     spread: Spread | None = None
     for path in files:
@@ -298,6 +300,7 @@ def _quiet() -> Iterator[None]:
 
 def _opened(source: Source) -> Dataset:
     with source.open() as stream:
+        # pydicom would unpack a bomb as a whole.
         _check_inflated(stream)
         stream.seek(0)
         data = pydicom.dcmread(stream, force=True)
@@ -335,10 +338,12 @@ def _checked(data: Dataset) -> int:
             "is a DICOMDIR, the table of contents of a DICOM folder; "
             "the images it lists are read by themselves"
         )
+    # Some reports carry the modality of the study, so their content is looked at first.
     kind = "DOC" if "EncapsulatedDocument" in data else str(data.get("Modality", ""))
     pixels = [name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in data]
     if kind in OTHERS and (kind != "ECG" or not pixels):
         raise InputError(f"is DICOM that holds {OTHERS[kind]}, no picture")
+    # Reports, plans and contours are datasets without pixels.
     if len(pixels) != 1 or "Rows" not in data or "Columns" not in data:
         raise InputError("is no DICOM image: it has no pixels")
     syntax = data.file_meta.TransferSyntaxUID
@@ -384,6 +389,7 @@ def _whole(data: Dataset, name: str, default: int) -> int:
 
 def _frame_time(data: Dataset) -> float | None:
     """Seconds between two frames of a cine loop."""
+    # FrameTime is in milliseconds (PS3.3 C.7.6.5), CineRate in frames a second.
     if (milliseconds := number(data.get("FrameTime"))) is not None and milliseconds > 0:
         return milliseconds / 1000
     rate = number(data.get("CineRate"))
@@ -438,6 +444,7 @@ def _coloured(data: Dataset, values: np.ndarray[Any, Any]) -> np.ndarray[Any, An
     """Through the palette, whose entries of 16 bits hold 8: in the upper byte by the standard, in the lower
     one in some files.
     """
+    # 65,536 entries do not fit into the 16 bits that count them, and are written as 0.
     entries = int(data.RedPaletteColorLookupTableDescriptor[0]) or 1 << 16
     first = int(data.RedPaletteColorLookupTableDescriptor[1])
     indices = np.arange(entries) + first

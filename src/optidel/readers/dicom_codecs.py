@@ -78,6 +78,7 @@ def decode_frame(frame: bytes, runner: DecodeRunner) -> bytearray:
     samples = runner.samples_per_pixel
     if values.shape != (runner.rows, runner.columns, samples)[: 3 if samples > 1 else 2]:
         raise ValueError("the code stream is not of the size that the dataset declares")
+    # pydicom takes the bytes as values of this width.
     width = runner.bits_allocated // 8
     if values.dtype.itemsize > width:
         raise ValueError("the code stream has more bits than the dataset allocates")

@@ -134,6 +134,7 @@ def reader_for(source: Source) -> Reader | None:
     have no mark of their own); None where neither is known, or where it is known and not read.
     """
     kind = kind_of(source)
+    # MetaImage and headerless DICOM have no mark; there the ending decides.
     if kind in READERS:
         return READERS[kind]
     if kind in UNREAD and kind != ".gz":  # a packed file may be a damaged .nii.gz, whose reader says so

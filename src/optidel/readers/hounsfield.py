@@ -73,6 +73,7 @@ def is_hounsfield(values: Float64[np.ndarray, "n"]) -> bool:
     Args:
         values: some of a volume's, scaled.
     """
+    # Scanners write -1024, -2000 or -3024 outside their round field of view.
     padding = values[values < AIR[0]]
     if np.unique(padding).size > 1 and padding.size > BELOW * values.size:
         return False
@@ -94,6 +95,7 @@ def _share(values: Float64[np.ndarray, "n"], low: float, high: float) -> float:
 
 def _sampled(values: Shaped[np.ndarray, "..."]) -> Float64[np.ndarray, "n"]:
     """Every so-many-th finite value."""
+    # In the order of memory, so that no volume is copied.
     flat = values.ravel(order="K")
     sample = flat[:: max(1, flat.size // SAMPLE)].astype(np.float64)
     return sample[np.isfinite(sample)]

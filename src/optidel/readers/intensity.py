@@ -121,6 +121,7 @@ def _represented(value: float, kind: np.dtype[Any]) -> float:
     """A padding value of the other sign's representation, as some writers state it: 63536 for -2000."""
     if kind.kind not in "iu":
         return value
+    # The bits are the same, read with and without a sign.
     limits, span = np.iinfo(kind), 1 << (8 * kind.itemsize)
     if value > limits.max:
         return value - span

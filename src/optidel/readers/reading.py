@@ -89,9 +89,11 @@ class _Cursor:
         state = (str(source.path), source.path.stat().st_mtime_ns)
         if state == self.state and self.last and self.last.name == name:
             return self.last
+        # A zip has a table of contents; a tar can only be read on.
         if ending(source.name) == ".zip":
             self.state, self.last = state, read_zipped(source, name)
             return self.last
+        # Another archive, or a member behind: start again.
         if state != self.state or name in self.passed:
             self.state, self.passed, self.entries = state, set(), members(source)
         for member in self.entries:

@@ -97,6 +97,7 @@ class Spread:
         if all(kind.kind == "b" or (kind.kind == "u" and kind.itemsize <= 2) for kind in self._kinds):
             (kind,) = self._kinds
             return depth_rule(np.array([max(self.most, 0)]).astype(kind), bits)
+        # A page of 12 bits lies in words of 16, one of 20 in words of 32.
         if bits is not None and all(kind.kind == "u" for kind in self._kinds):
             return 0.0, float(2**bits - 1), f"bit depth {bits} of {8 * max(k.itemsize for k in self._kinds)}"
         if all(kind.kind == "f" for kind in self._kinds) and self.least >= 0 and self.most <= 1:
@@ -124,6 +125,7 @@ BIAS = 1 << 16
 
 def _percentile(values: Float64[np.ndarray, "n"], counts: Int64[np.ndarray, "n"], percent: float) -> float:
     """``np.percentile`` (linear) of sorted values that occur several times each."""
+    # The value of a rank is the first whose counts reach it.
     ends = np.cumsum(counts)
     position = (int(ends[-1]) - 1) * percent / 100
     before = int(position)
@@ -145,6 +147,7 @@ def remembered(source: Source, key: tuple[object, ...], measure: Callable[[], Li
         key: whatever else the limits depend on.
         measure: passes over all frames.
     """
+    # Members of archives are read in one pass and have no time of their own.
     if source.path is None:
         return measure()
     status = source.path.stat()

@@ -18,7 +18,7 @@ import pydicom
 from jaxtyping import Float64, Shaped
 from pydicom.dataset import Dataset
 
-from optidel.readers.decoded import MIN_SIDE, check_bytes
+from optidel.readers.decoded import DOUBLED, MIN_SIDE, MISSING, check_bytes
 from optidel.readers.itk import ITK_LPS
 from optidel.readers.volume import AXES
 
@@ -27,15 +27,15 @@ MAX_FILES = 5_000
 folders are not looked through.
 """
 
-DOUBLED = 0.1
+SAME_PLACE = 0.1
 """Fraction of the distance between slices under which two of them lie at one place."""
 
 GAP = 1.5
 """Times the usual distance from which a slice is missing."""
 
 SAMPLED = 16
-"""Slices at least whose values decide the scale of a longer series, evenly spread: every process that meets the
-series decodes them once.
+"""Slices at least whose values decide the scale of a longer series, evenly spread: every process that meets
+the series decodes them once.
 """
 
 TAGS = [
@@ -156,12 +156,22 @@ def _header(path: Path) -> Dataset | None:
 
 def _key(header: Dataset) -> tuple[object, ...] | None:
     """What the slices of one volume share; None for what is no slice."""
+    try:
+        return _shared(header)
+    except (TypeError, ValueError):  # texts where numbers belong; the file itself is read all the same
+        return None
+
+
+def _shared(header: Dataset) -> tuple[object, ...] | None:
     orientation, position = header.get("ImageOrientationPatient"), header.get("ImagePositionPatient")
     if orientation is None or position is None or len(orientation) != 6 or len(position) != 3:
         return None
     if int(header.get("NumberOfFrames") or 1) != 1 or int(header.get("SamplesPerPixel") or 1) != 1:
         return None
     directions = tuple(round(float(value), 3) for value in orientation)
+    spacing = header.get("PixelSpacing") or (1, 1)
+    if not np.isfinite([*directions, *map(float, position), *map(float, spacing)]).all() or len(spacing) != 2:
+        return None
     uid = str(header.get("SeriesInstanceUID", ""))
     return (uid, header.get("Rows"), header.get("Columns"), directions) if uid else None
 
@@ -182,7 +192,7 @@ def _volume(slices: Sequence[tuple[Path, Dataset]]) -> Series | None:
         return None
     distance = float(np.median(spaced))
 
-    single = [0, *(np.flatnonzero(steps > DOUBLED * distance) + 1)]
+    single = [0, *(np.flatnonzero(steps > SAME_PLACE * distance) + 1)]
     paths = [ordered[0][0]]
     for before, after in itertools.pairwise(single):
         step = (depths[after] - depths[before]) / distance
@@ -217,7 +227,7 @@ def _note(doubled: int, missing: int) -> str:
     """What is said of a series that is not one slice after the other."""
     parts = []
     if missing:
-        parts.append(f", {missing} slice{'s' * (missing > 1)} missing, the nearest shown instead")
+        parts.append(f", {missing} slice{'s' * (missing > 1)} {MISSING}")
     if doubled:
-        parts.append(f", {doubled} slice{'s' * (doubled > 1)} doubled, the first of a place shown")
+        parts.append(f", {doubled} slice{'s' * (doubled > 1)} {DOUBLED}")
     return "".join(parts)
