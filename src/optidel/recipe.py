@@ -199,7 +199,7 @@ class EvaluateSection(_Section):
     ``masks``: how masks are read, by default found from all of them. ``ignore``: values or colours of a mask
     that are void, such as ``255`` or ``"#e0e0c0"``. ``test_on``: another labelled set, whose images are tested
     on in place of this one's. ``keep``: keep every trained segmenter in the run, for
-    ``optidel predict``.
+    ``optidel predict``. ``at``: shares of the pre-training after which its encoder is kept and scored too.
     """
 
     protocols: tuple[Protocol, ...] = ("fine-tune", "probe")
@@ -211,6 +211,7 @@ class EvaluateSection(_Section):
     ignore: tuple[int | str, ...] = ()
     test_on: str | None = None
     keep: bool = False
+    at: tuple[Share, ...] | None = None
     steps: Count | None = None
     batch: int | None = Field(None, ge=1, le=MAX_BATCH)
 
@@ -275,6 +276,7 @@ LATER = (
     "optidel.compose",
     "pretrain.weights",
     "pretrain.layer_decay",
+    "evaluate.at",
 )
 """Keys that came after the first version. A result's recipe names one only where it is not at its default."""
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import polars as pl
@@ -376,6 +377,7 @@ class Pipeline:
             layer_decay=section.layer_decay,
             tiles=self.recipe.optidel.grid if self.deals(method) else 1,
             whole=whole,
+            at=self._moments_of(method),
         )
         # The choice is an input by what it keeps: methods that choose alike share their encoder.
         extra = {"select": selected}
@@ -401,13 +403,38 @@ class Pipeline:
         entropy = entropy_step(self.store, self.unseen, encoder, objective)
         return self._announce(entropy)
 
-    def evaluate(self, method: str, seed: int, protocol: Protocol) -> Artifact:
-        """Scores on the labelled set; method ``scratch`` is an untrained encoder."""
+    def _moments_of(self, method: str) -> tuple[int, ...]:
+        """Numbers of steps, short of all, after which the encoder is scored too."""
+        steps = self._pretrain_steps(method)
+        moments = {round(share * steps) for share in self.recipe.evaluate.at or ()}
+        return tuple(sorted(moments & set(range(1, steps))))
+
+    def along(self) -> Artifact | None:
+        """Scores of every method and seed along its pre-training; None where the recipe wants none."""
+        from optidel.pipeline.steps.along import Moment, along_step
+
+        moments = []
+        for seed, method in product(self.recipe.seeds, self.recipe.methods):
+            for protocol in self.recipe.evaluate.protocols:
+                for step in self._moments_of(method):
+                    moment = Moment(
+                        method=method,
+                        budget=self.budget(method),
+                        seed=seed,
+                        protocol=protocol,
+                        step=step,
+                        scores=self.evaluate(method, seed, protocol, at=step),
+                    )
+                    moments.append(moment)
+        return self._announce(along_step(self.store, moments)) if moments else None
+
+    def evaluate(self, method: str, seed: int, protocol: Protocol, at: int | None = None) -> Artifact:
+        """Scores on the labelled set, after ``at`` steps; method ``scratch`` is an untrained encoder."""
         from optidel.pipeline.steps.evaluate import evaluate_step
 
         encoder = None if method == SCRATCH else self.pretrain(method, seed)
         section, preset = self.recipe.evaluate, self.recipe.preset
-        scores = evaluate_step(self.store, self.task, encoder, preset, protocol, section, seed)
+        scores = evaluate_step(self.store, self.task, encoder, preset, protocol, section, seed, at)
         return self._announce(scores)
 
     def cells(self) -> Iterator[Trial]:
@@ -487,6 +514,7 @@ class Pipeline:
             count_for(self.budget(method), len(self.corpus))
 
         cells = list(self.cells())
+        self.along()
         result = result_step(self.store, self.recipe, self.shared(self.recipe.methods), cells)
         report = write_report(self.store.root, result)
         return Result(table=result.table("table.parquet"), cells=result.table("cells.parquet"), report=report)

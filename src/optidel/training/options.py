@@ -31,6 +31,7 @@ class PretrainOptions:
             none, 0.65 to 0.75 where weights go on (arXiv 2111.06377, table 9).
         tiles: 1 shows each image as it is; 4, 9 or 16 deals the images of the set anew at every step, so many
             to a new one.
+        at: numbers of finished steps after which the encoder of that moment is handed out too.
         whole: with tiles, how many images, the last of the set, are shown as they are nevertheless.
     """
 
@@ -48,6 +49,7 @@ class PretrainOptions:
     layer_decay: float = 1.0
     tiles: int = 1
     whole: int = 0
+    at: tuple[int, ...] = ()
 
     def config(self) -> dict[str, Any]:
         """The options as an artifact's configuration.

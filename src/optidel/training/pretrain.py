@@ -53,6 +53,7 @@ def pretrain(
     seed: int,
     checkpoint: Path,
     saved: Callable[[], object] | None = None,
+    reached: Callable[[int, "PreTrainedModel"], object] | None = None,
 ) -> tuple["PreTrainedModel", pl.DataFrame]:
     """Train from scratch, or go on from ``checkpoint``.
 
@@ -65,6 +66,8 @@ def pretrain(
         checkpoint: file that holds weights, optimizer, losses and random state; read where it exists. One
             that cannot be read is said and replaced.
         saved: called after each checkpoint.
+        reached: called with the number of finished steps, and the model as it then is, after each step of
+            ``options.at``; again for the same step where a killed run goes on from before it.
 
     Returns:
         The trained model, and its log: step, loss, lr.
@@ -108,6 +111,8 @@ def pretrain(
             advance(note=f"loss {state.losses[-1]:.3f}")
 
             finished = step + 1
+            if reached and finished in options.at:
+                reached(finished, objective.kept(state.module))
             if finished % options.checkpoint_every == 0 and finished < options.steps:
                 check_weights(state.module, step, REMEDY)
                 _save(checkpoint, state)

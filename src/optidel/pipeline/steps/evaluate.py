@@ -13,6 +13,7 @@ from optidel.evaluation.stored import StoredTask, mean_precision, open_task, pre
 from optidel.models.encoders import Encoder, build_encoder, load_encoder
 from optidel.models.presets import PRESETS
 from optidel.pipeline.predictors import FOLDER, train_predictor
+from optidel.pipeline.steps.pretrain import encoder_at
 from optidel.recipe import EvaluateSection, Protocol
 from optidel.runs.summaries import EvaluateSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
@@ -32,6 +33,7 @@ def evaluate_step(
     protocol: Protocol,
     options: EvaluateSection,
     seed: int,
+    at: int | None = None,
 ) -> Artifact:
     """Train a segmenter on the labelled training images and score the test images.
 
@@ -43,13 +45,14 @@ def evaluate_step(
         protocol: what of the segmenter is trained.
         options: optimizer steps and batch, where not the protocol's own.
         seed: of the new weights and the order of the images.
+        at: score the encoder after that many steps of the pre-training; None for the trained one.
     """
 
     def make(work: Workspace) -> None:
         labelled = open_task(task)
         # One generator for the weights from scratch and for the training, in that order.
         generator = torch.Generator().manual_seed(seed)
-        start = _start(encoder, preset, generator)
+        start = _start(encoder, preset, generator, at)
         predictor = train_predictor(start, labelled, protocol, options, generator)
 
         tested = labelled.images[labelled.rows("test")]
@@ -76,17 +79,19 @@ def evaluate_step(
     }
     if options.keep:
         config["keep"] = True
+    if at is not None:
+        config["at"] = at
     inputs = {"task": task}
     if encoder:
         inputs["encoder"] = encoder
     return store.build("evaluate", make, version=VERSION, config=config, inputs=inputs)
 
 
-def _start(encoder: Artifact | None, preset: str, generator: torch.Generator) -> Encoder:
+def _start(encoder: Artifact | None, preset: str, generator: torch.Generator, at: int | None) -> Encoder:
     """The encoder to begin with."""
     if encoder is None:
         return build_encoder(PRESETS[preset], generator)
-    return load_encoder(encoder.file("encoder"))
+    return load_encoder(encoder.file(encoder_at(at)))
 
 
 def _image_columns(task: StoredTask, scores: Scores) -> dict[str, Any]:

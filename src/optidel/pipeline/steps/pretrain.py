@@ -43,14 +43,31 @@ def pretrain_step(
         images: Images = pixels.array("pixels.npy")
         # A part of the workspace: it goes when the encoder is safe.
         checkpoint = work.part("checkpoint.pt")
+        size = PRESETS[preset].size
         model, log = pretrain(
-            images, rows, PRESETS[preset], options, seed=seed, checkpoint=checkpoint, saved=work.clock
+            images,
+            rows,
+            PRESETS[preset],
+            options,
+            seed=seed,
+            checkpoint=checkpoint,
+            saved=work.clock,
+            reached=lambda step, encoder: save_encoder(encoder, work.path / encoder_at(step), size),
         )
         save_encoder(model, work.path / "encoder", PRESETS[preset].size)
         work.write_table("log.parquet", log)
 
     config = pretrain_config(preset, options, seed)
     return store.build(name, make, version=VERSION, config=config, inputs={"pixels": pixels, **extra})
+
+
+def encoder_at(step: int | None) -> str:
+    """Folder of the encoder after so many steps, inside the artifact; None for the trained one.
+
+    >>> encoder_at(400)
+    'encoder-0000400'
+    """
+    return "encoder" if step is None else f"encoder-{step:07d}"
 
 
 def pretrain_config(preset: str, options: PretrainOptions, seed: int) -> dict[str, Any]:
