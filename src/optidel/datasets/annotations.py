@@ -63,11 +63,13 @@ class LabelledSet:
         Raises:
             InputError: a mask is no mask of this set, or is not of this shape.
         """
-        layers = np.zeros((len(self.dataset.classes), *shape), dtype=np.bool_)
+        classes = self.dataset.classes
+        layers = np.zeros((len(classes), *shape), dtype=np.bool_)
         for mask in image.masks:
-            _check_size(self.root / mask, mask, shape)
-            for name, region in _regions(self.root / mask, mask, self.dataset).items():
-                layers[self.dataset.classes.index(name)] |= region
+            path = self.root / mask
+            _check_size(path, mask, shape)
+            for name, region in _regions(path, mask, self.dataset).items():
+                layers[classes.index(name)] |= region
         return layers
 
     def mask(self, image: LabelledImage, shape: tuple[int, int]) -> ClassMask:
@@ -149,11 +151,15 @@ def _collect(
     for mask in part.masks:
         masks.setdefault(mask.key, []).append(mask.path)
     for image in part.images:
-        if image.key not in masks and not part.part.negative:
+        is_bare = image.key not in masks
+        if is_bare and not part.part.negative:
             rejected.append(Rejected(source=image.path, reason="has no mask"))
             continue
-        side = part.part.split or sides.get(image.fields.get("id", ""), "")
-        images.append(_labelled(image, tuple(masks.get(image.key, ())), side, dataset))
+        listed = sides.get(image.fields.get("id", ""), "")
+        # A part that is one side of the split says so itself; lists serve sets without such parts.
+        side = part.part.split or listed
+        image_masks = tuple(masks.get(image.key, ()))
+        images.append(_labelled(image, image_masks, side, dataset))
 
 
 def _labelled(image: Match, masks: tuple[str, ...], side: str, dataset: Dataset) -> LabelledImage:
@@ -170,21 +176,19 @@ def _check_size(path: Path, relative: str, shape: tuple[int, int]) -> None:
         raise InputError(f"the mask {relative} is no picture")
     width, height = size
     if (height, width) != tuple(shape):
-        raise InputError(
-            f"the mask {relative} is {width} x {height} px, the image {shape[1]} x {shape[0]} px"
-        )
+        expected = f"{shape[1]} x {shape[0]} px"
+        raise InputError(f"the mask {relative} is {width} x {height} px, the image {expected}")
 
 
 def _regions(path: Path, relative: str, dataset: Dataset) -> Mapping[str, BoolImage]:
     """Class name to region, of one mask file."""
     if dataset.annotation == "layers":
-        pages = _pages(path)
-        if len(pages) != len(dataset.channels):
+        pages, channels = _pages(path), dataset.channels
+        if len(pages) != len(channels):
             raise InputError(
-                f"the mask {relative} has {len(pages)} pages, {dataset.title} has {len(dataset.channels)} "
-                "classes"
+                f"the mask {relative} has {len(pages)} pages, {dataset.title} has {len(channels)} classes"
             )
-        return {name: page > 0 for name, page in zip(dataset.channels, pages, strict=True)}
+        return {name: page > 0 for name, page in zip(channels, pages, strict=True)}
     if dataset.annotation == "classes":
         return {_class_of(relative, dataset): foreground(read_grey(path))}
     values = read_grey(path)

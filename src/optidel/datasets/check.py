@@ -150,20 +150,19 @@ def _pairing(part: PartFiles) -> Iterator[Problem]:
 
 def _pair_problem(paths: Sequence[str], what: str) -> Iterator[Problem]:
     if paths:
-        yield Problem(kind="pair", message=f"{len(paths)} {what}: {_some(paths)}")
+        message = f"{len(paths)} {what}: {_some(paths)}"
+        yield Problem(kind="pair", message=message)
 
 
 def _files(part: PartFiles, match: Found) -> Iterator[Problem]:
     """Masks of another size than their image, files that are none, and box files that make no sense."""
     unequal, broken = _sizes(part, match.root)
     if not part.masks:
-        broken = [
-            f"{image.path} has zero bytes"
-            for image in part.images
-            if (match.root / image.path).stat().st_size == 0
-        ]
+        paths = [image.path for image in part.images]
+        broken = [f"{path} has zero bytes" for path in paths if (match.root / path).stat().st_size == 0]
     if broken:
-        yield Problem(kind="unreadable", message=f"{len(broken)} files cannot be read: {_some(broken)}")
+        message = f"{len(broken)} files cannot be read: {_some(broken)}"
+        yield Problem(kind="unreadable", message=message)
     if unequal:
         message = f"{len(unequal)} masks differ in size from their image: {_some(unequal)}"
         yield Problem(kind="size", message=message)
@@ -247,7 +246,8 @@ def _numbers(match: Found) -> Iterator[Problem]:
     numbers = {int(name) for name in ids if name.isdigit()}
     incomplete = []
     for sequence, (first, last) in enumerate(ranges, 1):
-        gap = sorted(set(range(first, last + 1)) - numbers)
+        expected = range(first, last + 1)
+        gap = sorted(set(expected) - numbers)
         if gap:
             incomplete.append(f"sequence {sequence} lacks {_some(map(str, gap))}")
     if incomplete:

@@ -95,7 +95,9 @@ def single_image(path: Path) -> Image:
         InputError: as in :func:`single_frame`.
     """
     pixels = single_frame(path).image
-    return np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
+    height, width = pixels.shape[:2]
+    colour = np.broadcast_to(pixels, (height, width, 3))
+    return np.ascontiguousarray(colour)
 
 
 def header_size(path: Path) -> tuple[int, int] | None:
@@ -189,7 +191,8 @@ def parse_code(text: str | int) -> int:
     try:
         if name.startswith("#") and len(name) == 7:
             packed = int(name[1:], 16)
-            return int(pack(np.array([packed >> 16, packed >> 8 & 255, packed & 255])))
+            colour = np.array([packed >> 16, packed >> 8 & 255, packed & 255])
+            return int(pack(colour))
         return int(name)
     except ValueError:
         raise InputError(
@@ -203,13 +206,15 @@ def _palette_mask(path: Path, stored: bool) -> ShownMask | None:
         with PillowImage.open(path) as opened:
             if opened.mode != "P" or getattr(opened, "n_frames", 1) > 1:
                 return None
-            indices = turned(np.asarray(opened), opened.getexif().get(ORIENTATION, 1)).astype(np.int32)
+            orientation = opened.getexif().get(ORIENTATION, 1)
+            indices = turned(np.asarray(opened), orientation).astype(np.int32)
             flat = opened.getpalette("RGB") or []
             alpha = _palette_alpha(opened)
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
         return None
     colours = np.zeros((256, 3), dtype=np.int32)
-    colours[: len(flat) // 3] = np.array(flat, dtype=np.int32).reshape(-1, 3)
+    entries = np.array(flat, dtype=np.int32).reshape(-1, 3)
+    colours[: len(entries)] = entries
     colours[alpha < OPAQUE] = 0
     codes = pack(colours)
     used = np.unique(indices)
@@ -250,7 +255,8 @@ def _whole_numbers(decoded: Decoded) -> Shaped[np.ndarray, "h w c"]:
     if values.dtype == np.bool_:
         values, white = values.astype(np.uint8) * np.uint8(255), 255.0  # one bit: black and white
     if values.dtype.kind == "f":
-        if not np.isfinite(values).all() or (values != np.round(values)).any():
+        is_whole = np.isfinite(values) & (values == np.round(values))
+        if not is_whole.all():
             raise InputError(f"the mask holds {values.dtype} values; masks hold whole numbers")
         values = values.astype(np.int64)
     if decoded.low > decoded.high:  # white is zero

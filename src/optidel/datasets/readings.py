@@ -120,8 +120,10 @@ class Reading:
         if self.rule == "half":
             return foreground(brightness(codes)).astype(np.uint8)
         order = np.argsort(self.codes)
-        table, numbers = np.array(self.codes)[order], np.array(self.numbers, dtype=np.uint8)[order]
-        rows = np.searchsorted(table, codes).clip(max=len(table) - 1)
+        table = np.array(self.codes)[order]
+        numbers = np.array(self.numbers, dtype=np.uint8)[order]
+        last = len(table) - 1
+        rows = np.searchsorted(table, codes).clip(max=last)
         unlisted = table[rows] != codes
         if unlisted.any():
             rows[unlisted] = _nearest(codes[unlisted], table)
@@ -269,6 +271,7 @@ def _colours(
             void = {code for code, index in shared.items() if index == VOID}
             codes = [code for code in codes if code not in void]
         codes = sorted(codes, key=lambda code: shared.get(code, code))
+    # JPEG gives one class a slightly different colour in every file.
     if any(file.lossy for file in files):
         return _merged(codes, counts, void, background, name)
     return _table(codes, void, name, background=background)
@@ -317,8 +320,9 @@ def _grey_levels(
     middle = sum(counts[code] for code in between)
     bright = sum(counts[code] for code in codes if code >= BRIGHT)
     inside = sum(file.inner[code] for file in files for code in between)
+    least = EDGE_ALONE * middle
     # Real classes have an inside; what smoothing leaves between black and white lies on edges.
-    on_edges = inside <= EDGE_ALONE * middle
+    on_edges = inside <= least
     if len(codes) <= PLAIN_VALUES:
         smoothed = bool(between) and on_edges and 2 * middle < bright
     elif len(codes) <= MAX_CLASSES:
@@ -404,16 +408,19 @@ def _count_pieces(regions: Sequence[Objects]) -> bool:
     values = sum(region.count for region in regions)
     single = sum(region.single for region in regions)
     numbers = sum(region.top for region in regions)
-    return single >= MOST * values and values >= MOST * numbers
+    in_pieces = single >= MOST * values
+    from_one = values >= MOST * numbers
+    return in_pieces and from_one
 
 
 def _values_of(mask: ShownMask) -> Int32[np.ndarray, "h w"]:
     """The stored values: behind a palette its indices."""
     if not mask.palette:
         return mask.codes
-    codes = np.array(sorted(mask.palette), dtype=np.int32)
-    indices = np.array([mask.palette[code] for code in codes.tolist()], dtype=np.int32)
-    return np.asarray(indices[np.searchsorted(codes, mask.codes)])
+    entries = sorted(mask.palette.items())
+    codes, indices = np.array(entries, dtype=np.int32).T
+    rows = np.searchsorted(codes, mask.codes)
+    return np.asarray(indices[rows])
 
 
 def _objects(codes: Int32[np.ndarray, "h w"]) -> Objects | None:
@@ -445,12 +452,11 @@ def _objects(codes: Int32[np.ndarray, "h w"]) -> Objects | None:
 
 
 def _one_class(codes: list[int], void: set[int], background: int, text: str) -> Reading:
+    kinds = [int(code != background) for code in codes]
+    kinds += [VOID] * len(void)
+    listed = [*codes, *sorted(void)]
     return Reading(
-        rule="table",
-        codes=(*codes, *sorted(void)),
-        numbers=(*[int(code != background) for code in codes], *[VOID] * len(void)),
-        classes=2,
-        text=text + _void_text(void),
+        rule="table", codes=tuple(listed), numbers=tuple(kinds), classes=2, text=text + _void_text(void)
     )
 
 

@@ -68,7 +68,8 @@ def listing(root: Path) -> list[str]:
     for folder, folders, names in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         base = Path(folder).relative_to(root)
-        paths += [(base / name).as_posix() for name in names if not name.startswith(".")]
+        visible = [name for name in names if not name.startswith(".")]
+        paths += [(base / name).as_posix() for name in visible]
     return sorted(paths)
 
 
@@ -107,7 +108,8 @@ def recognise(folder: Path | str, name: str | None = None, registry: Registry = 
 
 
 def _is_media(path: str) -> bool:
-    return _ending(path) in (*RASTER_ENDINGS, *VIDEO_ENDINGS)
+    ending = _ending(path)
+    return ending in RASTER_ENDINGS or ending in VIDEO_ENDINGS
 
 
 def _ending(path: str) -> str:
@@ -132,7 +134,9 @@ def _best(top: Path, fits: list[tuple[float, Found]]) -> Found:
 
     def rank(fit: tuple[float, Found]) -> tuple[float, bool, int]:
         score, candidate = fit
-        return -score, candidate.dataset.name in DATASETS, len(candidate.root.parts)
+        is_known = candidate.dataset.name in DATASETS
+        depth = len(candidate.root.parts)
+        return -score, is_known, depth
 
     ordered = sorted(fits, key=rank)
     best_score, best = ordered[0]
@@ -221,7 +225,8 @@ def _with_origin(image: Match, dataset: Dataset) -> Match:
     extra: dict[str, str] = {}
     hit = re.search(dataset.pattern, f"/{image.path}") if dataset.pattern else None
     if hit:
-        extra = {name: value for name, value in hit.groupdict().items() if value}
+        groups = hit.groupdict()
+        extra = {name: value for name, value in groups.items() if value}
     number = image.fields.get("id", "")
     if number.isdigit():
         for sequence, (first, last) in enumerate(dataset.ranges, 1):

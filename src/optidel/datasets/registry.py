@@ -13,7 +13,8 @@ from optidel.errors import InputError, nearest
 
 def _published() -> Registry:
     file = resources.files("optidel.datasets") / "datadel.toml"
-    return datasets_of(tomllib.loads(file.read_text(encoding="utf-8")), file.name)
+    tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    return datasets_of(tables, file.name)
 
 
 DATASETS: Registry = _published()
@@ -61,7 +62,8 @@ def load_registry(path: Path | str) -> Registry:
 
 def _tables(file: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        return tomllib.loads(text)
     except OSError as error:
         raise InputError(f"cannot read the registry {file}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -37,8 +37,10 @@ def _record(kind: type[Any], table: Mapping[str, Any], where: str, **fixed: Any)
     for name, field in expected.items():
         if name not in table and _is_required(field):
             raise InputError(f"{where}: {name} is missing")
-    values = {key: _value(hints[key], value, f"{where}.{key}") for key, value in table.items()}
-    return kind(**fixed, **values)
+    values = dict(fixed)
+    for key, value in table.items():
+        values[key] = _value(hints[key], value, f"{where}.{key}")
+    return kind(**values)
 
 
 def _is_required(field: Field[Any]) -> bool:

@@ -54,7 +54,8 @@ def compile_template(template: str, classes: tuple[str, ...] = ()) -> re.Pattern
             pieces.append(f"(?P={_group(name)})")
         else:
             names.add(name)
-            pieces.append(f"(?P<{_group(name)}>{expressions.get(name, r'[^/]+')})")
+            expression = expressions.get(name, r"[^/]+")
+            pieces.append(f"(?P<{_group(name)}>{expression})")
     return re.compile("".join(pieces), re.IGNORECASE)
 
 

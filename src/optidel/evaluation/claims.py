@@ -43,10 +43,11 @@ def lack_of_data(seeds: int, images: int) -> str:
         seeds: that both methods ran with.
         images: test images.
     """
-    if seeds < MIN_SEEDS:
-        return f"{NUMBERS.get(seeds, 'no')} seed{'s' * (seeds != 1)}: no interval"
-    if images < MIN_IMAGES:
-        return f"{NUMBERS.get(images, 'no')} test image{'s' * (images != 1)}: no interval"
+    for count, least, noun in ((seeds, MIN_SEEDS, "seed"), (images, MIN_IMAGES, "test image")):
+        if count < least:
+            number = NUMBERS.get(count, "no")
+            plural = "" if count == 1 else "s"
+            return f"{number} {noun}{plural}: no interval"
     return ""
 
 
@@ -71,5 +72,8 @@ def claim(
         InputError: as in :func:`~optidel.evaluation.intervals.difference_interval`.
     """
     interval = difference_interval(values, reference, rng, level=level, resamples=resamples)
-    lack = lack_of_data(*np.atleast_2d(values).shape)
-    return Difference(mean=interval.mean, interval=None if lack else interval, lack=lack)
+    seeds, images = np.atleast_2d(values).shape
+    lack = lack_of_data(seeds, images)
+    if lack:
+        return Difference(mean=interval.mean, interval=None, lack=lack)
+    return Difference(mean=interval.mean, interval=interval, lack="")

@@ -83,11 +83,13 @@ def neighbour_probabilities(
     """
     _check(features_ND, labels_NK)
     count = min(neighbours, len(features_ND))
-    similarity_MN = _unit(queries_MD) @ _unit(features_ND).T
+    training_ND, query_MD = _unit(features_ND), _unit(queries_MD)
+    similarity_MN = query_MD @ training_ND.T
     # A stable order, so that equal similarities go to the earlier image on every machine.
     order_MC = np.argsort(-similarity_MN, axis=1, kind="stable")[:, :count]
     nearest_MC = np.take_along_axis(similarity_MN, order_MC, axis=1)
-    weight_MC = softmax(nearest_MC / TEMPERATURE, axis=1)
+    logit_MC = nearest_MC / TEMPERATURE
+    weight_MC = softmax(logit_MC, axis=1)
     votes_MCK = labels_NK[order_MC].astype(np.float64)
     return np.asarray(np.einsum("mc,mck->mk", weight_MC, votes_MCK))
 
@@ -117,7 +119,8 @@ def fit_logistic(
     if exclusive and (labels_NK.sum(axis=1) != 1).any():
         raise InputError("every image must have exactly one class; pass exclusive=False for several labels")
     folds = fold_of(groups or [None] * len(features_ND))
-    penalty = PENALTIES[len(PENALTIES) // 2]
+    middle = len(PENALTIES) // 2
+    penalty = PENALTIES[middle]  # where all images are of one group
     if folds.max() > 0:
         losses = [_held_out_loss(features_ND, labels_NK, folds, penalty, exclusive) for penalty in PENALTIES]
         penalty = PENALTIES[int(np.argmin(losses))]
@@ -213,7 +216,8 @@ def _check(features: Float[np.ndarray, "n d"], labels: Bool[np.ndarray, "n k"]) 
 def _unit(features: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
     values = np.asarray(features, dtype=np.float64)
     length = np.linalg.norm(values, axis=1, keepdims=True)
-    return np.asarray(values / np.maximum(length, TINY))
+    length = np.maximum(length, TINY)
+    return np.asarray(values / length)
 
 
 def _held_out_loss(
@@ -230,9 +234,11 @@ def _held_out_loss(
         probe = _fit(features_ND[inside], labels_NK[inside], penalty, exclusive)
         probability = probe.probabilities(features_ND[~inside]).clip(TINY, 1 - TINY)
         truth = labels_NK[~inside]
-        total -= float(np.log(probability[truth]).sum())
+        losses = np.log(probability[truth])
+        total -= float(losses.sum())
         if not exclusive:
-            total -= float(np.log(1 - probability[~truth]).sum())
+            losses = np.log(1 - probability[~truth])
+            total -= float(losses.sum())
     return total
 
 

@@ -47,7 +47,8 @@ def holm(p: Sequence[float]) -> list[float]:
     Source: Holm 1979.
     """
     values = np.asarray(p, dtype=np.float64)
-    outside = values[~((values >= 0) & (values <= 1))]
+    is_inside = (values >= 0) & (values <= 1)
+    outside = values[~is_inside]
     if outside.size:
         listed = ", ".join(f"{value:g}" for value in outside)
         raise InputError(f"p-values must be in [0, 1], got {listed}")
@@ -56,7 +57,8 @@ def holm(p: Sequence[float]) -> list[float]:
     factors = np.arange(len(values), 0, -1)
     raised = np.maximum.accumulate(values[order] * factors)
     adjusted = np.empty(len(values))
-    adjusted[order] = np.minimum(1, raised)
+    bounded = np.minimum(1, raised)
+    adjusted[order] = bounded
     return [float(value) for value in adjusted]
 
 
@@ -117,7 +119,8 @@ def _largest(
 ) -> Float[np.ndarray, "b"]:
     """The largest absolute value of normal deviations that go together as the differences do over images."""
     count = len(estimates)
-    by_image = np.stack([np.asarray(matrix, np.float64).mean(axis=0) for matrix in differences])
+    means = [np.asarray(matrix, np.float64).mean(axis=0) for matrix in differences]
+    by_image = np.stack(means)
     images = by_image.shape[1]
     shared = np.zeros((count, count))
     if images > 1:
@@ -125,9 +128,12 @@ def _largest(
 
     variances = [single.error**2 for single in estimates]
     errors = np.sqrt(np.maximum(np.diag(shared), variances))
+    # A difference that never varies has no correlation; any error serves.
     errors[errors == 0] = 1.0
     correlation = shared / np.outer(errors, errors)
     np.fill_diagonal(correlation, 1.0)
 
-    draws = rng.multivariate_normal(np.zeros(count), correlation, size=DRAWS, method="eigh")
-    return np.asarray(np.abs(draws).max(axis=1))
+    centre = np.zeros(count)
+    draws = rng.multivariate_normal(centre, correlation, size=DRAWS, method="eigh")
+    deviations = np.abs(draws)
+    return np.asarray(deviations.max(axis=1))

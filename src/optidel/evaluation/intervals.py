@@ -179,7 +179,8 @@ def _block_of_means(matrix_SN: Matrix, rng: np.random.Generator, count: int) -> 
     if seeds > 1:
         seed_BS: Int64[np.ndarray, "b s"] = rng.integers(seeds, size=(count, seeds))
         # The share of each seed in each resample.
-        weight_BS = (seed_BS[:, :, None] == np.arange(seeds)).mean(axis=1)
+        is_seed_BSS = seed_BS[:, :, None] == np.arange(seeds)
+        weight_BS = is_seed_BSS.mean(axis=1)
     image_BN: Int64[np.ndarray, "b n"] = rng.integers(images, size=(count, images))
     means_BN = weight_BS @ matrix_SN
     resampled_BN = np.take_along_axis(means_BN, image_BN, axis=1)
@@ -192,10 +193,10 @@ def _checked(values: Scores, level: float, resamples: int) -> Matrix:
         raise InputError(
             f"scores must be (images,) or (seeds, images) and not empty, got shape {np.shape(values)}"
         )
-    if not np.isfinite(matrix).all():
+    missing = int((~np.isfinite(matrix)).sum())
+    if missing:
         raise InputError(
-            f"scores must be finite, got {int((~np.isfinite(matrix)).sum())} NaN or infinite values; "
-            "leave those images out"
+            f"scores must be finite, got {missing} NaN or infinite values; leave those images out"
         )
     if not 0 < level < 1:
         raise InputError(f"level must be in (0, 1), got {level}; pass 0.95 for a 95 % interval")

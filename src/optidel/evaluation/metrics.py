@@ -29,12 +29,14 @@ class Scores:
     @property
     def image_iou(self) -> Float[np.ndarray, "n"]:
         """Mean IoU over the foreground classes of each image, (n,), never NaN."""
-        return np.asarray(np.nanmean(self.iou, axis=1))
+        means = np.nanmean(self.iou, axis=1)
+        return np.asarray(means)
 
     @property
     def image_dice(self) -> Float[np.ndarray, "n"]:
         """Mean Dice over the foreground classes of each image, (n,), never NaN."""
-        return np.asarray(np.nanmean(self.dice, axis=1))
+        means = np.nanmean(self.dice, axis=1)
+        return np.asarray(means)
 
     @property
     def miou(self) -> float:
@@ -109,11 +111,12 @@ def _counts(
     if void is not None:
         counted = mask != void
         prediction, mask = prediction[counted], mask[counted]
-    highest = int(max(prediction.max(initial=0), mask.max(initial=0)))
+    highest = max(int(values.max(initial=0)) for values in (prediction, mask))
     if not 2 <= classes <= 256 or highest >= classes:
         raise InputError(
             f"class {highest} found, but classes is {classes}; pass classes = highest class + 1, at least 2"
         )
+    # Counting classes is one pass each; comparing every class apart would be k passes.
     regions = (mask[prediction == mask], prediction.ravel(), mask.ravel())
     both, predicted, labelled = (np.bincount(region, minlength=classes) for region in regions)
     return both, predicted, labelled

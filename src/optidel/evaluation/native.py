@@ -31,7 +31,8 @@ def classes_at(logits_KSS: Float32[np.ndarray, "k s s"], height: int, width: int
     """
     classes = np.empty((height, width), dtype=np.uint8)
     for start, stripe_KRW in scaled(logits_KSS, height, width):
-        classes[start : start + stripe_KRW.shape[1]] = stripe_KRW.argmax(axis=0)
+        stop = start + stripe_KRW.shape[1]
+        classes[start:stop] = stripe_KRW.argmax(axis=0)
     return classes
 
 
@@ -55,8 +56,10 @@ def _neighbours(
 ) -> tuple[Int64[np.ndarray, "n"], Int64[np.ndarray, "n"], Float32[np.ndarray, "n"]]:
     """For each of ``new`` pixels along a side: the two of ``old`` around its centre, the second's share."""
     last = old - 1
-    centre = (np.arange(new) + 0.5) * old / new - 0.5
+    centre = (np.arange(new) + 0.5) * old / new
+    centre -= 0.5
     centre = centre.clip(0, last)
     first = np.floor(centre).astype(np.int64)
     second = np.minimum(first + 1, last)
-    return first, second, (centre - first).astype(np.float32)
+    share = centre - first
+    return first, second, share.astype(np.float32)

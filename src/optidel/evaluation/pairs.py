@@ -140,8 +140,8 @@ def with_groups(pairs: Sequence[Pair], root: Path, group: str | None) -> list[Pa
     if not group or not pairs:
         return list(pairs)
     names = _group_names(pairs, root, group)
-    unknown = names.count(None)
-    if unknown == len(names):
+    unknown, count = names.count(None), len(names)
+    if unknown == count:
         raise InputError(
             f"evaluate.group, {group!r}, says nothing of the {len(pairs)} images of {root}, "
             f"such as {pairs[0].image}"
@@ -197,8 +197,9 @@ def _stems(root: Path, kind: str, rejected: list[Rejected]) -> dict[str, str]:
     stems: dict[str, str] = {}
     for file in listing.files:
         suffix = ending(file.source)
-        stem, source = file.source.removesuffix(file.source[-len(suffix) :] if suffix else ""), file.source
-        source = f"{kind}/{source}"
+        length = len(file.source) - len(suffix)
+        stem = file.source[:length]
+        source = f"{kind}/{file.source}"
         if suffix and suffix not in READERS:
             reason = f"has the ending {Path(source).suffix!r}, which no reader knows"
             rejected.append(Rejected(source=source, reason=reason))
@@ -215,6 +216,7 @@ def _with_suffix(images: dict[str, str], masks: dict[str, str], rejected: list[R
     for stem, source in masks.items():
         if stem in images:
             continue
+        # An image of that very name comes first, so that ``cell_mask.png`` may itself be an image.
         bare = SUFFIX.sub("", stem)
         if bare in images and bare in by_stem:
             rejected.append(Rejected(source=source, reason=f"is a second mask beside {by_stem[bare]}"))
@@ -248,7 +250,9 @@ def check_sizes(path: Path, shape: tuple[int, int], label: str = "the mask") -> 
         InputError: another size.
     """
     size = header_size(path)
-    if size is not None and sorted(size) != sorted(shape):
+    if size is None:
+        return  # its reader will tell
+    if sorted(size) != sorted(shape):
         raise InputError(_sizes(*size, shape, label))
 
 

@@ -82,13 +82,16 @@ class Probe:
     def shares(self, features_MGGD: Float32[np.ndarray, "m g g d"]) -> Float32[np.ndarray, "m k g g"]:
         """The predicted share of every class in every patch; about 0 to 1."""
         features = features_MGGD.astype(np.float64)
-        shares = features @ self.weights + self.bias
-        return np.asarray(np.moveaxis(shares, -1, 1), dtype=np.float32)
+        shares = features @ self.weights
+        shares += self.bias
+        classes_first = np.moveaxis(shares, -1, 1)
+        return np.asarray(classes_first, dtype=np.float32)
 
     def logits(self, features_MGGD: Float32[np.ndarray, "m g g d"]) -> Float32[np.ndarray, "m classes g g"]:
         """Background 0, and how far each class is above its threshold: the largest is the prediction."""
         shares = self.shares(features_MGGD)
-        margins = shares - self.thresholds[:, None, None].astype(np.float32)
+        thresholds = self.thresholds.astype(np.float32)
+        margins = shares - thresholds[:, None, None]
         background = np.zeros_like(margins[:, :1])
         return np.concatenate([background, margins], axis=1)
 
@@ -133,6 +136,7 @@ def fit_probe(
     for part in parts[1:]:
         total = total + part
     foreground = classes - 1
+    # One group cannot be held out of itself.
     if len(parts) == 1:
         penalty, threshold = (np.full(foreground, value) for value in ALONE)
         return _probe(total, penalty, threshold)
@@ -155,7 +159,8 @@ def fold_of(groups: Sequence[str | None]) -> Int64[np.ndarray, "n"]:
         members.setdefault(name, []).append(row)
     folds = np.zeros(len(names), dtype=np.int64)
     sizes = [0] * min(FOLDS, len(members))
-    for rows in sorted(members.values(), key=len, reverse=True):
+    largest_first = sorted(members.values(), key=len, reverse=True)
+    for rows in largest_first:
         fold = sizes.index(min(sizes))
         folds[rows] = fold
         sizes[fold] += len(rows)
@@ -207,21 +212,23 @@ def average_precision(
 
 def precision_of_levels(levels: Int64[np.ndarray, "..."], truth: Float[np.ndarray, "..."]) -> float:
     """The same of scores that are small whole numbers from 0 on: counted, not sorted."""
-    flat = levels.ravel()
+    flat, is_positive = levels.ravel(), np.ravel(truth)
     # Counted from the highest score down: what a threshold at each level would predict, and get right.
     predicted = np.bincount(flat)[::-1].cumsum()
-    positive = np.bincount(flat, weights=np.ravel(truth))[::-1].cumsum()
+    positive = np.bincount(flat, weights=is_positive)[::-1].cumsum()
     total = positive[-1]
     if total == 0:
         return float("nan")
-    recall_steps = np.diff(positive, prepend=0) / total
+    gained = np.diff(positive, prepend=0)
     precision = positive / np.maximum(predicted, 1)
-    return float((recall_steps * precision).sum())
+    area = (gained * precision).sum() / total
+    return float(area)
 
 
 def _blocks(rows: Int64[np.ndarray, "n"]) -> Iterator[Int64[np.ndarray, "m"]]:
     for start in range(0, len(rows), BLOCK):
-        yield rows[start : start + BLOCK]
+        stop = start + BLOCK
+        yield rows[start:stop]
 
 
 def _moments_of(
@@ -231,8 +238,10 @@ def _moments_of(
     total: Moments | None = None
     for block in _blocks(rows):
         x_MGGD = features(block).astype(np.float64)
-        shares, counted = patch_shares(masks[block], x_MGGD.shape[1], classes)
-        x_TD, y_TK = x_MGGD.reshape(-1, x_MGGD.shape[-1]), shares.reshape(-1, classes - 1)
+        grid, width = x_MGGD.shape[2:]
+        shares, counted = patch_shares(masks[block], grid, classes)
+        x_TD = x_MGGD.reshape(-1, width)
+        y_TK = shares.reshape(-1, classes - 1)
         part = moments(x_TD, y_TK, counted.ravel())
         total = part if total is None else total + part
     assert total is not None  # every fold has an image
@@ -269,9 +278,11 @@ class _Solver:
 
     def solve(self, penalty: float) -> tuple[Float64[np.ndarray, "d k"], Float64[np.ndarray, "k"]]:
         """Weights of the features as they are, and the bias."""
-        shrunk = self.projected / (self.eigenvalues + penalty)[:, None]
-        weights = (self.axes @ shrunk) / self.scale[:, None]
-        return weights, self.bias - self.mean @ weights
+        shrunken = self.eigenvalues + penalty
+        solution = self.axes @ (self.projected / shrunken[:, None])
+        weights = solution / self.scale[:, None]
+        bias = self.bias - self.mean @ weights
+        return weights, bias
 
 
 def _solver(sums: Moments) -> _Solver:
@@ -302,10 +313,13 @@ def _held_out_errors(training: Moments, held_out: Moments) -> Float64[np.ndarray
     errors = []
     for penalty in PENALTIES:
         weights, bias = solver.solve(penalty)
+        # The square of y - x'w - b, summed: every product is a moment.
         quadratic = np.einsum("dk,de,ek->k", weights, held_out.xx, weights, optimize=True)
-        linear = (weights * held_out.xy).sum(axis=0) + bias * held_out.y
+        projected = (weights * held_out.xy).sum(axis=0)
+        linear = projected + bias * held_out.y
         mixed = bias * (held_out.x @ weights)
-        errors.append(held_out.yy - 2 * linear + quadratic + 2 * mixed + bias**2 * held_out.weight)
+        constant = held_out.yy + bias**2 * held_out.weight
+        errors.append(constant - 2 * linear + quadratic + 2 * mixed)
     return np.stack(errors)
 
 
@@ -317,6 +331,7 @@ def _probe(sums: Moments, penalties: Float64[np.ndarray, "k"], thresholds: Float
         all_weights, all_bias = solver.solve(penalty)
         weights[:, kind] = all_weights[:, kind]
         bias[kind] = all_bias[kind]
+
     return Probe(weights=weights, bias=bias, penalties=penalties, thresholds=thresholds)
 
 

@@ -76,15 +76,17 @@ def write_task(work: Workspace, task: Task) -> None:
     work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
 
     for row in task.rows("test").tolist():
+        data = imagecodecs.png_encode(task.native_mask(row), level=COMPRESSION)
         with work.writing(native_name(row)) as path:
-            path.write_bytes(imagecodecs.png_encode(task.native_mask(row), level=COMPRESSION))
+            path.write_bytes(data)
     write_summary(work, TaskSummary(name=task.name, classes=task.classes, masks=task.reading.text))
 
 
 def open_task(artifact: Artifact) -> StoredTask:
     """The labelled set of a finished step."""
     classes = read_summary(artifact, TaskSummary).classes
-    return StoredTask(artifact=artifact, items=artifact.table("items.parquet"), classes=classes)
+    items = artifact.table("items.parquet")
+    return StoredTask(artifact=artifact, items=items, classes=classes)
 
 
 def score_native(task: StoredTask, logits: Iterable[Float32[np.ndarray, "k s s"]]) -> Scores:
@@ -98,7 +100,8 @@ def score_native(task: StoredTask, logits: Iterable[Float32[np.ndarray, "k s s"]
     def pairs() -> Iterable[tuple[UInt8[np.ndarray, "h w"], UInt8[np.ndarray, "h w"]]]:
         for row, image in zip(task.rows("test").tolist(), logits, strict=True):
             mask = task.native_mask(row)
-            yield classes_at(image, *mask.shape), mask
+            prediction = classes_at(image, *mask.shape)
+            yield prediction, mask
 
     return score_each(pairs(), task.classes, void=VOID)
 
@@ -119,6 +122,7 @@ def precision_native(
     for row, image in zip(task.rows("test").tolist(), logits, strict=True):
         mask = task.native_mask(row)
         counted = mask != VOID
+        # Thresholds shift a class as a whole, so its margins rank pixels as its shares do.
         margins = np.concatenate([part for _, part in scaled(image[1:], *mask.shape)], axis=1)
         levels = np.rint((margins[:, counted] - margins.min()) * LEVELS).astype(np.int64)
         truth = mask[counted]

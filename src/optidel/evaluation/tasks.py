@@ -42,6 +42,8 @@ TRAIN, TEST = 200, 300
 MIN_TEST = 0.2
 
 # The masks of a known set that has one class, as its annotation reads them.
+REASON = 300  # letters of a decoder's own message that a table keeps; a round number
+
 ONE_CLASS = Reading(rule="table", codes=(0, 1), numbers=(0, 1), classes=2, text="", plain=True)
 
 
@@ -164,7 +166,8 @@ def load_task(
         RecipeError: a pattern that cannot be used.
     """
     root = Path(folder)
-    if min(train, test) < 1:
+    fewest = min(train, test)
+    if fewest < 1:
         raise InputError(
             f"train and test must be at least 1 image, got {train} and {test}; "
             f"the defaults are {TRAIN} and {TEST}"
@@ -175,11 +178,13 @@ def load_task(
         other = Path(test_on)
         test_sides, test_reading = _sides(other, None, registry, masks, ignore, rejected)
         _check_classes(root, reading, other, test_reading)
-        testing = [_of_other_set(pair, other.name) for pair in _part(test_sides, "test")]
-        sides = {"train": _part(sides, "train"), "test": testing}
+        tested = [_of_other_set(pair, other.name) for pair in _part(test_sides, "test")]
+        sides = {"train": _part(sides, "train"), "test": tested}
 
-    parts = _draw(root, sides, size, (train, test), np.random.default_rng(seed), rejected)
-    return _assemble(root, parts["train"], parts["test"], reading, size, rejected)
+    rng = np.random.default_rng(seed)
+    parts = _draw(root, sides, size, (train, test), rng, rejected)
+    training, testing = parts["train"], parts["test"]
+    return _assemble(root, training, testing, reading, size, rejected)
 
 
 def _sides(
@@ -231,13 +236,16 @@ def _draw(
     """The examples of both parts; ``counts`` of training and test images."""
     train, test = counts
     if "" in sides:
-        shuffled = [sides[""][i] for i in rng.permutation(len(sides[""]))]
+        pairs = sides[""]
+        shuffled = [pairs[i] for i in rng.permutation(len(pairs))]
         if any(pair.group for pair in shuffled):
             return _grouped(root, shuffled, size, train, test, rejected)
-        return _split(root, _read(root, shuffled, size, train + test, rejected), train, test)
+        examples = _read(root, shuffled, size, train + test, rejected)
+        return _split(root, examples, train, test)
 
     tested = {pair.together for pair in sides["test"]}
     sides["train"] = _apart(sides["train"], tested, rejected)
+    # The test side first: its images do not depend on how many are trained on.
     parts = {}
     for side, count in (("test", test), ("train", train)):
         pairs = sides[side]
@@ -257,6 +265,7 @@ def _read_masks(
 ) -> tuple[dict[str, list[Pair]], Reading]:
     """Look at every mask once: the pairs whose masks can be read, and the one reading of all."""
     pairs = [pair for members in sides.values() for pair in members]
+    # What is cheap to refuse is refused before a process decodes it.
     reasons = _unequal(root, published, pairs)
     masks = [mask for pair in pairs if pair.id not in reasons for mask in pair.masks]
     refused = {
@@ -265,23 +274,25 @@ def _read_masks(
         if scanned.rejected
     }
     for pair in pairs:
-        reason = next((refused[mask] for mask in pair.masks if mask in refused), None)
-        if reason is not None:
-            reasons.setdefault(pair.id, f"its mask {reason}")
+        for mask in pair.masks:
+            if mask in refused:
+                reasons.setdefault(pair.id, f"its mask {refused[mask]}")
 
     files: list[Census] = []
     one_class = published is not None and len(published.dataset.classes) == 1
     for pair in [] if one_class else pairs:
-        if pair.id not in reasons:
-            try:
-                mask = _whole_mask(root, pair, published, stored=rule == "values")
-                add_census(files, take_census(mask, look=published is None and len(files) < EVIDENCE_FILES))
-            except Exception as error:  # as in _read
-                reasons[pair.id] = _reason(error, root)
+        if pair.id in reasons:
+            continue
+        look = published is None and len(files) < EVIDENCE_FILES
+        try:
+            whole = _whole_mask(root, pair, published, stored=rule == "values")
+            add_census(files, take_census(whole, look=look))
+        except Exception as error:  # as in _read
+            reasons[pair.id] = _reason(error, root)
 
-    rejected.extend(
-        Rejected(source=pair.image, reason=reasons[pair.id]) for pair in pairs if pair.id in reasons
-    )
+    for pair in pairs:
+        if pair.id in reasons:
+            rejected.append(Rejected(source=pair.image, reason=reasons[pair.id]))
     sound = {side: [pair for pair in members if pair.id not in reasons] for side, members in sides.items()}
     if one_class or not files:
         return sound, ONE_CLASS
@@ -334,6 +345,7 @@ def _read(
     examples: list[_Example] = []
     waiting = list(pairs)
     while waiting and len(examples) < count:
+        # Only as many as still fit are decoded: a labelled set may be far larger than what is asked for.
         missing = count - len(examples)
         batch, waiting = waiting[:missing], waiting[missing:]
         scans = _scan(batch[0].root, [pair.image for pair in batch])
@@ -371,7 +383,8 @@ def _reason(error: Exception, root: Path) -> str:
     if isinstance(error, InputError):
         return str(error)
     text = f"image or mask cannot be decoded ({type(error).__name__}: {error})"
-    return text.replace(str(root) + os.sep, "")[:300]
+    prefix = str(root) + os.sep
+    return text.replace(prefix, "")[:REASON]
 
 
 def _apart(pairs: Sequence[Pair], tested: set[str], rejected: list[Rejected]) -> list[Pair]:
@@ -425,11 +438,13 @@ def _boundary(together: Sequence[str], least: int) -> int:
     """The first boundary between groups at or behind ``least``, or the last one there is; 0 where there is
     only one group.
     """
-    edges = [i for i in range(1, len(together)) if together[i] != together[i - 1]]
-    behind = [edge for edge in edges if edge >= least]
-    if behind:
-        return behind[0]
-    return edges[-1] if edges else 0
+    last = 0
+    for row in range(1, len(together)):
+        if together[row] != together[row - 1]:
+            last = row
+            if row >= least:
+                break
+    return last
 
 
 def _split(root: Path, examples: list[_Example], train: int, test: int) -> dict[str, list[_Example]]:
@@ -508,7 +523,8 @@ def _tell_vanished(
     vanished = 0
     for example, mask in zip(examples, masks, strict=True):
         whole = example.classes(example.present[None])
-        vanished += _has_foreground(whole) and not _has_foreground(mask)
+        is_gone = not _has_foreground(mask)
+        vanished += is_gone and _has_foreground(whole)
     if vanished:
         say(
             f"{root.name}: small regions vanish at {size} px: {vanished} of {len(examples)} masks are empty "

@@ -34,7 +34,8 @@ class MeanSquares:
         """
         total = sum(mass for mass, _ in self._parts)
         scores = self.seeds * self.images
-        return float(np.sqrt(total / scores))
+        variance = total / scores
+        return float(np.sqrt(variance))
 
     @property
     def df(self) -> float:
@@ -90,6 +91,7 @@ def mean_squares(matrix_SN: Float[np.ndarray, "s n"]) -> MeanSquares:
     mean = matrix_SN.mean()
     by_seed = matrix_SN.mean(axis=1) - mean
     by_image = matrix_SN.mean(axis=0) - mean
+    # What neither the seed nor the image explains.
     rest = matrix_SN - mean - by_seed[:, None] - by_image
 
     of_seeds = of_images = of_rest = float("nan")  # one of a kind has no spread
