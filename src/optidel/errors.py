@@ -3,7 +3,8 @@ exits with 2.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class OptidelError(Exception):
@@ -43,6 +44,41 @@ class TrainingError(OptidelError):
 
 class WeightsError(OptidelError):
     """Model weights are missing, unsafe or of the wrong kind."""
+
+
+class ExtraError(OptidelError):
+    """A package that only some users need is not installed."""
+
+
+EXTRA_OF = {
+    "torch": "train",
+    "transformers": "train",
+    "safetensors": "train",
+    "huggingface_hub": "train",
+    "skimage": "train",
+    "pyarrow": "hf",
+    "imagecodecs": "codecs",
+}
+"""The extra that brings a package, by the name it is imported under."""
+
+
+@contextmanager
+def extras_named() -> Iterator[None]:
+    """A missing package of an extra becomes a sentence that names the extra.
+
+    Raises:
+        ExtraError: a package of ``EXTRA_OF`` is imported in the block and not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRA_OF:
+            raise
+        extra = EXTRA_OF[package]
+        raise ExtraError(
+            f"this needs {package}, which is not installed; pip install 'optidel[{extra}]'"
+        ) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

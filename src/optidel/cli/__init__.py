@@ -11,7 +11,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from optidel.cli.app import INTERRUPTED, app, say_interrupted
-from optidel.errors import OptidelError
+from optidel.errors import OptidelError, extras_named
 
 # isort: split
 # Importing registers the commands, in the order of the help page.
@@ -51,7 +51,8 @@ def main() -> None:
             # A redirected stream may be of a code page that lacks a letter of a file's name.
             stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        with extras_named():
+            app()
     except OptidelError as error:
         _fail(str(error))
     except OSError as error:

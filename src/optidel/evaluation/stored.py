@@ -7,10 +7,10 @@ again nor all masks in memory.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import imagecodecs
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Float64, Int64, UInt8
+from PIL import Image as PillowImage
 
 from optidel.arrays import Images
 from optidel.datasets.readings import VOID
@@ -55,9 +55,8 @@ class StoredTask:
 
     def native_mask(self, row: int) -> UInt8[np.ndarray, "h w"]:
         """Class of every pixel of a test image at its own size, 255 void."""
-        data = self.artifact.file(native_name(row)).read_bytes()
-        mask: UInt8[np.ndarray, "h w"] = imagecodecs.png_decode(data)
-        return mask
+        with PillowImage.open(self.artifact.file(native_name(row))) as picture:
+            return np.array(picture, dtype=np.uint8)
 
 
 def native_name(row: int) -> str:
@@ -76,9 +75,9 @@ def write_task(work: Workspace, task: Task) -> None:
     work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
 
     for row in task.rows("test").tolist():
-        data = imagecodecs.png_encode(task.native_mask(row), level=COMPRESSION)
+        picture = PillowImage.fromarray(task.native_mask(row))
         with work.writing(native_name(row)) as path:
-            path.write_bytes(data)
+            picture.save(path, "png", compress_level=COMPRESSION)
     write_summary(work, TaskSummary(name=task.name, classes=task.classes, masks=task.reading.text))
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image as PillowImage
@@ -129,7 +128,7 @@ def _readable(root: Path, sources: list[str], rejected: list[Rejected]) -> Itera
 
 def _write_mask(path: Path, mask: UInt8[np.ndarray, "h w"], classes: int) -> None:
     if classes == 2:
-        path.write_bytes(imagecodecs.png_encode(mask * np.uint8(255)))
+        PillowImage.fromarray(mask * np.uint8(255)).save(path, "png")
         return
     picture = PillowImage.fromarray(mask, mode="P")
     # Classes beyond the palette repeat its colours a little darker, so that no two are alike.

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from optidel.errors import extras_named
 from optidel.pipeline.pipeline import Pipeline, Result
 from optidel.recipe import Recipe, load_recipe, make_recipe
 
@@ -30,4 +31,5 @@ def run(recipe: Recipe | dict[str, Any] | str | Path) -> Result:
         recipe = make_recipe(recipe)
     elif not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe)
-    return Pipeline(recipe).finish()
+    with extras_named():
+        return Pipeline(recipe).finish()

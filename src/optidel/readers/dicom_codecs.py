@@ -5,7 +5,8 @@ stream becomes the samples that it holds, in the colour space that it holds them
 own colour transform, which is part of that format.
 """
 
-import imagecodecs
+from typing import Any
+
 import numpy as np
 from jaxtyping import Integer
 from pydicom import uid
@@ -14,6 +15,7 @@ from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
 
 from optidel.errors import InputError
+from optidel.readers.codecs import load_codecs
 from optidel.readers.codestream import check_end, jpeg2000_codestream
 from optidel.readers.jpeg import check_jpeg
 
@@ -93,14 +95,15 @@ def decode_frame(frame: bytes, runner: DecodeRunner) -> bytearray:
 
 
 def _decoded(frame: bytes, runner: DecodeRunner) -> Integer[np.ndarray, "h w *samples"]:
+    codecs: Any = load_codecs()
     if runner.transfer_syntax in JPEG_2000:
-        return imagecodecs.jpeg2k_decode(jpeg2000_codestream(frame), numthreads=1)
+        return codecs.jpeg2k_decode(jpeg2000_codestream(frame), numthreads=1)
     if runner.transfer_syntax in JPEG_LS:
-        return imagecodecs.jpegls_decode(frame)
+        return codecs.jpegls_decode(frame)
     check_end(frame)
     # The same space in and out is no conversion: pydicom knows from the dataset whether one is due.
     space = "YCBCR" if runner.samples_per_pixel == 3 else None
-    return imagecodecs.jpeg_decode(frame, colorspace=space, outcolorspace=space)
+    return codecs.jpeg_decode(frame, colorspace=space, outcolorspace=space)
 
 
 for _syntax in COMPRESSED:

@@ -4,11 +4,12 @@ Rule: bit depth, by the bits that the code stream states; signed values by perce
 """
 
 from collections.abc import Collection, Iterator
+from typing import Any
 
-import imagecodecs
 import numpy as np
 
 from optidel.errors import InputError
+from optidel.readers.codecs import load_codecs
 from optidel.readers.codestream import jpeg2000_bits, jpeg2000_size
 from optidel.readers.decoded import (
     Decoded,
@@ -36,9 +37,10 @@ def read_jpeg2000(
     check_size(width, height)
     check_bytes(width * height * components * 4)
     # OpenJPEG in strict mode refuses what is cut, where others show the coarse half.
+    codecs: Any = load_codecs()
     try:
-        decoded = imagecodecs.jpeg2k_decode(data, numthreads=1)
-    except imagecodecs.Jpeg2kError:
+        decoded = codecs.jpeg2k_decode(data, numthreads=1)
+    except codecs.Jpeg2kError:
         raise InputError("is damaged or cut: its JPEG 2000 code stream cannot be decoded") from None
 
     values = decoded[..., None] if decoded.ndim == 2 else decoded

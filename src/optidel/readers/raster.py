@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 from PIL import UnidentifiedImageError
 
 from optidel.errors import InputError
+from optidel.readers.codecs import load_codecs
 from optidel.readers.decoded import (
     MAX_PIXELS,
     Decoded,
@@ -166,12 +167,11 @@ def _quick_jpeg(data: bytes, space: str, strict: bool) -> np.ndarray[Any, Any] |
 
 
 def _quick_png(data: bytes) -> np.ndarray[Any, Any] | None:
-    import imagecodecs  # only where it is needed: it takes a tenth of a second
-
     if any(tag in data for tag in EXIF):
         return None
     try:
-        values: np.ndarray[Any, Any] = imagecodecs.png_decode(data)
+        codecs: Any = load_codecs()
+        values: np.ndarray[Any, Any] = codecs.png_decode(data)
     except Exception:  # Pillow says why, or knows better
         return None
     return values
@@ -179,10 +179,9 @@ def _quick_png(data: bytes) -> np.ndarray[Any, Any] | None:
 
 def _sixteen_bits(stream: BinaryIO) -> np.ndarray[Any, Any]:
     """A PNG of 16 bits a channel; Pillow would keep 8 of them where there is more than one channel."""
-    import imagecodecs
-
+    codecs: Any = load_codecs()
     stream.seek(0)
-    values: np.ndarray[Any, Any] = imagecodecs.png_decode(stream.read())
+    values: np.ndarray[Any, Any] = codecs.png_decode(stream.read())
     values = values[..., None] if values.ndim == 2 else values
     return np.ascontiguousarray(values[..., : 3 if values.shape[2] >= 3 else 1])
 
