@@ -96,14 +96,17 @@ def decode_frame(frame: bytes, runner: DecodeRunner) -> bytearray:
 
 def _decoded(frame: bytes, runner: DecodeRunner) -> Integer[np.ndarray, "h w *samples"]:
     codecs: Any = load_codecs()
+    values: Integer[np.ndarray, "h w *samples"]
     if runner.transfer_syntax in JPEG_2000:
-        return codecs.jpeg2k_decode(jpeg2000_codestream(frame), numthreads=1)
-    if runner.transfer_syntax in JPEG_LS:
-        return codecs.jpegls_decode(frame)
-    check_end(frame)
-    # The same space in and out is no conversion: pydicom knows from the dataset whether one is due.
-    space = "YCBCR" if runner.samples_per_pixel == 3 else None
-    return codecs.jpeg_decode(frame, colorspace=space, outcolorspace=space)
+        values = codecs.jpeg2k_decode(jpeg2000_codestream(frame), numthreads=1)
+    elif runner.transfer_syntax in JPEG_LS:
+        values = codecs.jpegls_decode(frame)
+    else:
+        check_end(frame)
+        # The same space in and out is no conversion: pydicom knows from the dataset whether one is due.
+        space = "YCBCR" if runner.samples_per_pixel == 3 else None
+        values = codecs.jpeg_decode(frame, colorspace=space, outcolorspace=space)
+    return values
 
 
 for _syntax in COMPRESSED:
