@@ -107,7 +107,7 @@ def forecast(
         finished=frozenset(finished),
         artifacts=artifacts,
         costs=_measured(artifacts),
-        recipe=recipe_of(bench, (part or planned)[0], ""),
+        recipe=recipe_of(bench, (part or planned)[0]),
     )
 
     blocks = []
@@ -258,7 +258,7 @@ class _Outlook:
         sections = set()
         for method, trial in {trial.method: trial for trial in trained}.items():
             if METHODS[method_of(self.bench, method)].unit == "key patch":
-                sections.add(recipe_of(self.bench, trial, "").patches)
+                sections.add(recipe_of(self.bench, trial).patches)
         return sections
 
     def _step_cost(self, recipe: Recipe, objective: str) -> float:
@@ -298,7 +298,7 @@ class _Outlook:
         finished = {trial.training for trial in self.finished}
         items = []
         for (objective, compute), sets in encoders.items():
-            recipe = recipe_of(self.bench, next(iter(sets.values())), "")
+            recipe = recipe_of(self.bench, next(iter(sets.values())))
             key = _training_key(recipe.preset, recipe.pretrain.batch, objective)
             budgets = [trial.budget if compute == "epochs" else 1.0 for trial in sets.values()]
             share = sum(budgets) / len(budgets)
@@ -320,7 +320,7 @@ class _Outlook:
 
         items = []
         for (task, protocol), group in groups.items():
-            recipe = recipe_of(self.bench, group[0], "")
+            recipe = recipe_of(self.bench, group[0])
             options = recipe.evaluate
             key = _evaluation_key(recipe.preset, protocol, options.steps, options.batch)
             item = Item(

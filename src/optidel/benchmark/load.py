@@ -131,7 +131,7 @@ def _check(bench: Bench) -> None:
         )
     # The recipe of every trial is made now: a wrong option of the last variant would show after hours.
     for trial in planned:
-        check_methods(recipe_of(bench, trial, ""))
+        check_methods(recipe_of(bench, trial))
 
 
 def _lists(bench: Bench) -> Iterator[tuple[str, Bench | Also]]:

@@ -11,6 +11,9 @@ from optidel.recipe import Protocol, Recipe, make_recipe
 from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 from optidel.store import canonical, digest
 
+# A recipe needs a run folder, also where it is made to be looked at only.
+NOWHERE = "."
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
@@ -83,7 +86,7 @@ def _choices(lists: Lists) -> list[tuple[str, float]]:
     return choices + [(method, budget) for budget in lists.budgets for method in others]
 
 
-def recipe_of(bench: Bench, trial: Trial, out: str) -> Recipe:
+def recipe_of(bench: Bench, trial: Trial, out: str = NOWHERE) -> Recipe:
     """The recipe of one trial: ``optidel run`` with it gives the same number."""
     method = FULL if trial.untrained else method_of(bench, trial.method)
     values = merged(bench.recipe, _variant(bench, trial.method))
@@ -142,7 +145,7 @@ def key_of(bench: Bench, trial: Trial) -> str:
     Paths do not enter it. Only options that differ from their default count, so that trials stay known when a
     later version adds an option.
     """
-    recipe = recipe_of(bench, trial, "")
+    recipe = recipe_of(bench, trial)
     options = recipe.model_dump(mode="json", exclude=PATHS, exclude_defaults=True)
     words = [
         f"seed{trial.seed}",

@@ -10,8 +10,8 @@ from optidel.benchmark.settings import Choice, Matrix, Setting
 from optidel.benchmark.tables import Tables
 from optidel.evaluation.claims import lack_of_data
 from optidel.evaluation.comparisons import Comparison, compare
-from optidel.evaluation.intervals import Interval, mean_interval
-from optidel.evaluation.metrics import normdel
+from optidel.evaluation.intervals import Interval
+from optidel.evaluation.table import score_columns
 from optidel.methods import METHODS
 from optidel.report.costs import trainings_to_break_even
 from optidel.runs.baselines import FULL, RANDOM
@@ -63,13 +63,10 @@ def _method_row(
 ) -> dict[str, Any]:
     method, budget = choice
     seeds = results.filter((pl.col("method") == method) & (pl.col("budget") == budget))
-    # A generator of its own for each interval: no row depends on which others there are.
-    overlap = mean_interval(setting.matrix(choice, "iou"), np.random.default_rng(0))
-    dice = mean_interval(setting.matrix(choice, "dice"), np.random.default_rng(0))
-    images, kept = int(seeds["n_images"][0]), seeds["kept"][0]
+    images = int(seeds["n_images"][0])
     row: dict[str, Any] = {"method": method, "budget": budget, "seeds": len(seeds), "n_images": images}
-    row |= _ends("miou", overlap) | _ends("dice", dice)
-    row["normdel"] = normdel(overlap.mean, kept) if images else None
+    iou, dice = setting.matrix(choice, "iou"), setting.matrix(choice, "dice")
+    row |= score_columns(iou, dice, seeds["kept"][0] if images else None)
     row["seconds_select"] = seeds["seconds_select"].mean()
     row["seconds_train"] = seeds["seconds_train"].mean()
     row["break_even"] = None

@@ -12,6 +12,7 @@ from optidel.benchmark.bench import Bench
 from optidel.benchmark.load import make_bench
 from optidel.benchmark.plan import Trial, key_of, trials
 from optidel.errors import InputError
+from optidel.evaluation.table import image_means
 from optidel.store import read_artifact, replacing
 
 RECORDS = "cells"  # folder of the records
@@ -115,11 +116,7 @@ def image_scores_of(root: Path, record: Record) -> pl.DataFrame:
             f"{folder} is missing, though its cell is recorded as done; "
             "run `optidel bench` again, or copy the folder there"
         )
-    table = read_artifact(folder).table("images.parquet")
-    # Classes absent from an image have no score there.
-    table = table.with_columns(pl.col("iou", "dice").fill_nan(None))
-    means = table.group_by("id", maintain_order=True).agg(pl.col("iou", "dice").mean())
-    return means.sort("id")
+    return image_means(read_artifact(folder).table("images.parquet"))
 
 
 def collect(bench: Bench, root: Path) -> Tables:

@@ -8,8 +8,8 @@ import polars as pl
 from jaxtyping import Float
 
 from optidel.evaluation.claims import Difference, claim
-from optidel.evaluation.intervals import mean_interval
 from optidel.evaluation.metrics import normdel
+from optidel.evaluation.table import difference_columns, image_means, score_columns
 from optidel.recipe import Recipe, as_json
 from optidel.runs.baselines import BLIND, RANDOM, SCRATCH
 from optidel.runs.collect import Trial
@@ -147,11 +147,7 @@ def image_scores(artifact: Artifact, column: str) -> Float[np.ndarray, "n"]:
 
     Classes that an image does not have are left out.
     """
-    table = artifact.table("images.parquet")
-    # A class that an image does not have is NaN in the file; a mean leaves out nulls only.
-    scores = table.with_columns(pl.col(column).fill_nan(None))
-    means = scores.group_by("id", maintain_order=True).agg(pl.col(column).mean())
-    return means.sort("id")[column].to_numpy()
+    return image_means(artifact.table("images.parquet"))[column].to_numpy()
 
 
 def method_table(tidy: pl.DataFrame, cells: Sequence[Trial]) -> pl.DataFrame:
@@ -177,30 +173,17 @@ def _method_row(
 ) -> dict[str, Any]:
     """One row: ``trials`` are the rows of a method's seeds, ``iou`` the scores of every method."""
     method, images = trials["method"][0], trials["n_images"][0]
-    # A generator of its own for each interval: no row depends on which others there are.
-    overlap = mean_interval(iou[method], np.random.default_rng(0))
-    dice_mean = mean_interval(dice, np.random.default_rng(0))
+    kept = trials["kept"][0] if images else None
     row = {
         "method": method,
         "budget": trials["budget"][0],
         "protocol": trials["protocol"][0],
         "seeds": len(trials),
         "n_images": images,
-        "miou": overlap.mean,
-        "miou_low": overlap.low,
-        "miou_high": overlap.high,
-        "dice": dice_mean.mean,
-        "dice_low": dice_mean.low,
-        "dice_high": dice_mean.high,
-        "normdel": normdel(overlap.mean, trials["kept"][0]) if images else None,
     }
-    columns = {RANDOM: "difference", SCRATCH: "difference_scratch"}
-    for baseline, prefix in columns.items():
-        gain = _difference(iou, method, baseline)
-        interval = gain.interval if gain else None
-        row[prefix] = gain.mean if gain else None
-        row[f"{prefix}_low"] = interval.low if interval else None
-        row[f"{prefix}_high"] = interval.high if interval else None
+    row |= score_columns(iou[method], dice, kept)
+    row |= difference_columns("difference", _difference(iou, method, RANDOM))
+    row |= difference_columns("difference_scratch", _difference(iou, method, SCRATCH))
     return row
 
 
