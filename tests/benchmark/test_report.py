@@ -291,3 +291,10 @@ def test_without_held_out_frames_there_is_no_column_for_them(tmp_path: Path) -> 
     text = (write_bench_report(tmp_path / "out").parent / "tables.md").read_text()
     assert "| H |" not in text
     assert "held-out" not in text
+
+
+def test_the_page_names_folders_without_where_they_lie(tmp_path: Path) -> None:
+    fake_bench(tmp_path / "out", images="/home/jane/scans", labelled="/data/secret/polyps", budgets=[0.05])
+    text = write_bench_report(tmp_path / "out").read_text()
+    assert "scans" in text
+    assert not [word for word in ("/home", "jane", "secret", str(tmp_path)) if word in text]

@@ -27,6 +27,7 @@ from optidel.benchmark.statistics import (
 )
 from optidel.benchmark.tables import Tables, open_bench, write_atomically, write_tables
 from optidel.charts import SCRIPT, STYLE, standalone
+from optidel.corpus.names import Names
 from optidel.errors import InputError
 from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
 from optidel.report.templates import environment
@@ -364,6 +365,8 @@ def page(tables: Tables, sections: Sequence[Section]) -> str:
         finished=tables.results.height,
         title=_title(tables.bench),
         embed=Markup,
+        # Where a folder lies is nobody's business on a page that is mailed.
+        folder=Names().folder,
         chart_style=Markup(STYLE),
         chart_script=Markup(SCRIPT),
         bold=_bold,

@@ -8,6 +8,7 @@ import polars as pl
 from jaxtyping import Float
 
 from optidel.evaluation.claims import Difference, claim
+from optidel.evaluation.intervals import mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.evaluation.table import difference_columns, image_means, score_columns
 from optidel.recipe import Recipe, as_json
