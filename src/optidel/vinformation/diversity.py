@@ -39,7 +39,8 @@ def log_determinant(vectors: Vectors, distortion: float = DISTORTION) -> float:
     n, d = vectors.shape
     mean = _sum(vectors) / n
     covariance = _gram(vectors, mean) / n
-    regularised = np.eye(d) + d / distortion * covariance
+    scale = d / distortion
+    regularised = np.eye(d) + scale * covariance
     sign, value = np.linalg.slogdet(regularised)
     assert sign > 0, "identity plus a covariance is positive definite"
     return max(0.0, 0.5 * float(value))

@@ -47,9 +47,10 @@ def own_null_errors(images: Images) -> Errors:
     for start in range(0, len(images), BLOCK):
         block = np.asarray(images[start : start + BLOCK])
         errors.append(errors_of(block, mean))
+    count = len(images)
     joined = np.concatenate(errors).astype(np.float64)
     # The mean image holds the image itself, which must not be predicted from itself.
-    return np.asarray(joined * left_out(len(images)))
+    return np.asarray(joined * left_out(count))
 
 
 def mae_information(
