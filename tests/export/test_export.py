@@ -89,7 +89,7 @@ def composed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", NANO)
         Pipeline(
-            make_recipe(recipe(root / "images", root / "images", root / "run", methods=["optidel"]))
+            make_recipe(recipe(root / "images", root / "images", root / "run", methods=["optidel-paper"]))
         ).until("compose")
     return root / "run"
 
@@ -193,7 +193,7 @@ def test_manifest_says_what_was_chosen_and_why(run: Path, tmp_path: Path) -> Non
 def test_composites_are_exported_with_their_provenance(format: str, composed: Path) -> None:
     made = export(composed, format)
     assert made.path.parent == composed / "exports"
-    assert (made.images, made.method) == (3, "optidel")
+    assert (made.images, made.method) == (3, "optidel-paper")
     table = pl.read_csv(made.path / "manifest.csv", schema_overrides={"key": pl.String})
     for sources, boxes, reason in table.select("sources", "boxes", "reason").iter_rows():
         assert len(json.loads(sources)) == len(json.loads(boxes)) == 4

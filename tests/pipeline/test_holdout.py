@@ -132,7 +132,7 @@ def test_by_default_a_small_corpus_holds_nothing_out() -> None:
 def test_held_out_patients_are_never_chosen_or_trained_on(
     nano: object, patients: Path, labelled: Path, tmp_path: Path
 ) -> None:
-    methods = ["full", "random", "meddel", "optidel"]
+    methods = ["full", "random", "meddel", "optidel", "optidel-paper"]
     run = pipeline(patients, tmp_path / "run", labelled, methods=methods, optidel={"grid": 1})
     assert run.holdout is not None
     held = run.holdout.table("held_out.parquet")
