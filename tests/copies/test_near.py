@@ -73,18 +73,18 @@ def test_a_radius_of_nothing_counts_equal_hashes_alone() -> None:
 
 def test_points_of_the_mirrored_picture_are_the_mirrored_points() -> None:
     image = scene(1)
-    places, bits = zip(
+    geometry, bits = zip(
         *(find_points(np.ascontiguousarray(view)) for view in (image, image[:, ::-1])), strict=True
     )
-    points = Points(places=np.stack(places), bits=np.stack(bits))
+    points = Points(geometry=np.stack(geometry), bits=np.stack(bits))
     first, second = constellation(points, 0), constellation(points, 1)
     assert agreeing(first.mirrored(), second) > 0.8 * len(second.where)
     assert agreeing(first, second) < 8
 
 
 def test_a_plain_picture_has_no_points() -> None:
-    places, bits = find_points(np.full((40, 60, 3), 90, np.uint8))
-    assert not places.any()
+    geometry, bits = find_points(np.full((40, 60, 3), 90, np.uint8))
+    assert not geometry.any()
     assert not bits.any()
 
 

@@ -27,7 +27,7 @@ SIZE = 2000
 """Frames of a concept on average: enough to whiten 128 axes, and comparing all of them takes a second."""
 
 COARSE = 16
-"""Axes in which concepts are found, not whitened: the shared layout of a modality is what tells it apart."""
+"""Axes in which concepts are clusters, not whitened: the shared layout of a modality is what tells it apart."""
 
 COARSE_SHRINKAGE = 1e6
 """So much shrinkage that the axes keep their variance."""
@@ -159,12 +159,12 @@ def find_concepts(prints: Prints, rate: float, index: PointIndex, rng: np.random
     of_row = np.full(len(prints.ids), -1, dtype=np.int64)
     sample = np.sort(rng.permutation(sound)[:SAMPLE])
     coarse = fit(np.asarray(prints.descriptors[sample]), width=COARSE, shrinkage=COARSE_SHRINKAGE)
-    places = coarse.transform(prints.descriptors[sound])
-    found = cluster(places, max(1, round(len(sound) / SIZE)), rng=rng)
-    of_row[sound] = found.labels
+    coarse_vectors = coarse.transform(prints.descriptors[sound])
+    clusters = cluster(coarse_vectors, max(1, round(len(sound) / SIZE)), rng=rng)
+    of_row[sound] = clusters.labels
     kin = _kin(prints, sound)
-    concepts = [_calibrated(prints, sound[rows], kin, rate, index, rng) for rows in found.members()]
-    return Concepts(coarse=coarse, centroids=found.centroids, concepts=tuple(concepts), of_row=of_row)
+    concepts = [_calibrated(prints, sound[rows], kin, rate, index, rng) for rows in clusters.members()]
+    return Concepts(coarse=coarse, centroids=clusters.centroids, concepts=tuple(concepts), of_row=of_row)
 
 
 def _calibrated(
@@ -229,9 +229,9 @@ def _chained(
     edges = [np.stack([np.arange(len(rows)), first[member.ravel()]])]
     if sure < 1:
         for span in spans(len(rows), 1, BLOCK):
-            seen = _views(prints, rows[span], whitening)
+            views = _views(prints, rows[span], whitening)
             for tile in spans(len(rows), 1, TILE):
-                alike = np.stack(np.nonzero(best_similarity(seen, vectors[tile]) > sure))
+                alike = np.stack(np.nonzero(best_similarity(views, vectors[tile]) > sure))
                 edges.append(alike + np.array([[span.start], [tile.start]]))
     return _components(np.concatenate(edges, axis=1), len(rows))
 
@@ -253,10 +253,10 @@ def _null(
 ) -> Float32[np.ndarray, "q"]:
     """For a sample of a concept, the similarity to the most similar frame of another family."""
     sample = np.sort(rng.permutation(len(rows))[:NULL])
-    seen = _views(prints, rows[sample], whitening)
+    views = _views(prints, rows[sample], whitening)
     best = np.full(len(sample), -1.0, dtype=np.float32)
     for tile in spans(len(rows), 1, TILE):
-        similarity = best_similarity(seen, vectors[tile])
+        similarity = best_similarity(views, vectors[tile])
         similarity[family[sample][:, None] == family[tile][None, :]] = -1
         best = np.maximum(best, similarity.max(axis=1))
     return np.asarray(best[best > -1])
@@ -305,11 +305,13 @@ def _above(
     pictures = np.flatnonzero(asking.any(axis=1))
     if not len(pictures):
         return
-    seen = concept.whitening.transform(views[pictures].reshape(-1, views.shape[2]))
-    seen = seen.reshape(len(pictures), views.shape[1], -1)
-    seen = np.where(asking[pictures][..., None], seen, np.float32(0))
+    _, each, width = views.shape
+    whitened = concept.whitening.transform(views[pictures].reshape(-1, width))
+    whitened = whitened.reshape(len(pictures), each, -1)
+    # Views that belong to another concept are similar to nothing.
+    asked_views = np.where(asking[pictures][..., None], whitened, np.float32(0))
     for tile in spans(len(concept.rows), 1, TILE):
-        similarity = best_similarity(seen, concept.vectors[tile])
+        similarity = best_similarity(asked_views, concept.vectors[tile])
         for picture, column in np.argwhere(similarity > threshold):
             row = int(concept.rows[tile][column])
             yield int(pictures[picture]), row, float(similarity[picture, column])

@@ -173,6 +173,8 @@ def _most_similar(
     first: dict[str, tuple[str, str]], second: dict[str, tuple[str, str]]
 ) -> dict[str, tuple[str, int]]:
     """For each image that has one, the image with the nearest perceptual hash, and by how many bits it differs."""
+    if not first or not second:
+        return {}
     names, others = list(first), list(second)
     first_hashes, second_hashes = (
         hashes([text for _, text in prints.values()]) for prints in (first, second)

@@ -140,8 +140,8 @@ def _all_pairs(block: Hashes, rows: Hashes) -> Iterator[tuple[Rows, Rows]]:
     """Every query with every row."""
     step = max(1, CANDIDATES // len(block))
     for start in range(0, len(rows), step):
-        some_rows = np.arange(start, min(start + step, len(rows)))
-        yield np.repeat(np.arange(len(block)), len(some_rows)), np.tile(some_rows, len(block))
+        part = np.arange(start, min(start + step, len(rows)))
+        yield np.repeat(np.arange(len(block)), len(part)), np.tile(part, len(block))
 
 
 def _sharing_a_band(block: Hashes, index: list[_Band]) -> Iterator[tuple[Rows, Rows]]:
@@ -154,10 +154,10 @@ def _sharing_a_band(block: Hashes, index: list[_Band]) -> Iterator[tuple[Rows, R
         low = np.searchsorted(band.keys, keys, side="left")
         size = np.searchsorted(band.keys, keys, side="right") - low
 
-        met = np.flatnonzero(size)
-        parts = np.cumsum(size[met]) // CANDIDATES
+        filled = np.flatnonzero(size)
+        parts = np.cumsum(size[filled]) // CANDIDATES
         for part in np.unique(parts):
-            lookups = met[parts == part]
+            lookups = filled[parts == part]
             counts = size[lookups]
             offset = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             position = np.repeat(low[lookups], counts) + offset
@@ -178,8 +178,8 @@ def _within(
     return pair[0], pair[1], _distance(block[pair[0]], rows[pair[1]])
 
 
-def _distance(some: Hashes, others: Hashes) -> Rows:
-    return np.asarray(np.bitwise_count(some ^ others).sum(axis=1, dtype=np.int64))
+def _distance(first_hashes: Hashes, second_hashes: Hashes) -> Rows:
+    return np.asarray(np.bitwise_count(first_hashes ^ second_hashes).sum(axis=1, dtype=np.int64))
 
 
 def _distinct(all_hashes: Hashes) -> tuple[Rows, Int64[np.ndarray, "n"]]:

@@ -134,8 +134,8 @@ def find_leaks(
 
 def _matches(pairs: Iterable[Pair], train: Prints, test: Prints) -> tuple[Match, ...]:
     return tuple(
-        Match(test=test.ids[asked], train=train.ids[frame], folder=test.folders[asked], value=value)
-        for asked, frame, value in pairs
+        Match(test=test.ids[tested], train=train.ids[frame], folder=test.folders[tested], value=value)
+        for tested, frame, value in pairs
     )
 
 

@@ -44,11 +44,11 @@ def describe(picture: Picture) -> Float32[np.ndarray, "704"]:
     grey = picture.mean(axis=2)
     down, right = np.gradient(grey)
     strength = 2 * np.hypot(right, down)
-    place = (
+    direction = (
         np.arctan2(down, right) / np.pi * BINS % BINS
     )  # a direction and its opposite are one: contrast may be inverted
-    low = np.floor(place)
-    part = (place - low).astype(np.float32)
+    low = np.floor(direction)
+    part = (direction - low).astype(np.float32)
     histogram = np.zeros((SIDE, SIDE, BINS), np.float32)
     y, x = np.ogrid[:SIDE, :SIDE]
     first = low.astype(np.intp) % BINS
@@ -103,14 +103,14 @@ def similarity_threshold(null: Float32[np.ndarray, "n"], rate: float) -> float:
 
 
 def best_similarity(
-    seen: Float32[np.ndarray, "n v k"], rows: Float32[np.ndarray, "m k"]
+    views: Float32[np.ndarray, "n v k"], rows: Float32[np.ndarray, "m k"]
 ) -> Float32[np.ndarray, "n m"]:
     """Cosine similarity of each image to each row, the largest over the views of the image; both unit
     vectors.
     """
-    count, each, width = seen.shape
+    count, each, width = views.shape
     return np.asarray(
-        (seen.reshape(count * each, width) @ rows.T).reshape(count, each, len(rows)).max(axis=1)
+        (views.reshape(count * each, width) @ rows.T).reshape(count, each, len(rows)).max(axis=1)
     )
 
 

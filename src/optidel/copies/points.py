@@ -89,17 +89,17 @@ class Points:
     """The points of n pictures.
 
     Args:
-        places: float16 (n, 64, 4): x and y from the picture's centre, px of its reduced copy; the size of the
+        geometry: float16 (n, 64, 4): x and y from the picture's centre, px of its reduced copy; the size of the
             blob, px; its direction, radians. A size of 0 fills up where a picture has fewer.
         bits: u8 (n, 64, 16), what is around each.
     """
 
-    places: np.ndarray
+    geometry: np.ndarray
     bits: UInt8[np.ndarray, "n p 16"]
 
     def __getitem__(self, rows: Int64[np.ndarray, "m"] | slice) -> "Points":
         """The points of some of the pictures."""
-        return Points(places=self.places[rows], bits=self.bits[rows])
+        return Points(geometry=self.geometry[rows], bits=self.bits[rows])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,9 +127,9 @@ class Constellation:
 
 def constellation(points: Points, row: int) -> Constellation:
     """The points of one picture of many."""
-    places = np.asarray(points.places[row], dtype=np.float64)
-    real = places[:, 2] > 0
-    x, y, size, turn = places[real].T
+    geometry = np.asarray(points.geometry[row], dtype=np.float64)
+    real = geometry[:, 2] > 0
+    x, y, size, turn = geometry[real].T
     return Constellation(where=x + 1j * y, size=size, turn=turn, bits=np.asarray(points.bits[row])[real])
 
 
@@ -140,7 +140,7 @@ def find_points(image: Image) -> tuple[np.ndarray, UInt8[np.ndarray, "64 16"]]:
         image: u8 (h, w, 3).
 
     Returns:
-        One row of ``places`` float16 (64, 4) and of ``bits`` u8 (64, 16) of :class:`Points`.
+        One row of ``geometry`` float16 (64, 4) and of ``bits`` u8 (64, 16) of :class:`Points`.
     """
     grey = _grey(image)
     blurred = np.stack([ndimage.gaussian_filter(grey, sigma, mode="nearest", truncate=3) for sigma in SIGMAS])
@@ -151,11 +151,11 @@ def find_points(image: Image) -> tuple[np.ndarray, UInt8[np.ndarray, "64 16"]]:
     turn = _directions(gradients, level, y, x)
     bits = _describe(gradients, level, y, x, turn)
     height, width = grey.shape
-    places = np.zeros((COUNT, 4), dtype=np.float16)
-    places[: len(x)] = np.stack([x - (width - 1) / 2, y - (height - 1) / 2, SIGMAS[level], turn], axis=1)
+    geometry = np.zeros((COUNT, 4), dtype=np.float16)
+    geometry[: len(x)] = np.stack([x - (width - 1) / 2, y - (height - 1) / 2, SIGMAS[level], turn], axis=1)
     filled = np.zeros((COUNT, BYTES), dtype=np.uint8)
     filled[: len(x)] = bits
-    return places, filled
+    return geometry, filled
 
 
 def agreeing(first: Constellation, second: Constellation) -> int:
@@ -169,14 +169,14 @@ def agreeing(first: Constellation, second: Constellation) -> int:
     differing = np.bitwise_count(first.bits.view(np.uint64)[:, None] ^ second.bits.view(np.uint64)[None])
     distance = differing.sum(axis=2, dtype=np.int64)
     counterpart = distance.argmin(axis=1)
-    mine = np.flatnonzero(distance.min(axis=1) < DIFFERENT_BITS)
-    if len(mine) < FEWEST:
+    asking_points = np.flatnonzero(distance.min(axis=1) < DIFFERENT_BITS)
+    if len(asking_points) < FEWEST:
         return 0
-    theirs = counterpart[mine]
-    here, there = first.where[mine], second.where[theirs]
+    theirs = counterpart[asking_points]
+    here, there = first.where[asking_points], second.where[theirs]
 
-    scale = second.size[theirs] / first.size[mine]
-    turn = second.turn[theirs] - first.turn[mine]
+    scale = second.size[theirs] / first.size[asking_points]
+    turn = second.turn[theirs] - first.turn[asking_points]
     move = scale * np.exp(1j * turn)
     predicted = move[:, None] * (here[None, :] - here[:, None]) + there[:, None]
     shared = (
@@ -199,19 +199,19 @@ class PointIndex:
 
     def __init__(self, points: Points, rng: np.random.Generator) -> None:
         """Sort all points of all pictures into hash tables, by bits that ``rng`` draws."""
-        real = np.asarray(points.places[..., 2]) > 0
+        real = np.asarray(points.geometry[..., 2]) > 0
         self._points = points
         self._picture, self._number = np.nonzero(real)
         bits = np.asarray(points.bits)[real]
         length = int(np.clip(np.log2(max(len(bits), 1) / CROWD), 8, 32))
-        self._chosen = [np.sort(rng.permutation(8 * BYTES)[:length]) for _ in range(TABLES)]
+        self._positions = [np.sort(rng.permutation(8 * BYTES)[:length]) for _ in range(TABLES)]
         self._tables = []
-        for chosen in self._chosen:
-            keys = _keys(bits, chosen)
+        for positions in self._positions:
+            keys = _keys(bits, positions)
             order = np.argsort(keys, kind="stable")
             self._tables.append((keys[order], order))
-        places = np.asarray(points.places)[real].astype(np.float32)
-        self._size, self._turn = places[:, 2], places[:, 3]
+        geometry = np.asarray(points.geometry)[real].astype(np.float32)
+        self._size, self._turn = geometry[:, 2], geometry[:, 3]
 
     def matches(
         self, query: Constellation, allowed: Bool[np.ndarray, "n"] | None = None
@@ -234,28 +234,28 @@ class PointIndex:
         if not len(query.where):
             return []
         asking, hit = [], []
-        for chosen, (keys, order) in zip(self._chosen, self._tables, strict=True):
-            wanted = _keys(query.bits, chosen)
-            low, high = np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, side="right")
+        for positions, (keys, order) in zip(self._positions, self._tables, strict=True):
+            query_keys = _keys(query.bits, positions)
+            low, high = np.searchsorted(keys, query_keys), np.searchsorted(keys, query_keys, side="right")
             size = high - low
             offset = np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
             hit.append(order[np.repeat(low, size) + offset])
-            asking.append(np.repeat(np.arange(len(wanted)), size))
-        number, mine = np.concatenate(hit), np.concatenate(asking)
+            asking.append(np.repeat(np.arange(len(query_keys)), size))
+        number, asking_points = np.concatenate(hit), np.concatenate(asking)
         if allowed is not None:
             keep = allowed[self._picture[number]]
-            number, mine = number[keep], mine[keep]
+            number, asking_points = number[keep], asking_points[keep]
         if not len(number):
             return []
 
-        turn = (self._turn[number] - query.turn[mine]) / (2 * np.pi)
-        scale = np.log2(self._size[number] / query.size[mine])
+        turn = (self._turn[number] - query.turn[asking_points]) / (2 * np.pi)
+        scale = np.log2(self._size[number] / query.size[asking_points])
         # Eight turns and scales a factor of 2 apart; a match also votes for the neighbouring turn, which it
         # may belong to as well.
         turns = np.floor(np.stack([turn * 8, turn * 8 + 1])).astype(np.int64) % 8
         scales = np.clip(np.rint(scale), -2, 2).astype(np.int64) + 2
         ballot = (self._picture[number] * 8 + turns) * 5 + scales
-        each = np.unique(ballot.astype(np.int64) * COUNT + mine)  # a point votes once for a move
+        each = np.unique(ballot.astype(np.int64) * COUNT + asking_points)  # a point votes once for a move
         moves, votes = np.unique(each // COUNT, return_counts=True)
         enough = votes >= VOTES
         rows, votes = moves[enough] // 40, votes[enough]
@@ -366,7 +366,7 @@ def _describe(
     return np.packbits(histogram > np.median(histogram, axis=1, keepdims=True), axis=1)
 
 
-def _keys(bits: UInt8[np.ndarray, "m 16"], chosen: Int64[np.ndarray, "l"]) -> Int64[np.ndarray, "m"]:
-    """The chosen bits of each description as one number."""
-    picked = np.unpackbits(bits, axis=1)[:, chosen].astype(np.int64)
-    return np.asarray(picked @ (1 << np.arange(len(chosen), dtype=np.int64)))
+def _keys(bits: UInt8[np.ndarray, "m 16"], positions: Int64[np.ndarray, "l"]) -> Int64[np.ndarray, "m"]:
+    """The bits at these positions of each description as one number."""
+    picked = np.unpackbits(bits, axis=1)[:, positions].astype(np.int64)
+    return np.asarray(picked @ (1 << np.arange(len(positions), dtype=np.int64)))

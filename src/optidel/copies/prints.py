@@ -42,13 +42,13 @@ class Prints:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Print:
-    """The print of one image: ``row`` of the table, ``descriptor`` f32 (704,), ``places`` f16 (64, 4) and
+    """The print of one image: ``row`` of the table, ``descriptor`` f32 (704,), ``geometry`` f16 (64, 4) and
     ``bits`` u8 (64, 16) of its points.
     """
 
     row: tuple[str, str, bool]
     descriptor: Float32[np.ndarray, "704"]
-    places: Float16[np.ndarray, "64 4"]
+    geometry: Float16[np.ndarray, "64 4"]
     bits: UInt8[np.ndarray, "64 16"]
 
 
@@ -64,11 +64,11 @@ class Part:
 def print_of(image: Image) -> Print:
     """Describe one image u8 (h, w, 3), at full size."""
     quality = examine(image)
-    places, bits = find_points(image)
+    geometry, bits = find_points(image)
     return Print(
         row=(pixel_hash(image), quality.phash, not quality.flaw),
         descriptor=describe(shrink(image)),
-        places=places,
+        geometry=geometry,
         bits=bits,
     )
 
@@ -79,7 +79,7 @@ def part_of(prints: Sequence[Print]) -> Part:
         table=pl.DataFrame([each.row for each in prints], COLUMNS, orient="row"),
         descriptors=np.array([each.descriptor for each in prints], dtype=np.float16).reshape(-1, DIM),
         points=Points(
-            places=np.array([each.places for each in prints], dtype=np.float16).reshape(-1, 64, 4),
+            geometry=np.array([each.geometry for each in prints], dtype=np.float16).reshape(-1, 64, 4),
             bits=np.array([each.bits for each in prints], dtype=np.uint8).reshape(-1, 64, 16),
         ),
     )
@@ -137,7 +137,7 @@ def joined(prints: Sequence[Prints]) -> Prints:
         hashes=np.concatenate([part.hashes for part in prints]),
         descriptors=np.concatenate([part.descriptors for part in prints]),
         points=Points(
-            places=np.concatenate([part.points.places for part in prints]),
+            geometry=np.concatenate([part.points.geometry for part in prints]),
             bits=np.concatenate([part.points.bits for part in prints]),
         ),
     )

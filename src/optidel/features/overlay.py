@@ -59,6 +59,10 @@ height, and the gap between neighbours is at most 1.3 heights (a space is one)."
 LINE_GLYPHS, LINE_LETTERS = 3, 4
 """A line has three glyphs and four letters at least: fewer bright spots stand in a row by chance."""
 
+UNFRAMED_GLYPHS = 6
+"""The same in a colour picture that no device frames, a microscope's or a camera's: the gaps of a tissue stand in
+short rows by chance."""
+
 LETTER_WIDTH = 0.8
 """Width of a letter over its height, for counting the letters of a wide glyph."""
 
@@ -298,9 +302,10 @@ def _text_of(
     near_light = ndimage.binary_dilation(largest(~dark), np.ones((2 * CLEAR + 1, 2 * CLEAR + 1)))
     alone = np.isin(number, labels[on_black]) & ~np.isin(number, labels[near_light])
     certain = strong & alone if coloured else np.zeros(count, dtype=bool)
+    fewest = UNFRAMED_GLYPHS if coloured and dark.mean() < FRAMED else LINE_GLYPHS
     text = np.zeros_like(dark)
     up, aside = LINE_MARGIN
-    for top, left, foot, right in _lines(boxes[is_glyph], strong[is_glyph], certain[is_glyph]):
+    for top, left, foot, right in _lines(boxes[is_glyph], strong[is_glyph], certain[is_glyph], fewest):
         if _is_written(ink[top:foot, left:right]):
             text[max(top - up, 0) : foot + up, max(left - aside, 0) : right + aside] = True
     text |= np.append(False, is_glyph & certain)[labels]
@@ -317,12 +322,15 @@ def _is_written(ink: BoolImage) -> bool:
 
 
 def _lines(
-    boxes: Int[np.ndarray, "n 4"], strong: Bool[np.ndarray, "n"], certain: Bool[np.ndarray, "n"]
+    boxes: Int[np.ndarray, "n 4"],
+    strong: Bool[np.ndarray, "n"],
+    certain: Bool[np.ndarray, "n"],
+    fewest: int,
 ) -> list[Int[np.ndarray, "4"]]:
     """Group glyph boxes (top, left, foot, right) of like height and common foot, side by side, into lines of
     text.
 
-    Four glyphs, most of them strong, make a line; two where one of them is certain or a line of four is near.
+    ``fewest`` glyphs and four letters, most of them strong, make a line; two where one of them is certain or a line of four is near.
     """
     if not len(boxes):
         return []
@@ -346,7 +354,7 @@ def _lines(
     high = np.array([np.median(tall[row]) for row in rows])
     long = np.array(
         [
-            len(row) >= LINE_GLYPHS
+            len(row) >= fewest
             and strong[row].mean() >= LINE_STRONG
             and letters[row[strong[row]]].sum() >= LINE_LETTERS
             for row in rows

@@ -19,7 +19,7 @@ BLOCK = 256
 def prints_step(store: Store, indexed: Artifact) -> Artifact:
     """Describe every frame of an indexed corpus; resumed block by block.
 
-    Writes ``prints.parquet`` (id, pixels, hash, sound), ``descriptors.npy`` f16 (n, 704), ``places.npy`` f16
+    Writes ``prints.parquet`` (id, pixels, hash, sound), ``descriptors.npy`` f16 (n, 704), ``geometry.npy`` f16
     (n, 64, 4) and ``bits.npy`` u8 (n, 64, 16).
     """
     corpus = Corpus.load(indexed)
@@ -27,12 +27,12 @@ def prints_step(store: Store, indexed: Artifact) -> Artifact:
     def make(work: Workspace) -> None:
         count = len(corpus)
         descriptors = work.open_array("descriptors.npy", (count, DIM), np.float16)
-        places = work.open_array("places.npy", (count, COUNT, 4), np.float16)
+        geometry = work.open_array("geometry.npy", (count, COUNT, 4), np.float16)
         bits = work.open_array("bits.npy", (count, COUNT, BYTES), np.uint8)
         for start, stop in work.blocks(count, BLOCK, "prints"):
             part = part_of(in_order(corpus.images(range(start, stop))))
             descriptors[start:stop] = part.descriptors
-            places[start:stop], bits[start:stop] = part.points.places, part.points.bits
+            geometry[start:stop], bits[start:stop] = part.points.geometry, part.points.bits
             work.write_table(f"{PARTS}/prints-{start}.parquet", part.table)
 
         tables = [work.table(f"{PARTS}/prints-{start}.parquet") for start in range(0, count, BLOCK)]
@@ -47,6 +47,6 @@ def load_prints(printed: Artifact, indexed: Artifact) -> Prints:
     part = Part(
         table=printed.table("prints.parquet").drop("id"),
         descriptors=printed.array("descriptors.npy"),
-        points=Points(places=printed.array("places.npy"), bits=printed.array("bits.npy")),
+        points=Points(geometry=printed.array("geometry.npy"), bits=printed.array("bits.npy")),
     )
     return of_corpus(Corpus.load(indexed), part)
