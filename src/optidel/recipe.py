@@ -113,6 +113,17 @@ class EncoderSection(_Section):
     reuse: bool = True
 
 
+class FeaturesSection(_Section):
+    """What becomes of the vectors before a method compares them.
+
+    ``post``: ``whiten`` centres them and gives every principal axis the same variance, so that clusters and
+    distances describe the pictures and not what all of them share; ``none`` compares them as the encoder made
+    them, as the papers of the methods do.
+    """
+
+    post: Literal["none", "whiten"] = "whiten"
+
+
 class PatchesSection(_Section):
     """Key patches.
 
@@ -242,6 +253,7 @@ class Recipe(_Section):
     registry: str | None = None
     corpus: CorpusSection = CorpusSection()
     encoder: EncoderSection = EncoderSection()
+    features: FeaturesSection = FeaturesSection()
     patches: PatchesSection = PatchesSection()
     optidel: OptidelSection = OptidelSection()
     method: dict[str, Parameters] = {}
@@ -268,6 +280,7 @@ PRESET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
 LATER = (
     "method",
     "corpus.holdout",
+    "features.post",
     "pretrain.views",
     "pretrain.crop",
     "pretrain.flip",

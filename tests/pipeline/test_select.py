@@ -12,6 +12,7 @@ from nano import recipe
 
 from optidel import methods
 from optidel.errors import RecipeError
+from optidel.features.whitening import fit
 from optidel.methods import METHODS, Method
 from optidel.methods.outcome import outcome
 from optidel.pipeline import parameters as method_parameters
@@ -87,12 +88,23 @@ def test_parameters_of_the_recipe_reach_the_method(
         ("hierarchical-kmeans", {}),
     ],
 )
+@pytest.mark.parametrize("post", ["none", "whiten"])
 def test_the_run_chooses_what_the_array_function_chooses(
-    method: str, params: dict[str, Any], nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+    post: str,
+    method: str,
+    params: dict[str, Any],
+    nano: object,
+    make_corpus: Make,
+    labelled: Path,
+    tmp_path: Path,
 ) -> None:
-    run = pipeline(make_corpus(), labelled, tmp_path / "run", method={method: params})
+    changes = {"method": {method: params}, "features": {"post": post}}
+    run = pipeline(make_corpus(), labelled, tmp_path / "run", **changes)
+    vectors = np.asarray(run.embed.array("vectors.npy"))
+    if post == "whiten":
+        vectors = fit(vectors).transform(vectors)
     expected = methods.select(
-        np.asarray(run.embed.array("vectors.npy")),
+        vectors,
         method,
         3,
         difficulty=np.asarray(run.embed.array("error.npy"), np.float64),

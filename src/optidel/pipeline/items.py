@@ -52,20 +52,38 @@ class Items:
         return len(self.ids)
 
 
-def frame_items(
-    frames: Sequence[Frame], embedded: Artifact | None, scorer: Scorer, *, keep_flawed: bool
-) -> Items:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scored:
+    """What was measured of frames or key patches, by row.
+
+    ``artifact`` holds their errors, from which ``scorer`` makes the difficulty; ``vectors`` float (n, d) are
+    what methods compare.
+    """
+
+    artifact: Artifact
+    vectors: Vectors
+    scorer: Scorer
+
+    def difficulty(self, rows: Indices | slice = slice(None)) -> Scores:
+        """Difficulty, float64 (m,), higher is harder, of some rows."""
+        error, null_error = self.artifact.array("error.npy"), self.artifact.array("null_error.npy")
+        # In 64 bits before anything is subtracted: files hold 32.
+        error = np.asarray(error[rows], np.float64)
+        null_error = np.asarray(null_error[rows], np.float64)
+        return difficulty(error, null_error, self.scorer)
+
+
+def frame_items(frames: Sequence[Frame], scored: Scored | None, *, keep_flawed: bool) -> Items:
     """Whole frames.
 
     Args:
         frames: of the corpus.
-        embedded: their vectors and errors; None for methods that look at no image.
-        scorer: of the difficulty.
+        scored: their vectors and errors; None for methods that look at no image.
         keep_flawed: whether blank and dark frames can be chosen.
     """
     flawed = np.array([bool(frame.flaw) and not keep_flawed for frame in frames])
     rows: Indices = np.flatnonzero(~flawed)
-    vectors = embedded.array("vectors.npy") if embedded else _hash_vectors(frames)
+    vectors = scored.vectors if scored else _hash_vectors(frames)
     if flawed.any():
         vectors = vectors[rows]  # else a memory map stays one
     return Items(
@@ -74,14 +92,14 @@ def frame_items(
         ids=_ids(frames, rows),
         frames=rows,
         vectors=vectors,
-        difficulty=hardness(embedded, scorer, rows) if embedded else None,
+        difficulty=scored.difficulty(rows) if scored else None,
         refused=_refused(frames, rows),
     )
 
 
-def patch_items(frames: Sequence[Frame], patched: Artifact, scorer: Scorer) -> Items:
+def patch_items(frames: Sequence[Frame], scored: Scored) -> Items:
     """The accepted key patches; their ids say frame and box."""
-    patches = accepted_patches(patched)
+    patches = accepted_patches(scored.artifact)
     row_of = _rows_by_id(frames)
     ids, frame_rows = [], []
     for patch in patches:
@@ -93,19 +111,19 @@ def patch_items(frames: Sequence[Frame], patched: Artifact, scorer: Scorer) -> I
         rows=np.arange(len(patches)),
         ids=ids,
         frames=np.array(frame_rows, np.int64),
-        vectors=patched.array("vectors.npy"),
-        difficulty=hardness(patched, scorer),
+        vectors=scored.vectors,
+        difficulty=scored.difficulty(),
     )
 
 
-def holder_items(frames: Sequence[Frame], patched: Artifact, scorer: Scorer) -> Items:
+def holder_items(frames: Sequence[Frame], scored: Scored) -> Items:
     """Whole frames, each represented by its hardest key patch; a frame without one cannot be chosen."""
-    patches, scores = accepted_patches(patched), hardness(patched, scorer)
+    patches, scores = accepted_patches(scored.artifact), scored.difficulty()
     best = hardest_of_each(patches, scores)
     row_of = _rows_by_id(frames)
     # Training reads frames, the method reads the vectors of their patches.
     rows = np.array([row_of[patches[position].frame] for position in best], np.int64)
-    vectors = np.asarray(patched.array("vectors.npy")[best])
+    vectors = np.asarray(scored.vectors[best])
     return Items(
         unit="frame",
         rows=rows,
@@ -142,15 +160,6 @@ def accepted_patches(patched: Artifact) -> list[KeyPatch]:
     table = patched.table("patches.parquet")
     patches = from_table(KeyPatch, table)
     return [patch for patch in patches if not patch.refused]
-
-
-def hardness(scored: Artifact, scorer: Scorer, rows: Indices | slice = slice(None)) -> Scores:
-    """Difficulty, float64 (m,), higher is harder, of some rows of what an artifact scored."""
-    error, null_error = scored.array("error.npy"), scored.array("null_error.npy")
-    # In 64 bits before anything is subtracted: files hold 32.
-    error = np.asarray(error[rows], np.float64)
-    null_error = np.asarray(null_error[rows], np.float64)
-    return difficulty(error, null_error, scorer)
 
 
 def _rows_by_id(frames: Sequence[Frame]) -> dict[str, int]:

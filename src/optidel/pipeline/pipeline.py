@@ -27,6 +27,7 @@ from optidel.pipeline.steps.pixels import pixels_step
 from optidel.pipeline.steps.result import result_step
 from optidel.pipeline.steps.select import Composites, SelectOptions, Sources, select_step
 from optidel.pipeline.steps.task import task_step
+from optidel.pipeline.steps.whiten import whiten_step
 from optidel.pipeline.weights import Weights
 from optidel.progress import say
 from optidel.recipe import Protocol, Recipe
@@ -263,6 +264,22 @@ class Pipeline:
         return self._announce(patches)
 
     @cached_property
+    def whitened(self) -> Artifact | None:
+        """The embedding, whitened; None where methods compare it as it is."""
+        if self.recipe.features.post == "none":
+            return None
+        whitened = whiten_step(self.store, self.index, self.embed)
+        return self._announce(whitened)
+
+    @cached_property
+    def whitened_patches(self) -> Artifact | None:
+        """The key patches' embedding, whitened; None where methods compare it as it is."""
+        if self.recipe.features.post == "none":
+            return None
+        whitened = whiten_step(self.store, None, self.patches)
+        return self._announce(whitened)
+
+    @cached_property
     def task(self) -> Artifact:
         """The labelled set."""
         if not self.recipe.labelled:
@@ -314,10 +331,10 @@ class Pipeline:
 
     def _sources(self, method: str) -> Sources:
         if METHODS[method].unit == "key patch":
-            return Sources(index=self.index, patches=self.patches)
+            return Sources(index=self.index, patches=self.patches, whitened=self.whitened_patches)
         if method in BLIND:
             return Sources(index=self.index)
-        return Sources(index=self.index, embed=self.embed)
+        return Sources(index=self.index, embed=self.embed, whitened=self.whitened)
 
     def _largest_budget(self, options: SelectOptions) -> float | None:
         """The larger budget that a bench ranks a nested method for; None where this budget is its own."""
@@ -482,8 +499,13 @@ class Pipeline:
             shared["embed"] = self.embed
             if self.mae.artifact:
                 shared["warmup"] = self.mae.artifact
-        if any(METHODS[method].unit == "key patch" for method in choosing):
+        of_patches = [method for method in choosing if METHODS[method].unit == "key patch"]
+        if of_patches:
             shared["patches"] = self.patches
+            if self.whitened_patches:
+                shared["whitened patches"] = self.whitened_patches
+        if self.whitened and set(choosing) - {*of_patches, *BLIND}:
+            shared["whitened"] = self.whitened
         return shared
 
     def until(self, step: str) -> list[Artifact]:

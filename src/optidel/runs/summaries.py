@@ -59,6 +59,15 @@ class EmbedSummary(Summary):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WhitenSummary(Summary):
+    """The step ``whiten``: principal axes kept, and the mean cosine of two items before and after."""
+
+    axes: int
+    cosine_before: float
+    cosine_after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SelectionChange:
     """How a selection differs from one on an earlier state of the corpus.
 

@@ -20,7 +20,18 @@ from optidel.store import Artifact, Store, Workspace
 VERSION = 2
 """Of the code of this step: 2 has the held-out V-entropy of every encoder."""
 
-ROLES = ("index", "pixels", "warmup", "embed", "patches", "task", "leaks", "unseen")
+ROLES = (
+    "index",
+    "pixels",
+    "warmup",
+    "embed",
+    "patches",
+    "task",
+    "leaks",
+    "unseen",
+    "whitened",
+    "whitened patches",
+)
 """Artifacts that the cells of a run share, by role; ``artifacts.json`` names each, or None."""
 
 PATHS = {"images", "labelled", "out", "registry"}
@@ -139,7 +150,9 @@ def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
 
     steps = [shared.get("warmup"), shared["embed"], cell.select]
     if "patches" in cell.select.inputs:
-        steps += [shared["patches"], cell.compose]
+        steps += [shared["patches"], shared.get("whitened patches"), cell.compose]
+    else:
+        steps.append(shared.get("whitened"))
     return sum(step.seconds for step in steps if step)
 
 

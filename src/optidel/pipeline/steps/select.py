@@ -11,7 +11,7 @@ from optidel.errors import BudgetError
 from optidel.methods import count_for, select
 from optidel.pipeline.groups import group_config, group_labels
 from optidel.pipeline.incremental import since_earlier
-from optidel.pipeline.items import Items, frame_items, holder_items, patch_items
+from optidel.pipeline.items import Items, Scored, frame_items, holder_items, patch_items
 from optidel.pipeline.selections import cut, kept_content, refused_table, selection_table
 from optidel.progress import say
 from optidel.records import Frame, from_table
@@ -61,11 +61,15 @@ class SelectOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
-    """What a choice is made from: always the index; ``embed`` for frames, ``patches`` for key patches."""
+    """What a choice is made from: always the index; ``embed`` for frames, ``patches`` for key patches.
+
+    ``whitened`` are the vectors of these, whitened; None where methods compare them as they are.
+    """
 
     index: Artifact
     embed: Artifact | None = None
     patches: Artifact | None = None
+    whitened: Artifact | None = None
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
@@ -75,6 +79,8 @@ class Sources:
             artifacts["embed"] = self.embed
         if self.patches:
             artifacts["patches"] = self.patches
+        if self.whitened:
+            artifacts["whiten"] = self.whitened
         return artifacts
 
 
@@ -190,13 +196,19 @@ def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count
 
 
 def _items(sources: Sources, options: SelectOptions, frames: list[Frame]) -> Items:
-    if sources.patches is None:
+    scored = sources.patches or sources.embed
+    scores = None
+    if scored:
+        vectors = (sources.whitened or scored).array("vectors.npy")
+        scores = Scored(artifact=scored, vectors=vectors, scorer=options.scorer)
+
+    if sources.patches is None or scores is None:
         # The baselines are what nobody looked at; every other method would waste its budget on blank frames.
         keep_flawed = options.method in BLIND
-        return frame_items(frames, sources.embed, options.scorer, keep_flawed=keep_flawed)
+        return frame_items(frames, scores, keep_flawed=keep_flawed)
     if options.composites:
-        return patch_items(frames, sources.patches, options.scorer)
-    return holder_items(frames, sources.patches, options.scorer)
+        return patch_items(frames, scores)
+    return holder_items(frames, scores)
 
 
 def _shortage(sources: Sources, options: SelectOptions, frames: int, count: int, items: int) -> str:
