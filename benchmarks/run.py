@@ -26,7 +26,7 @@ from optidel.features.patches import key_patches
 from optidel.features.prompts import error_points, grid_points
 from optidel.models.encoders import normalise, save_encoder
 from optidel.models.mae import build_mae, complementary_noise, score
-from optidel.models.masks import load_mask_generator
+from optidel.models.mask_generators import load_mask_generator
 from optidel.models.presets import PRESETS
 from optidel.pipeline.steps.embed import embed_step
 from optidel.pipeline.steps.pixels import pixels_step

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image as Raster
 
 from optidel.errors import RecipeError, WeightsError
-from optidel.models.masks import Mask, load_mask_generator, mask_from_logits, mask_nms, sam_input
+from optidel.models.mask_generators import load_mask_generator
+from optidel.models.masks import Mask, mask_from_logits, mask_nms, sam_input
 from optidel.models.weights import file_sha256
 
 

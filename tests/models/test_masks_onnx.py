@@ -8,7 +8,8 @@ from PIL import Image as Raster
 
 from optidel.errors import WeightsError
 from optidel.models import sam_onnx
-from optidel.models.masks import load_mask_generator, mask_nms
+from optidel.models.mask_generators import load_mask_generator
+from optidel.models.masks import mask_nms
 from optidel.models.sam_onnx import DECODER, ENCODER, OnnxSam, load_onnx, missing
 
 REPOSITORY = Path(__file__).parents[2]

@@ -1,6 +1,6 @@
 import numpy as np
 
-from optidel.models.masks import load_mask_generator
+from optidel.models.mask_generators import load_mask_generator
 
 
 def disc(radius: int, height: int = 300, width: int = 400) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,8 @@ from transformers.models.sam.configuration_sam import (
 
 from optidel.errors import WeightsError
 from optidel.models import sam_transformers
-from optidel.models.masks import SCENE, Mask, load_mask_generator, mask_from_logits, sam_input
+from optidel.models.mask_generators import load_mask_generator
+from optidel.models.masks import SCENE, Mask, mask_from_logits, sam_input
 from optidel.models.sam_transformers import TransformersSam, load_sam
 
 SIZE = 64

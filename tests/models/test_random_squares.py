@@ -4,7 +4,7 @@ import numpy as np
 
 from optidel.features.overlay import Zones
 from optidel.features.patches import key_patches
-from optidel.models.masks import load_mask_generator
+from optidel.models.mask_generators import load_mask_generator
 from optidel.models.random_squares import SIDES
 
 RNG = np.random.default_rng(0)

