@@ -19,7 +19,7 @@ import pytest
 from nano_bench import values
 from PIL import Image
 
-from optidel.benchmark import make_bench, run_bench, runner
+from optidel.benchmark import make_bench, run_bench, runner, write_bench_report
 from optidel.benchmark.plan import Trial, trials
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.stopping import decided
@@ -366,3 +366,16 @@ def test_a_left_out_cell_is_recorded(
     outcome = run_bench(bench, tmp_path / "out")
     assert (outcome.done, outcome.stopped, outcome.failed) == (7, 1, ())
     assert [record.reason for record in open_bench(tmp_path / "out").stopped] == ["enough"]
+
+
+def test_what_was_held_out_is_the_first_outcome_of_every_encoder(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
+    given = values(make_corpus(32), labelled, methods=["full", "random"], budgets=[0.25], seeds=[0])
+    run_bench(make_bench(given | {"corpus": {"holdout": 0.25}}), tmp_path / "out")
+    h = dict(table(tmp_path / "out").select("method", "h").iter_rows())
+    assert set(h) == {"scratch", "full", "random"}
+    assert h["full"] > 0
+    assert h["random"] > 0
+    page = (write_bench_report(tmp_path / "out").parent / "tables.md").read_text()
+    assert "held-out H, nats per value" in page
