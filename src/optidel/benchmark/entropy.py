@@ -94,7 +94,7 @@ def entropy_sentences(measured: Mapping[Choice, Entropy]) -> list[str]:
         texts = [f"full {_text(full)}"] if full else []
         for (method, other), entropy in measured.items():
             if other == budget:
-                closed = "" if entropy.closed is None else f", closes {100 * entropy.closed:.0f} %"
+                closed = "" if entropy.closed is None else f", closes {_share(entropy.closed)}"
                 texts.append(f"{method} {_text(entropy)}{closed}")
         sentences.append(
             f"At {percent(budget)}, held-out H, nats per value, lower is better: {'; '.join(texts)}."
@@ -109,3 +109,9 @@ def _text(entropy: Entropy) -> str:
         return mean
     low, high = interval.low, interval.high
     return f"{mean} ({low:.4f} to {high:.4f})"
+
+
+def _share(closed: float) -> str:
+    """A share of the distance in per cent; the minus is a true one."""
+    percents = f"{100 * closed:.0f} %"
+    return percents.replace("-", "−")

@@ -12,7 +12,7 @@ from optidel.charts.scales import Axis, axis_of, number_text
 WIDTH = 680
 
 # Margins for numbers and titles of the axes, px.
-LEFT, TOP, RIGHT, BOTTOM = 62, 14, 18, 46
+LEFT, TOP, RIGHT, BOTTOM = 72, 14, 18, 46
 
 # Height of a line of the legend, px.
 LINE = 18
