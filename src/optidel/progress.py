@@ -41,6 +41,7 @@ def bar(label: str, total: int, done: int = 0) -> Iterator[Advance]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}", markup=False),
     )
+    # A log file wants no bars; remarks go there all the same.
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task(label, total=total, completed=done, note="")
 

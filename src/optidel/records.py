@@ -151,6 +151,7 @@ def to_table(kind: type[Record], records: Sequence[Record]) -> pl.DataFrame:
     empty or all null.
     """
     schema = {name: _column_type(hint) for name, hint in get_type_hints(kind).items()}
+    # Columns are typed by the record, not by their values: a column of nulls stays one of texts.
     return pl.DataFrame(
         {name: [getattr(record, name) for record in records] for name in schema}, schema=schema
     )

@@ -229,6 +229,7 @@ class Workspace:
         seconds = self._spent + time.monotonic() - self._started
         note: dict[str, Any] = {"seconds": round(seconds, 3), "finished": time.time_ns()}
         note["check"] = _cost_check(note)
+        # Not flushed here: it is written after every file, and a lost note costs some seconds of a sum.
         scratch = self.path / f".tmp-{COST}"
         scratch.write_text(json.dumps(note) + "\n")
         scratch.replace(self.path / COST)
@@ -482,6 +483,7 @@ def _compare(folder: Path, name: str, expected: str) -> None:
     try:
         status = path.stat()
         stamp = (status.st_ino, status.st_size, status.st_ctime_ns)
+        # The time of a change of any kind: unlike that of the last write, nobody can set it.
         if _compared.get(path) == stamp:
             return
         actual = _hash(path)
@@ -611,6 +613,7 @@ def read_artifact(path: Path) -> Artifact:
         raise StoreError(f"{path} has no {MANIFEST}; {_remedy(path)}") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{path / MANIFEST} is damaged ({error}); {_remedy(path)}") from error
+    # Sizes at once, for they cost nothing; hashes when a file is read.
     for name, size in sizes.items():
         try:
             actual = (path / name).stat().st_size
@@ -628,6 +631,7 @@ def _check_manifest(manifest: dict[str, Any], sizes: Mapping[str, int]) -> None:
         ValueError: it was changed.
         KeyError: something is missing.
     """
+    # Either key alone means that the other was damaged, not that the run is of the first version.
     if "check" in manifest or "hashes" in manifest:
         rest = {name: value for name, value in manifest.items() if name != "check"}
         if manifest["check"] != digest(canonical(rest)) or manifest["hashes"].keys() != sizes.keys():
@@ -655,7 +659,7 @@ def disk_errors(root: Path) -> Iterator[None]:
         yield
     except OptidelError:
         raise
-    except Exception as error:
+    except Exception as error:  # libraries wrap the system's error in what they like
         if _is_full(error, root):
             raise StoreError(
                 f"no space left on the disk of {root}; free some and run the same command again, it continues"

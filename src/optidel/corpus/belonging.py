@@ -39,7 +39,7 @@ class Resolver:
             if self.manifest:
                 listing = self.manifest.of(frame)
                 if listing is None:
-                    continue
+                    continue  # another frame of its file is listed
                 row = listing
                 self.listed.update(self.manifest.paths(frame))
             with_groups = resolve(frame, self.pattern, row, self.kind)
@@ -50,6 +50,7 @@ class Resolver:
             resolved.append(with_groups)
         return resolved
 
+    # Called when all frames are known: before, any member may still come.
     def missing(self, sources: Sequence[str]) -> list[Rejected]:
         """Members of archives that the manifest lists and that did not become frames."""
         if not self.manifest:

@@ -58,7 +58,7 @@ def earlier_index(store: Store, listing: Listing, scan: str, version: int) -> Ea
     """
     for artifact in reversed(store.artifacts("index")):
         if not (artifact.path / "scan.parquet").exists():
-            continue  # written by an earlier version
+            continue  # written before rows could be taken over
         about = artifact.json("index.json")
         if (about["root"], about["scan"], about["version"]) == (str(listing.root), scan, version):
             return _compared(artifact, listing)
@@ -68,6 +68,8 @@ def earlier_index(store: Store, listing: Listing, scan: str, version: int) -> Ea
 def _compared(artifact: Artifact, listing: Listing) -> Earlier:
     """What of an earlier index still holds."""
     files = artifact.table("files.parquet")
+    # Size and time stand for the content, as in make and rsync: reading a file to see whether it changed
+    # would cost as much as indexing it.
     before = {source: (size, time) for source, size, time, _ in files.iter_rows()}
     now = {file.source: (file.size, file.mtime_ns) for file in listing.files}
     same = {source for source, stamp in now.items() if before.get(source) == stamp}
@@ -85,6 +87,7 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
             rejected[_file_of(item.source, before)].append(item)
     unlucky = set(unlucky_files(artifact))
 
+    # Rows of a file lie together, in the order of the files: counting them finds them.
     spans, first = {}, 0
     for source, count in files.select("source", "frames").iter_rows():
         if source in same and source not in unlucky:

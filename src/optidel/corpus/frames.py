@@ -55,6 +55,7 @@ class Corpus:
         """
         frame = self.frames[i]
         member, locator = place(frame)
+        # A plain file is read by itself, with its volume kept for the next slice.
         if member or self.crop != "none":
             row = range(len(self))[i]  # a negative row counts from the end, as in a list
             return next(self.decoded([row]))[1].pixels

@@ -169,6 +169,7 @@ def resolve(frame: Frame, pattern: re.Pattern[str] | None, row: Mapping[str, str
     statements |= row
     fields: dict[str, Any] = {name: statements.get(name) or getattr(frame, name) for name in FIELDS}
     kinds = (kind,) if kind else KINDS
+    # The kind is part of the name, so that patient 7 and video 7 are two groups.
     first = next((name for name in kinds if fields[name]), None)
     group = statements.get("group") or (f"{first}:{fields[first]}" if first else None)
 

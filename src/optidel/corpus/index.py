@@ -116,10 +116,12 @@ def _with_retries(store: Store, build: "_Build", config: dict[str, Any]) -> Arti
     retry = 0
     is_new = store.finished("index", version=VERSION, config=config) is None
     artifact = store.build("index", build.make, version=VERSION, config=config)
+    # What this very command has just tried it does not try again.
     while not is_new and (unlucky := unlucky_files(artifact)):
         retry += 1
         later = config | {"retry": retry}
         is_new = store.finished("index", version=VERSION, config=later) is None
+        # Tried in memory first: a vain try leaves no folder.
         if is_new and (store.look or not build.rescues(artifact, unlucky)):
             break
         artifact = store.build("index", build.make, version=VERSION, config=later)
@@ -142,7 +144,7 @@ class _Build:
 
     def make(self, work: Workspace) -> None:
         """Scan shard by shard, then put the tables together."""
-        if not self.sources:
+        if not self.sources:  # an error now, rather than an artifact without rows
             _complain(self.listing.root, 0, self.listing.refused)
         # Groups are not part of what is scanned, so that a new pattern or manifest reads nothing again.
         earlier = earlier_index(self.store, self.listing, self.scan, VERSION)
@@ -190,7 +192,7 @@ class _Build:
         scanned: Iterator[Scanned] | None = None
         try:
             for start, stop in work.blocks(len(self.sources), SHARD, "index"):
-                if scanned is None:
+                if scanned is None:  # not before: a killed index may have finished all blocks
                     scanned = self._read(start, earlier)
                 self._scan_shard(work, start, stop, earlier, scanned)
         finally:
@@ -208,6 +210,7 @@ class _Build:
         self, work: Workspace, start: int, stop: int, earlier: Earlier | None, scanned: Iterator[Scanned]
     ) -> None:
         """Write the rows of the files ``start`` to ``stop``, in their order, known and read ones mixed."""
+        # An empty table first, so that a shard without frames has columns.
         tables: list[pl.DataFrame] = [_scan_table([])]
         fresh: list[Scanned] = []
         rejected: list[Rejected] = []
@@ -254,6 +257,7 @@ class _Build:
         ids = frames.select("id")
         quality = ids.join(scanned.select(QUALITY_COLUMNS), on="id", how="left", maintain_order="left")
         files = pl.DataFrame([astuple(file) for file in self.listing.files], FILES, orient="row")
+        # Also files without a frame are listed, or the next index would read them again.
         counts = scanned.group_by("source").len("frames").with_columns(pl.col("frames").cast(pl.Int64))
         counted = files.join(counts, on="source", how="left", maintain_order="left").fill_null(0)
 

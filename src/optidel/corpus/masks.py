@@ -90,6 +90,7 @@ def _by_folder(paths: Sequence[str]) -> dict[str, str]:
     """Files in a folder of masks beside a folder of images."""
     folders: dict[str, list[str]] = defaultdict(list)
     for path in paths:
+        # Every folder above it: masks/ and images/ may hold train/ and test/ alike.
         for parent in PurePosixPath(path).parents:
             folders[parent.as_posix()].append(path)
     beside: dict[str, list[str]] = defaultdict(list)
@@ -154,6 +155,7 @@ def _by_suffix(paths: Iterable[str]) -> dict[str, str]:
         if image_stem == stem:
             continue
         for file in files:
+            # Beside it, or in a folder beside its own, as ISIC has them.
             for image in by_stem.get(image_stem, []):
                 if image.parent == file.parent or image.parent.parent == file.parent.parent:
                     masks[file.as_posix()] = f"{MASK}: it is called as {image.name} is"

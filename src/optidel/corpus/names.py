@@ -31,7 +31,7 @@ class Names:
         return hashed(self.key, "name", name) or ""
 
     def folder(self, path: Path | str) -> str:
-        """What to call a folder: its last part alone, for where it lies says much of a machine and its user."""
+        """What to call a folder: its last part, for where it lies says much of a machine and its user."""
         return self(Path(path).name or str(path))
 
 

@@ -34,6 +34,7 @@ def write_pixels(work: Workspace, corpus: Corpus, size: int, store: Store | None
         earlier_rows = known_rows([], hashes)
         earlier_pixels = np.empty((0, size, size, 3), np.uint8)
 
+    # Equal hashes are equal pixels, whatever the files are called and whether they were moved.
     for start, stop in work.blocks(len(corpus), BLOCK, "pixels"):
         rows = np.arange(start, stop)
         is_copy = earlier_rows[start:stop] >= 0

@@ -170,6 +170,7 @@ def perceptual_hash(picture: Float32[np.ndarray, "s s"]) -> str:
     Args:
         picture: float32 (32, 32); its scale and offset do not matter.
     """
+    # Against the median, half of the bits are set whatever the contrast is.
     low = _COSINES @ picture @ _COSINES.T
     return np.packbits(low > np.median(low)).tobytes().hex()
 
@@ -222,7 +223,7 @@ def _sharpness(image: UInt8[np.ndarray, "h w c"]) -> tuple[float, float]:
     step = max(1, max(image.shape[:2]) // STRIPS)
     plane = image[::step, ::step, image.shape[2] // 2]
     if min(plane.shape) < 3:
-        return 0.0, 0.0
+        return 0.0, 0.0  # no sample has four neighbours
     above, row, below = (
         np.ascontiguousarray(plane[first : plane.shape[0] - 2 + first : ROWS_APART]) for first in range(3)
     )
@@ -243,6 +244,7 @@ def _sharpness(image: UInt8[np.ndarray, "h w c"]) -> tuple[float, float]:
 
 def _border(brightest: Plane) -> float:
     """Fraction of the samples before the first and behind the last lit one of their row."""
+    # A row without light is border from side to side.
     lit = brightest > LIT
     width = lit.shape[1]
     has_light = lit.any(axis=1)

@@ -98,6 +98,7 @@ def walk(path: Path) -> Listing:
         say(f"passed over, for OptiDEL wrote it: {names}")
     if not files and not refused:
         raise InputError(f"the folder {path} is empty; pass the folder that holds the images")
+    # The system lists in any order; equal folders must give equal tables.
     files.sort(key=lambda file: file.source)
     refused.sort(key=lambda item: item.source)
     return Listing(root=root, files=files, refused=refused)
@@ -170,7 +171,7 @@ def _says(path: Path, fields: dict[str, str | None]) -> bool:
 
 def _look(source: str, path: Path) -> tuple[str, os.stat_result | str]:
     """The status of one entry, or why it is refused unopened."""
-    if not _is_text(source):
+    if not _is_text(source):  # no table could hold it
         return source, "has a name that is not UTF-8; rename it"
     try:
         status = path.stat()
@@ -181,6 +182,7 @@ def _look(source: str, path: Path) -> tuple[str, os.stat_result | str]:
             if path.is_symlink()
             else f"cannot be opened: {error.strerror}",
         )
+    # ``stat`` follows a link, so these are links: a folder itself never comes here.
     if stat.S_ISDIR(status.st_mode):
         return source, "is a link to a folder; links to folders are not followed"
     if not stat.S_ISREG(status.st_mode):

@@ -34,9 +34,9 @@ TASK, PART, STATE, SINCE, SPENT = range(SLOTS)
 the monotonic second and the seconds of CPU that the process had used until then.
 """
 
-PATIENCE = 10
-"""How many times its limit of CPU seconds a process may wait without computing, as for a slow disk: a round
-number. A busy machine makes a process slow and never quite idle.
+PATIENCE = 6
+"""How many times its limit of CPU seconds a process may wait without computing, as for a slow disk: a minute
+by default, a round number. A busy machine makes a process slow and never quite idle.
 """
 
 GRACE = 20

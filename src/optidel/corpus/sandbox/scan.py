@@ -25,6 +25,9 @@ from optidel.readers.source import Source
 from optidel.records import Quality
 
 MEASURES = tuple(item.name for item in fields(Quality))
+LONGEST_REASON = 300
+"""Letters of a reason that are kept: a round number, three lines of a terminal."""
+
 PLAIN = ("raster",)
 """Reader families whose libraries' own error messages quote no content of a file; of the others only the kind
 of error is kept.
@@ -83,28 +86,23 @@ def scan(root: Path, ask: Ask, options: ScanOptions, beat: Beat) -> Iterator[dic
         except StopIteration:
             return
         except BaseException as error:  # whatever a damaged archive raises, the next file follows
-            yield {
-                "part": number,
-                "member": "",
-                "reason": reason(error, None, root, options),
-                "spoiled": isinstance(error, SpoiledError),
-            }
+            why = reason(error, None, root, options)
+            yield {"part": number, "member": "", "reason": why, "spoiled": isinstance(error, SpoiledError)}
             return
         if number >= ask.start:
             if number in ask.skip:
                 yield {"part": number, "member": member.name, "reason": ask.skip[number]}
             else:
                 beat(number, True)
-                yield {"part": number, "member": member.name} | _record(
-                    root, ask.source, number, member, options, beat
-                )
+                record = _record(root, ask.source, number, member, options, beat)
+                yield {"part": number, "member": member.name} | record
         number += 1
 
 
 def _members(root: Path, name: str) -> Iterator[Member]:
     path = root / name
     try:
-        status = path.stat()
+        status = path.stat()  # the file may have gone, or become a pipe, since the folder was listed
     except OSError as error:
         raise InputError(f"cannot be opened: {error.strerror}") from error
     if not stat.S_ISREG(status.st_mode):
@@ -118,7 +116,7 @@ def _record(
     root: Path, name: str, number: int, member: Member, options: ScanOptions, beat: Beat
 ) -> dict[str, Any]:
     if member.reason:
-        return {"reason": printable(member.reason)[:300]}
+        return {"reason": printable(member.reason)[:LONGEST_REASON]}
     if member.source is None:
         return {"label": member.label}
     reader = None
@@ -129,8 +127,9 @@ def _record(
         if reader is None:
             raise InputError(unread(member.source))
         frames, quality = [], []
-        for decoded in reader(member.source, options.decode, None):
-            frame, marks = _measure(cropped(decoded) if options.crop == "content" else decoded, options.key)
+        for whole in reader(member.source, options.decode, None):
+            decoded = cropped(whole) if options.crop == "content" else whole
+            frame, marks = _measure(decoded, options.key)
             frames.append(frame | {"label": member.label, "split": member.split})
             quality.append(marks)
             beat(number, True)
@@ -138,9 +137,8 @@ def _record(
             raise InputError("holds no frame")
     except ShownElsewhereError:
         return {"frames": [], "quality": []}
-    except (
-        BaseException
-    ) as error:  # decoders raise anything on a broken file, those written in Rust what is no Exception
+    except BaseException as error:
+        # Decoders raise anything on a broken file, those written in Rust what is no Exception.
         return {"reason": reason(error, reader, root, options)}
     _stay_together(frames, f"{name}#{member.name}" if member.name else name)
     return {"frames": frames, "quality": quality}
@@ -172,6 +170,7 @@ def fingerprint(decoded: Decoded) -> str:
     """SHA-256 of the values as stored and of the rule that makes intensities of them: equal hashes are equal
     pixels.
     """
+    # In the order of this machine's bytes, so that a file has one hash on every machine of its kind.
     values = np.ascontiguousarray(decoded.values, decoded.values.dtype.newbyteorder("="))
     head = repr((values.dtype.str, values.shape, float(decoded.low), float(decoded.high)))
     state = hashlib.sha256(head.encode())
@@ -195,10 +194,11 @@ def reason(error: BaseException, reader: Reader | None, root: Path, options: Sca
     """Why a file is quarantined, in words that quote no content of it."""
     if isinstance(error, MemoryError):
         return f"needs more than {options.memory / 2**30:g} GiB of memory"
+    # What a library says may quote the file: only our own words and those of a few libraries are kept.
     if isinstance(error, InputError):
         text = str(error)
     elif reader is None or reader.__module__.rpartition(".")[2] in PLAIN:
         text = f"cannot be decoded ({type(error).__name__}: {getattr(error, 'strerror', None) or error})"
     else:
         text = f"cannot be decoded ({type(error).__name__})"
-    return printable(text.replace(str(root) + os.sep, ""))[:300]
+    return printable(text.replace(str(root) + os.sep, ""))[:LONGEST_REASON]

@@ -223,7 +223,7 @@ def _take(memory: int) -> _Process:
             process = _idle.pop()
             if process.process.poll() is None and process.memory == memory:
                 return process
-            process.close()
+            process.close()  # dead, or of another limit
     return _Process(memory)
 
 
@@ -235,7 +235,7 @@ def _release(processes: Sequence[_Process]) -> None:
         _timer.clear()
         _idle.extend(processes)
         timer = threading.Timer(LINGER, close_idle)
-        timer.daemon = True
+        timer.daemon = True  # a program that ends does not wait for it
         timer.start()
         _timer.append(timer)
 
@@ -250,7 +250,9 @@ def close_idle() -> None:
 
 def cores() -> int:
     """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))  # fewer than there are, in a container or under Slurm
+    return os.cpu_count() or 1
 
 
 def json_options(options: ScanOptions) -> dict[str, Any]:
@@ -277,6 +279,7 @@ def scan_files(
         options: how to decode, and the limits.
         workers: decoding processes; by default one a core, fewer for few files.
     """
+    # A process takes as long to start as four pictures to be read.
     count = min(workers or cores(), -(-len(sources) // 4))
     crew = _Crew(root, sources, options, count)
     try:
@@ -289,8 +292,11 @@ class _Crew:
     """The processes at work on one list of files."""
 
     def __init__(self, root: Path, sources: Sequence[str], options: ScanOptions, count: int) -> None:
-        self.root, self.sources, self.options, self.count = root, sources, options, count
-        self.told = json_options(options)
+        self.root = root
+        self.sources = sources
+        self.options = options
+        self.count = count
+        self.json_options = json_options(options)
         self.inbox: queue.Queue[tuple[_Process, bytes]] = queue.Queue()
         self.processes: list[_Process] = []
         self.again: deque[_Task] = deque()
@@ -320,24 +326,28 @@ class _Crew:
             _release(free)
 
     def _hand_out(self) -> None:
-        while len(self.processes) < min(self.count, len(self.sources) - self.begun + len(self.again)):
+        """Give every process work, starting new ones while there is enough of it."""
+        left = len(self.sources) - self.begun + len(self.again)
+        while len(self.processes) < min(self.count, left):
             process = _take(self.options.memory)
             process.listen(self.inbox)
             self.processes.append(process)
         for process in sorted(self.processes, key=lambda process: len(process.asked)):
+            # Two orders each: the second waits in the pipe, so that no process waits for the next.
             while len(process.asked) < 2 and (tasks := self._next()):
-                process.ask(tasks, self.root, self.told)
+                process.ask(tasks, self.root, self.json_options)
 
     def _next(self) -> list[_Task]:
+        """The next order: one file that lost its process, or a batch of new ones."""
         if self.again:
             return [self.again.popleft()]
         left = len(self.sources) - self.begun
         room = self.turn + AHEAD * self.count - self.begun
+        # Towards the end in smaller batches, so that all processes end together.
+        most = min(BATCH, room, max(1, left // (4 * self.count)))
         tasks: list[_Task] = []
         size = 0
-        while len(tasks) < min(BATCH, room, max(1, left // (4 * self.count))) and self.begun < len(
-            self.sources
-        ):
+        while len(tasks) < most and self.begun < len(self.sources):
             source = self.sources[self.begun]
             size += 100 + 6 * len(source)  # a letter is at most six in JSON
             if tasks and size > BATCH_BYTES:
@@ -362,7 +372,7 @@ class _Crew:
                     self._bury(process)  # it died before anybody listened
             return
         if process not in self.processes:
-            return
+            return  # a last word of one that was buried: its files are asked for again
         if not line.endswith(b"\n"):
             self._bury(process)
             return
@@ -379,24 +389,26 @@ class _Crew:
 
     def _bury(self, process: _Process) -> None:
         """A process is gone: blame the part it was at, and give what it was asked for to the others."""
-        at, part, state = int(process.alive[TASK]), int(process.alive[PART]), float(process.alive[STATE])
-        late = (
-            process.hung == process.alive[SINCE]
-        )  # else it had come further when it was ended, and is asked again
+        number, part = int(process.alive[TASK]), int(process.alive[PART])
+        state = float(process.alive[STATE])
+        # Else it had come further when it was ended, and is asked again.
+        is_late = process.hung == process.alive[SINCE]
         tasks = [task for batch in process.asked for task in batch]
         code = process.process.wait()
         self.processes.remove(process)
         process.close()
-        blamed = next((task for task in tasks if task.number == at), None) if state != IDLE else None
-        if blamed and (late or process.hung is None):
+        # One that was idle when it died had sent what it was asked for: nothing of that is to blame.
+        blamed = next((task for task in tasks if task.number == number and state != IDLE), None)
+        if blamed and (is_late or process.hung is None):
             blamed.deaths += 1
-            if late or blamed.deaths > 1:  # once may be the machine's doing, or another process's
-                why = f"{LATE} {self.options.seconds:g} s" if late else f"{DIED} ({_signal(code)})"
+            if is_late or blamed.deaths > 1:  # once may be the machine's doing, or another process's
+                why = f"{LATE} {self.options.seconds:g} s" if is_late else f"{DIED} ({_signal(code)})"
                 if state == DECODING:
                     blamed.skip[part] = why
                 else:
                     blamed.stop = (part, why)
                 blamed.deaths = 0
+        # First, so that the turn of the others comes soon.
         self.again.extendleft(reversed(tasks))
 
 
@@ -408,31 +420,33 @@ def _assemble(task: _Task) -> Scanned:
     """Records of the parts to frames; labels beside images of an archive are joined to them by name."""
     spoiled = next((record for record in task.records if record.get("spoiled")), None)
     if spoiled:
-        return Scanned(
-            source=task.source,
-            frames=[],
-            quality=[],
-            rejected=[Rejected(source=task.source, reason=spoiled["reason"])],
-        )
-    labels = {
-        key(record["member"]): record["label"] for record in task.records if record.get("label") is not None
-    }
+        # The checksum of the whole failed: nothing says which of its members changed.
+        whole = Rejected(source=task.source, reason=spoiled["reason"])
+        return Scanned(source=task.source, frames=[], quality=[], rejected=[whole])
+
+    labels = {}
+    for record in task.records:
+        if record.get("label") is not None:
+            labels[key(record["member"])] = record["label"]
+
     frames: list[Frame] = []
     quality: list[Quality] = []
     rejected: list[Rejected] = []
     for record in task.records:
         member = record["member"]
         if "reason" in record:
-            rejected.append(
-                Rejected(source=f"{task.source}#{member}" if member else task.source, reason=record["reason"])
-            )
+            source = f"{task.source}#{member}" if member else task.source
+            rejected.append(Rejected(source=source, reason=record["reason"]))
         quality.extend(Quality(**values) for values in record.get("quality", []))
         for values in record.get("frames", []):
-            locator = "#".join(part for part in (member, values["locator"]) if part)
-            if values.get("label") is None:
-                values["label"] = labels.get(key(member)) if member else None
-            name = f"{task.source}#{locator}" if locator else task.source
-            frames.append(
-                Frame(**{**values, "id": name, "source": task.source, "locator": locator, "group": None})
-            )
+            if member and values.get("label") is None:
+                values["label"] = labels.get(key(member))
+            frames.append(_frame(task.source, member, values))
     return Scanned(source=task.source, frames=frames, quality=quality, rejected=rejected)
+
+
+def _frame(source: str, member: str, values: dict[str, Any]) -> Frame:
+    """A frame from what a decoding process says of it; its group is found later."""
+    locator = "#".join(part for part in (member, values["locator"]) if part)
+    name = f"{source}#{locator}" if locator else source
+    return Frame(**(values | {"id": name, "source": source, "locator": locator, "group": None}))
