@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fake_bench import fake_bench
 from typer.testing import CliRunner
 
+from optidel.benchmark.plan import key_of, trials
+from optidel.benchmark.tables import open_bench, read_record, write_record
 from optidel.cli import app
 from optidel.corpus.groups import KEY_FILE, group_key
-from optidel.errors import StoreError
+from optidel.errors import InputError, StoreError
 from optidel.store import COST, MANIFEST, Artifact, Store, Workspace, check
 
 DAMAGES = 300
@@ -203,3 +206,27 @@ def test_check_of_a_folder_without_a_run(tmp_path: Path) -> None:
     reasons = {item.folder: item.reason for item in check(tmp_path / "run")}
     assert "has no manifest.json" in reasons[first.path]
     assert "sum.json is missing" in reasons[second.path]
+
+
+def test_a_damaged_record_of_a_bench_counts_as_none_and_its_plan_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench = fake_bench(tmp_path / "out", seeds=[0], methods=["full", "random"])
+    key = key_of(bench, next(iter(trials(bench))))
+    record = read_record(tmp_path / "out", key)
+    assert record is not None
+    write_record(tmp_path / "out", key, record)
+    assert read_record(tmp_path / "out", key) == record
+
+    path, rng = tmp_path / "out" / "cells" / f"{key}.json", np.random.default_rng(0)
+    sound = path.read_bytes()
+    for _ in range(50):
+        damage(path, rng)
+        assert read_record(tmp_path / "out", key) in (None, record)  # a space may have become another
+        path.write_bytes(sound)
+    path.write_bytes(b"")
+    assert read_record(tmp_path / "out", key) is None
+    assert "is damaged" in capsys.readouterr().err
+    (tmp_path / "out" / "bench.json").write_bytes(b"")
+    with pytest.raises(InputError, match=r"bench.json is damaged .*run the same `optidel bench` again"):
+        open_bench(tmp_path / "out")

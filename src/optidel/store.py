@@ -690,6 +690,7 @@ def replacing(target: Path) -> Iterator[Path]:
     with disk_errors(target.parent):
         try:
             yield scratch
+            _flush(scratch)
             scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)

@@ -12,8 +12,13 @@ from optidel.benchmark.bench import Bench
 from optidel.benchmark.load import make_bench
 from optidel.benchmark.plan import Trial, key_of, trials
 from optidel.errors import InputError
+<<<<<<< HEAD
 from optidel.evaluation.table import image_means
 from optidel.store import read_artifact, replacing
+=======
+from optidel.progress import say
+from optidel.store import digest, read_artifact, replacing
+>>>>>>> c355693 (A bench names no run folder in its recipes: no least length; a damaged record of a bench counts as none, aloud)
 
 RECORDS = "cells"  # folder of the records
 RESULTS, SCORES = "results.parquet", "scores.parquet"
@@ -83,21 +88,38 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def read_record(root: Path, key: str) -> Record | None:
-    """The record of a trial, or None; what other versions wrote beside it is passed over."""
+    """The record of a trial, or None; what other versions wrote beside it is passed over.
+
+    A damaged one counts as none, aloud: the same bench makes it again from its artifacts.
+    """
     path = root / RECORDS / f"{key}.json"
     if not path.exists():
         return None
-    values = json.loads(path.read_text())
-    # Only what this version knows: a later one may say more.
-    entries = {field.name: values[field.name] for field in fields(Record)}
-    entries["cell"] = Trial(**values["cell"])
-    return Record(**entries)
+    try:
+        values = json.loads(path.read_bytes())
+        check = values.pop("check", None)
+        if check not in (None, _check_of(values)):  # records of 0.1 have none
+            raise ValueError("its own hash differs")
+        # Only what this version knows: a later one may say more.
+        entries = {field.name: values[field.name] for field in fields(Record)}
+        entries["cell"] = Trial(**values["cell"])
+        return Record(**entries)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        say(f"bench: the record {path.name} is damaged ({error}) and counts as none; run the bench again")
+        return None
 
 
 def write_record(root: Path, key: str, record: Record) -> None:
     """Write the record of a trial."""
-    text = json.dumps(asdict(record), indent=1, sort_keys=True)
+    values = asdict(record)
+    values["check"] = _check_of(values)
+    text = json.dumps(values, indent=1, sort_keys=True)
     write_atomically(root / RECORDS / f"{key}.json", text + "\n")
+
+
+def _check_of(values: dict[str, Any]) -> str:
+    """A hash of a record, kept in it."""
+    return digest(json.dumps(values, sort_keys=True).encode())
 
 
 def image_scores_of(root: Path, record: Record) -> pl.DataFrame:
@@ -188,4 +210,8 @@ def open_bench(root: Path) -> Tables:
         raise InputError(
             f"{root} holds no bench (no bench.json); pass the folder given to `optidel bench … --out`"
         )
-    return collect(make_bench(json.loads(path.read_text())), root)
+    try:
+        values = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}); run the same `optidel bench` again") from error
+    return collect(make_bench(values), root)
