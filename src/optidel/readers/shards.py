@@ -1,6 +1,7 @@
 """Shards of Hugging Face datasets, Parquet or Arrow, as archives whose members are rows."""
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import PurePosixPath
@@ -18,6 +19,9 @@ SMALL = 64 << 20
 
 BATCH = 16
 """Rows unpacked at a time: enough to hide the cost of a call, few enough to hold 16 large pictures."""
+
+CONTINUATION = b"\xff" * 4
+"""Before the length of a message in an Arrow stream (the format's specification, encapsulated messages)."""
 
 Batches = Callable[[list[str]], Iterator[pa.RecordBatch]]
 """Columns to the rows of a shard, some at a time."""
@@ -83,6 +87,13 @@ def _parquet(raw: Any) -> tuple[pa.Schema, Batches]:
 
 
 def _arrow(raw: Any) -> tuple[pa.Schema, Batches]:
+    # The length of the schema stands first, behind a mark since version 0.15, and is allocated as it stands: any
+    # file would do.
+    head = raw.read(8)
+    length = int.from_bytes(head[4:] if head[:4] == CONTINUATION else head[:4], "little", signed=True)
+    if not 0 < length <= raw.seek(0, os.SEEK_END):
+        raise pa.ArrowInvalid("the schema is longer than the file")
+    raw.seek(0)
     file = pa.ipc.open_stream(raw)
 
     def batches(columns: list[str]) -> Iterator[pa.RecordBatch]:
