@@ -242,9 +242,9 @@ class Recipe(_Section):
         (0.1, 'mae')
     """
 
-    images: str = Field(min_length=1)
+    images: str
     labelled: str = ""
-    out: str = Field(min_length=1)
+    out: str
     methods: tuple[str, ...] = ("full", "random", "meddel", "optidel", "optidel-paper")
     budget: float = 0.05
     seeds: tuple[Seed, ...] = (0,)

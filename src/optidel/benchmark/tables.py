@@ -12,13 +12,9 @@ from optidel.benchmark.bench import Bench
 from optidel.benchmark.load import make_bench
 from optidel.benchmark.plan import Trial, key_of, trials
 from optidel.errors import InputError
-<<<<<<< HEAD
 from optidel.evaluation.table import image_means
-from optidel.store import read_artifact, replacing
-=======
 from optidel.progress import say
 from optidel.store import digest, read_artifact, replacing
->>>>>>> c355693 (A bench names no run folder in its recipes: no least length; a damaged record of a bench counts as none, aloud)
 
 RECORDS = "cells"  # folder of the records
 RESULTS, SCORES = "results.parquet", "scores.parquet"
