@@ -159,6 +159,19 @@ def test_colours_are_classes(encoding: str, tmp_path: Path) -> None:
         assert agreement(classes[str(seed)], steps(seed, 3)) > (0.9999 if encoding == "png" else 0.98)
 
 
+@pytest.mark.parametrize("quality", [75, 95])
+def test_blends_of_a_compressed_picture_are_no_classes(quality: int, tmp_path: Path) -> None:
+    """Chroma at half resolution, as most programs write JPEG."""
+    table = np.array([(0, 0, 0), RED, GREEN, (0, 0, 255)], np.uint8)
+    for seed in range(4):
+        colours = table[steps(seed, 4)].repeat(2, axis=0).repeat(2, axis=1)
+        PillowImage.fromarray(colours).save(tmp_path / f"{seed}.jpg", quality=quality)
+    reading, classes = reading_of(tmp_path)
+    assert reading.classes == 4
+    order = [int(value) for value in np.unique(classes["0"])]
+    assert order == [0, 1, 2, 3]
+
+
 def test_palette_indices_give_the_order_and_255_is_void(tmp_path: Path) -> None:
     colours = [(0, 0, 0)] * 256
     colours[1], colours[2], colours[VOID] = RED, GREEN, (224, 224, 192)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, Shaped, UInt8
 from PIL import Image as PillowImage
+from scipy import ndimage
 
 from optidel.arrays import BoolImage, ClassMask, Image
 from optidel.errors import InputError
@@ -42,6 +43,9 @@ FLAT_SHARE = 0.8
 
 # A main colour covers at least this share: 16 x 16 px in 384 x 384.
 RARE = 0.002
+
+# Chroma stored at half resolution blends two colours over 2 px on either side of an edge.
+BLEND = 2
 
 LOSSY_ENDINGS = (".jpg", ".jpeg", ".webp")
 ORIENTATION = 0x0112
@@ -297,14 +301,23 @@ def _main_colours(values: Int32[np.ndarray, "h w 3"]) -> Int32[np.ndarray, "h w"
     counts = count_codes(pack(values))
     least = RARE * sum(counts.values())
     main: list[np.ndarray[Any, Any]] = []
+    is_free = np.ones(values.shape[:2], dtype=np.bool_)  # near no main colour yet
     for code, _ in counts.most_common(4 * MAX_COLOURS):
         colour = unpack(np.array(code, dtype=np.int32))
-        if all(np.abs(colour - other).max() > SAME_COLOUR for other in main):
-            near = np.abs(values - colour).max(axis=2) <= SAME_COLOUR
-            if near.sum() >= least:
-                main.append(colour)
+        if any(np.abs(colour - other).max() <= SAME_COLOUR for other in main):
+            continue
+        near = np.abs(values - colour).max(axis=2) <= SAME_COLOUR
+        # Blends along edges are bands of up to 4 px; a class has an inside.
+        inside = ndimage.binary_erosion(near & is_free, iterations=BLEND)
+        if inside.sum() >= least:
+            main.append(colour)
+            is_free &= ~near
         if len(main) > MAX_COLOURS // 4:
             return None
+        if is_free.sum() < least:
+            break
+    if not main:
+        return None
     distance = np.stack([np.abs(values - colour).max(axis=2) for colour in main])
     if (distance.min(axis=0) <= SAME_COLOUR).mean() < FLAT_SHARE:
         return None
