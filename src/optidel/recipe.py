@@ -78,8 +78,8 @@ class CorpusSection(_Section):
     ``content`` for the lit area of an endoscope's frame alone. ``window``: for CT, a name (soft-tissue, lung,
     bone, brain, …) or [level, width] in HU, in place of what the files state. ``damaged``: whether a file
     about which its decoder warns is quarantined. ``workers``: decoding processes, by default one a core.
-    ``holdout``: share of the frames, in whole groups, that no method sees and no model trains on, and on which
-    every encoder is measured; by default 0.03 of a corpus of 1,000 frames or more, else none.
+    ``holdout``: share of the frames, in whole groups, that no method sees and no model trains on, and on
+    which every encoder is measured; by default 0.03 of a corpus of 1,000 frames or more, else none.
     """
 
     axes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)

@@ -136,7 +136,7 @@ def test_given_encoder_needs_no_warm_up(
 
 
 STEPS = (
-    "task", "index", "prints", "leaks", "evaluate", "select", "pixels", "pretrain", "warmup", "embed", "patches", "compose", "result"
+    "task", "index", "prints", "leaks", "evaluate", "select", "pixels", "pretrain", "warmup", "embed", "whiten", "patches", "compose", "result"
 )  # fmt: skip
 """In the order in which a run first comes to them."""
 

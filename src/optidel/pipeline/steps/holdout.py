@@ -1,4 +1,4 @@
-"""Frames held out of the corpus: no method sees them, no model trains on them, every encoder is measured on them.
+"""Frames held out of the corpus: no method sees them, no model trains on them, encoders are measured on them.
 
 Whole groups are held out (a patient, a video, a file, and what is a copy or near-copy of one of its frames):
 an image that resembles a trained one says little about images that were never seen.
@@ -25,8 +25,8 @@ from optidel.store import Artifact, Store, Workspace, canonical, digest
 SHARE = 0.03
 """Share held out where the recipe names none.
 
-In a pilot 1,000 of 36,436 images were held out. Their mean entropy told encoders of 73 images from those of 364,
-and these from one of everything.
+In a pilot 1,000 of 36,436 images were held out. Their mean entropy told encoders of 73 images from those of
+364, and these from one of everything.
 """
 
 LEAST = 1_000
@@ -79,7 +79,7 @@ def holdout_step(store: Store, indexed: Artifact, share: float) -> Artifact:
         summary = indexed.json(IndexSummary.FILE)
         summary |= {"frames": len(staying), "groups": groups, "held_out": len(rows)}
         work.write_json(IndexSummary.FILE, summary)
-        # As an index that never listed the others: later steps depend on the frames that stay, in their order.
+        # As an index that never listed the others: later steps depend on the frames that stay.
         work.content = digest(canonical(staying.select("id", "sha256").rows()))
 
     return store.build("holdout", make, version=1, config={"share": share}, inputs={"index": indexed})
@@ -115,8 +115,8 @@ def units_of(frames: Sequence[Frame], perceptual: Sequence[str]) -> Int64[np.nda
 def held_out_rows(frames: Sequence[Frame], units: Int64[np.ndarray, "n"], share: float) -> Indices:
     """Rows to hold out, ascending: whole units in the order of a hash, those that fit into the share.
 
-    The hash is of a unit's pixels, so the draw depends on no order of files, and most units stay on their side
-    when the corpus grows. Worthless frames hold nothing to measure: units of such frames alone are left in.
+    The hash is of a unit's pixels, so the draw depends on no order of files, and most units stay on their
+    side when the corpus grows. Worthless frames hold nothing to measure: units of such frames alone are left in.
     None are held out where it would be fewer than two units, which have no interval.
     """
     members: dict[int, list[int]] = defaultdict(list)

@@ -20,7 +20,7 @@ def whiten_step(store: Store, indexed: Artifact | None, scored: Artifact) -> Art
 
     Args:
         store: the run.
-        indexed: the corpus, where ``scored`` is its embedding; None for key patches, of which none is worthless.
+        indexed: the corpus, where ``scored`` is its embedding; None for key patches, all of which are sound.
         scored: artifact with ``vectors.npy``, float (n, d).
     """
 
