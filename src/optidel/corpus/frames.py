@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from optidel.arrays import Image, Pixels
+from optidel.corpus.reading import place, read_rows
 from optidel.readers import Decoded, Window, window_of
 from optidel.readers.decode import read_frame, to_image
-from optidel.readers.reading import place, read_rows
 from optidel.records import Frame, Rejected, from_table
 from optidel.store import Artifact
 

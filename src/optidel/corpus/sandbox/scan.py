@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from optidel.archives.archive import SpoiledError, members
+from optidel.archives.member import Member
 from optidel.corpus.groups import hashed
 from optidel.corpus.quality import examine
 from optidel.corpus.walk import printable
 from optidel.errors import InputError
 from optidel.readers import Decoded, DecodeOptions, Reader, reader_for, unread
-from optidel.readers.archives import SpoiledError, members
 from optidel.readers.decode import cropped
 from optidel.readers.decoded import ShownElsewhereError
-from optidel.readers.member import Member
 from optidel.readers.source import Source
 from optidel.records import Quality
 

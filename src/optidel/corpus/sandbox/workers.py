@@ -20,10 +20,10 @@ from typing import IO, Any
 
 import numpy as np
 
+from optidel.archives.archive import key
 from optidel.corpus.sandbox.process import DECODING, IDLE, PART, PATIENCE, SINCE, SLOTS, SPENT, STATE, TASK
 from optidel.corpus.sandbox.scan import ScanOptions
 from optidel.errors import OptidelError
-from optidel.readers.archives import key
 from optidel.records import Frame, Quality, Rejected
 
 BATCH = 16

@@ -12,6 +12,7 @@ from jaxtyping import Float32, Int64
 
 from optidel.arrays import BoolImage, ErrorMaps, Image, Images
 from optidel.corpus.frames import Corpus
+from optidel.corpus.reading import place as member_and_locator
 from optidel.errors import BudgetError
 from optidel.features.embedding import mean_image, write_scores
 from optidel.features.overlay import Zones, forbidden, group_overlay
@@ -22,7 +23,6 @@ from optidel.models.mask_generators import load_mask_generator
 from optidel.models.masks import MaskGenerator, mask_nms
 from optidel.pipeline.weights import Weights
 from optidel.readers.decode import fit
-from optidel.readers.reading import place as member_and_locator
 from optidel.readers.volume import AXES
 from optidel.recipe import PatchesSection
 from optidel.records import Frame, KeyPatch, from_table, to_table

@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
+from optidel.archives.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.errors import InputError
-from optidel.readers.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.readers.source import Source
 
 RATIO = 100
@@ -83,7 +83,7 @@ def members(source: Source) -> Iterator[Member]:
     elif end in OPENERS:
         yield from _tarred(source, end)
     else:
-        from optidel.readers.shards import rows  # Arrow is imported only where it is needed
+        from optidel.archives.shards import rows  # Arrow is imported only where it is needed
 
         yield from rows(source, end)
 

@@ -5,11 +5,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from optidel.archives.archive import ending, members, read_zipped
+from optidel.archives.member import Member
 from optidel.errors import InputError
-from optidel.readers.archives import ending, members, read_zipped
 from optidel.readers.decode import cropped, read_frames
 from optidel.readers.decoded import Decoded, Window
-from optidel.readers.member import Member
 from optidel.readers.source import Source
 from optidel.records import Frame
 

@@ -10,8 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from optidel.archives.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.errors import InputError
-from optidel.readers.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.readers.source import Source
 
 SMALL = 64 << 20
