@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from optidel.readers import READERS, archives
+from optidel.archives import archive
+from optidel.readers import READERS
 from optidel.readers.decoded import ending
 
 MASK = "is taken for a mask"
@@ -81,7 +82,7 @@ def member_masks(frames: Iterable[tuple[str, str]]) -> dict[str, str]:
     members = {}
     for source, locator in frames:
         member, _, _ = locator.partition("#")
-        if member and archives.ending(source):
+        if member and archive.ending(source):
             members[f"{source}/{member}"] = f"{source}#{member}"
     return {members[path]: reason for path, reason in masks_among(members).items()}
 
