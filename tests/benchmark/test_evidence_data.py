@@ -59,3 +59,61 @@ def test_a_wrong_folder_is_refused_in_a_sentence(
         with pytest.raises(SystemExit, match=message):
             script.main()
     assert not (tmp_path / "out").exists()
+
+
+def a_mixed_folder(root: Path) -> Path:
+    """The development images in small."""
+    files = [
+        "mixed/us-lung-video/Clip_1/Clip_1_0000.jpg",
+        "mixed/us-lung-video/Clip_1/Clip_1_0001.jpg",
+        "mixed/xr-chest-a/pneumonia-person7_virus_1.jpg",
+        "mixed/xr-chest-a/pneumonia-person7_bacteria_2.jpg",
+        "mixed/skin-dermoscopy/ISIC_0024306.jpg",
+        "polypgen-dev/images/176OLCV1_100H0001.jpg",
+        "polypgen-dev/images/C3_EndoCV2021_00001.jpg",
+        "lung-cxr/images/CHNCXR_0001_0.jpg",
+        "lung-cxr/masks/CHNCXR_0001_0.png",
+        "kvasir-seg/images/a.jpg",
+        "tasks/heart-acdc/images/patient001_frame01_slice_0.jpg",
+    ]
+    for name in files:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    rows = [f"us-lung-video/Clip_1/Clip_1_000{number}.jpg,clip-Clip_1" for number in range(2)]
+    (root / "mixed-groups.csv").write_text("\n".join(["path,group", *rows]) + "\n")
+    return root
+
+
+def test_the_mixed_corpus_is_links_with_the_groups_that_lists_and_names_tell(
+    script: Any, tmp_path: Path
+) -> None:
+    data, out = a_mixed_folder(tmp_path / "data"), tmp_path / "out"
+    counts = script.lay_out_mixed(data, out)
+    assert counts == {"corpus": 7, "in groups": 5, "groups": 3, "labelled sets": 3}
+    lines = (out / "groups.csv").read_text().splitlines()
+    assert dict(line.split(",") for line in lines[1:]) == {
+        "polypgen-dev/176OLCV1_100H0001.jpg": "polypgen-dev-176OLCV1",
+        "polypgen-dev/C3_EndoCV2021_00001.jpg": "",
+        "skin-dermoscopy/ISIC_0024306.jpg": "",
+        "us-lung-video/Clip_1/Clip_1_0000.jpg": "clip-Clip_1",
+        "us-lung-video/Clip_1/Clip_1_0001.jpg": "clip-Clip_1",
+        "xr-chest-a/pneumonia-person7_bacteria_2.jpg": "xr-chest-a-person7",
+        "xr-chest-a/pneumonia-person7_virus_1.jpg": "xr-chest-a-person7",
+    }
+    for line in lines[1:]:
+        assert (out / "corpus" / line.split(",")[0]).read_text().endswith(Path(line.split(",")[0]).name)
+    mask = out / "tasks" / "lung-cxr" / "masks" / "CHNCXR_0001_0.png"
+    assert mask.is_symlink()
+    assert mask.read_text() == "lung-cxr/masks/CHNCXR_0001_0.png"
+    assert script.lay_out_mixed(data, out) == counts  # again, and nothing is in the way
+
+
+def test_a_part_of_the_mixed_data_that_is_missing_is_named(
+    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = a_mixed_folder(tmp_path / "data")
+    (data / "mixed-groups.csv").unlink()
+    monkeypatch.setattr(sys, "argv", ["evidence_data.py", "--mixed", str(data), str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match=r"there is no .*mixed-groups\.csv"):
+        script.main()

@@ -1,3 +1,4 @@
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -6,6 +7,7 @@ import pytest
 from optidel.benchmark.load import load_bench, make_bench
 from optidel.benchmark.plan import key_of, recipe_of, trials
 from optidel.errors import RecipeError
+from optidel.recipe import load_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GIVEN: dict[str, Any] = {"images": "IMAGES", "labelled": "DIR"}
@@ -100,6 +102,49 @@ def test_the_evidence_compares_on_the_tuning_split_and_holds_the_test_split_out(
     assert len([cell for cell in trials(once) if cell.task == "polyps-test"]) == 2 * len(bench.seeds) * (
         1 + len(bench.methods)
     )
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_example_can_be_read(path: Path) -> None:
+    """A bench, or a recipe, whose options are all known and whose every cell has a recipe."""
+    keys = tomllib.loads(path.read_text())
+    overrides: dict[str, Any] = {"images": "IMAGES"}
+    if "budget" in keys:
+        assert load_recipe(path, overrides | {"out": "OUT"}).methods
+        return
+    tasks = keys.get("tasks", {"labelled": {}})
+    if not all("labelled" in options for options in tasks.values()):
+        overrides["labelled"] = dict.fromkeys(tasks, "DIR")
+    planned = trials(load_bench(path, overrides))
+    assert {"full", "random"} <= {trial.method for trial in planned}
+
+
+@pytest.mark.parametrize("name", ["choosing-pays", "evidence-h"])
+def test_the_references_come_before_what_they_judge(name: str) -> None:
+    """Full and random have their seeds before anything is selected, and H is measured on whole groups."""
+    bench = load_bench(EXAMPLES / f"{name}.toml")
+    planned = trials(bench)
+    first = next(number for number, trial in enumerate(planned) if trial.method == "optidel")
+    references = {(trial.method, trial.budget, trial.seed) for trial in planned[:first]}
+    for seed in (0, 1, 2):
+        assert {("full", 1.0, seed), ("random", 0.01, seed), ("random", 0.002, seed)} <= references
+    corpus, pretrain = bench.recipe["corpus"], bench.recipe["pretrain"]
+    assert corpus["manifest"]
+    assert corpus["holdout"] == 0.03
+    assert pretrain["views"] == "flip-only"
+
+
+@pytest.mark.parametrize("name", ["meddel-table3", "optidel-paper"])
+def test_a_published_protocol_and_its_twin_ask_the_same(name: str) -> None:
+    published = load_bench(EXAMPLES / f"{name}.toml", {"images": "IMAGES"})
+    twin = load_bench(EXAMPLES / f"{name}-tiny.toml", {"images": "IMAGES"})
+    for axis in ("methods", "budgets", "compute", "objectives", "protocols", "seeds", "also"):
+        assert getattr(published, axis) == getattr(twin, axis)
+    assert published.recipe.get("method") == twin.recipe.get("method")
+    pretrain = published.recipe["pretrain"]
+    assert published.recipe["preset"] == "base"
+    assert (pretrain["batch"], pretrain["lr"]) == (16, 1.5e-4)
+    assert pretrain["steps"] == 88_282 * 200 // 16  # equal compute
 
 
 def test_a_cell_is_a_recipe() -> None:
