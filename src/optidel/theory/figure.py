@@ -23,13 +23,14 @@ def figure(table: pl.DataFrame) -> str:
     """
     charts = []
     for angle, rule in table.select("angle", "rule").unique(maintain_order=True).iter_rows():
-        panel = table.filter((pl.col("angle") == angle) & (pl.col("rule") == rule))
-        chart = lines(
-            list(_curves(panel)), "fraction kept", "error on fresh examples", log=True, log_y=True, zoom=True
-        )
-        charts.append((f"{rule}, probe at {angle:g}°", chart))
+        in_panel = (pl.col("angle") == angle) & (pl.col("rule") == rule)
+        curves = list(_curves(table.filter(in_panel)))
+        chart = lines(curves, "fraction kept", "error on fresh examples", log=True, log_y=True, zoom=True)
+        caption = f"{rule}, probe at {angle:g}°"
+        charts.append((caption, chart))
 
-    title = f"{table['experiment'][0]}: max-margin student after pruning"
+    experiment = table["experiment"][0]
+    title = f"{experiment}: max-margin student after pruning"
     return page(title, "Points are simulated, with standard errors; lines are for infinite N.", charts)
 
 
@@ -38,30 +39,24 @@ def _curves(panel: pl.DataFrame) -> Iterator[Series]:
     for number, ((alpha,), curve) in enumerate(panel.group_by("alpha_total", maintain_order=True)):
         name = f"α = {alpha:g}"
         colour = OTHERS[number % len(OTHERS)]
-        theory = curve.select("keep", "analytic").iter_rows()
-        simulated = curve.select("keep", "error", "standard_error").iter_rows()
-        yield Series(
-            name=name,
-            colour=colour,
-            points=[Point(x=keep, y=error) for keep, error in theory],
-            bare=True,
-            legend=False,
-        )
-        yield Series(
-            name=name,
-            colour=colour,
-            shape=number,
-            joined=False,
-            # A logarithmic axis has no place for an error of 0.
-            points=[_point(name, *row) for row in simulated if row[1] > 0],
-        )
+        theory = []
+        for keep, error in curve.select("keep", "analytic").iter_rows():
+            theory.append(Point(x=keep, y=error))
+        # The points of the simulation stand for the curve in the legend.
+        yield Series(name=name, colour=colour, points=theory, bare=True, legend=False)
+
+        simulated = []
+        for keep, error, spread in curve.select("keep", "error", "standard_error").iter_rows():
+            # A logarithmic axis has no position for an error of 0.
+            if error > 0:
+                simulated.append(_point(name, keep, error, spread))
+        yield Series(name=name, colour=colour, shape=number, joined=False, points=simulated)
 
 
 def _point(name: str, keep: float, error: float, spread: float) -> Point:
-    return Point(
-        x=keep,
-        y=error,
-        low=max(error - spread, LEAST_ERROR * error),
-        high=error + spread,
-        title=f"{name}, {100 * keep:.3g} % kept: {error:.4f}",
-    )
+    floor = LEAST_ERROR * error
+    low = max(error - spread, floor)
+    high = error + spread
+    percent = 100 * keep
+    title = f"{name}, {percent:.3g} % kept: {error:.4f}"
+    return Point(x=keep, y=error, low=low, high=high, title=title)

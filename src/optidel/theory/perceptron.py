@@ -54,8 +54,10 @@ class Overlap:
     @property
     def error(self) -> float:
         """Probability that a fresh example is labelled wrongly, arccos(R) / π."""
+        # arctan2, not arccos: near R = 1, arccos loses half of the digits.
         across = np.hypot(self.tilt, self.rest)
-        return float(np.arctan2(across, self.teacher) / np.pi)
+        angle = np.arctan2(across, self.teacher)
+        return float(angle / np.pi)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +109,10 @@ def perceptron_error(
             float(alpha), float(fraction), float(degrees), rule=rule, skip=float(skipped), width=width
         )
         errors.append(overlap.error)
-    return np.array(errors).reshape(cells.shape) if cells.shape else errors[0]
+
+    if not cells.shape:
+        return errors[0]
+    return np.array(errors).reshape(cells.shape)
 
 
 def student_overlap(
@@ -120,14 +125,22 @@ def student_overlap(
     width: float | None = None,
 ) -> Overlap:
     """Direction and margin of the max-margin student; arguments and source as in `perceptron_error`."""
-    width = keep if width is None else width
+    if width is None:
+        width = keep
     _check(alpha_total, keep, angle, rule, skip, width)
     if rule == "random":
-        width, skip = 1.0, 0.0
+        width = 1.0
+        skip = 0.0
     # Where the window is everything, the probe decides nothing.
-    radians = 0.0 if width == 1 else float(np.radians(angle))
-    low, high = _cuts(width, skip, easiest=rule == "easiest")
-    return _solve(_law(low, high, radians), alpha_total * keep)
+    if width == 1:
+        angle = 0.0
+
+    theta = float(np.radians(angle))
+    easiest = rule == "easiest"
+    low, high = _cuts(width, skip, easiest=easiest)
+    law = _law(low, high, theta)
+    alpha_kept = alpha_total * keep
+    return _solve(law, alpha_kept)
 
 
 def _check(alpha_total: float, keep: float, angle: float, rule: str, skip: float, width: float) -> None:
@@ -154,38 +167,65 @@ def _check(alpha_total: float, keep: float, angle: float, rule: str, skip: float
 
 def _cuts(width: float, skip: float, *, easiest: bool) -> tuple[float, float]:
     """The absolute margins along the probe between which an example may be kept."""
+    # A margin is half-normal: the mass of |z| below m is 2Φ(m) − 1, so each quantile is halved.
     if easiest:
-        low = -ndtri((skip + width) / 2)
+        upper_tail = (skip + width) / 2
+        low = -ndtri(upper_tail)
         high = -ndtri(skip / 2)
     else:
-        low = ndtri((1 + skip) / 2)
-        high = ndtri(min(1.0, (1 + skip + width) / 2))
+        lower = (1 + skip) / 2
+        upper = (1 + skip + width) / 2
+        low = ndtri(lower)
+        # A sum of fractions may exceed 1 by its last digit.
+        high = ndtri(min(1.0, upper))
     return float(low), float(high)
 
 
-def _law(low: float, high: float, angle: float) -> _Law:
+def _law(low: float, high: float, theta: float) -> _Law:
     """Nodes where low < |v·cosθ − s·sinθ| <= high; fine where v is small and where a strip ends."""
-    cos, sin = np.cos(angle), np.sin(angle)
-    cuts = [cut for cut in (low, high) if 0 < cut < np.inf]
-    ends = [(cut + sin * _EDGE_COORDINATES) / cos for cut in cuts]
-    v, weight = _panels(np.concatenate([_PANEL_EDGES, *ends]))
+    cos = np.cos(theta)
+    sin = np.sin(theta)
+    edges = [_PANEL_EDGES]
+    for cut in (low, high):
+        if 0 < cut < np.inf:
+            strip_ends = (cut + sin * _EDGE_COORDINATES) / cos
+            edges.append(strip_ends)
+    v, v_weight = _panels(np.concatenate(edges))
+
+    # A perfect probe sees v alone, and every s is as likely as another.
     if sin == 0:
         inside = (v > low) & (v <= high)
-        kept = weight[inside]
-        return _Law(v=v[inside], s=np.zeros(len(kept)), weight=kept / kept.sum())
+        s = np.zeros(inside.sum())
+        return _normalised(v[inside], s, v_weight[inside])
 
-    strips = [(-high, -low), (low, high)] if low > 0 else [(-high, high)]
-    starts = np.concatenate([_coordinate(v, start, cos, sin) for start, _ in strips])
-    stops = np.concatenate([_coordinate(v, stop, cos, sin) for _, stop in strips])
+    # A margin has two signs: two strips, which are one where low is 0.
+    strips = [(-high, high)]
+    if low > 0:
+        strips = [(-high, -low), (low, high)]
+    starts = []
+    stops = []
+    for start, stop in strips:
+        starts.append(_coordinate(v, start, cos, sin))
+        stops.append(_coordinate(v, stop, cos, sin))
+
     nodes, node_weights = _ACROSS
-    s, half = _placed(nodes, starts, stops)
-    v_weight = np.tile(weight, len(strips))[:, None]
-    density = v_weight * half * node_weights * np.exp(-(s**2) / 2)
-    v_of_node = np.broadcast_to(np.tile(v, len(strips))[:, None], s.shape)
+    s, half = _placed(nodes, np.concatenate(starts), np.concatenate(stops))
+    v_weight_of_strip = np.tile(v_weight, len(strips))[:, None]
+    v_of_strip = np.tile(v, len(strips))[:, None]
+    s_density = np.exp(-(s**2) / 2)
+    mass = v_weight_of_strip * half * node_weights * s_density
 
-    used = density > density.sum() * _NEGLIGIBLE
-    kept = density[used]
-    return _Law(v=v_of_node[used], s=s[used], weight=kept / kept.sum())
+    used = mass > mass.sum() * _NEGLIGIBLE
+    v_of_node = np.broadcast_to(v_of_strip, s.shape)
+    return _normalised(v_of_node[used], s[used], mass[used])
+
+
+def _normalised(
+    v: Float64[np.ndarray, "q"], s: Float64[np.ndarray, "q"], mass: Float64[np.ndarray, "q"]
+) -> _Law:
+    """The law of nodes whose masses need not sum to 1."""
+    total = mass.sum()
+    return _Law(v=v, s=s, weight=mass / total)
 
 
 def _panels(
@@ -194,24 +234,31 @@ def _panels(
     """Nodes of v on the panels between the edges, and their Gaussian weights."""
     inside = np.clip(edges, 0.0, _FAR)
     ordered = np.unique(inside)
+    starts = ordered[:-1]
+    stops = ordered[1:]
+
     nodes, node_weights = _PANEL
-    positions, half = _placed(nodes, ordered[:-1], ordered[1:])
+    positions, half = _placed(nodes, starts, stops)
     v = positions.ravel()
     area = (half * node_weights).ravel()
-    return v, area * np.exp(-(v**2) / 2)
+    density = np.exp(-(v**2) / 2)
+    return v, area * density
 
 
 def _placed(
     nodes: Float64[np.ndarray, "g"], starts: Float64[np.ndarray, "k"], stops: Float64[np.ndarray, "k"]
 ) -> tuple[Float64[np.ndarray, "k g"], Float64[np.ndarray, "k 1"]]:
     """The nodes of a rule for [−1, 1] on each of several intervals, and half the length of each."""
-    half = (stops - starts)[:, None] / 2
-    return starts[:, None] + half * (1 + nodes), half
+    lengths = stops - starts
+    half = lengths[:, None] / 2
+    offsets = half * (1 + nodes)
+    return starts[:, None] + offsets, half
 
 
 def _coordinate(v: Float64[np.ndarray, "q"], cut: float, cos: float, sin: float) -> Float64[np.ndarray, "q"]:
     """The coordinate s at which the margin along the probe is ``−cut``, as far as the quadrature goes."""
-    coordinate: Float64[np.ndarray, q] = (v * cos + cut) / sin
+    along_teacher = v * cos
+    coordinate: Float64[np.ndarray, q] = (along_teacher + cut) / sin
     return coordinate.clip(-_FAR, _FAR)
 
 
@@ -219,19 +266,25 @@ def _shortfall(law: _Law, x: Float64[np.ndarray, "4"]) -> tuple[float, Float64[n
     """E[(κ − a·v − b·s − r·g)₊²] at x = (κ, a, b, r), r > 0, and its gradient; g is integrated in closed
     form.
     """
-    margin, a, b, rest = x
-    gap = margin - a * law.v - b * law.s
-    standardised = gap / rest
-    below = ndtr(standardised)
-    density = np.exp(-(standardised**2) / 2) * rest / np.sqrt(2 * np.pi)
-    mean_square = gap**2 + rest**2
+    kappa, a, b, r = x
+    gap = kappa - a * law.v - b * law.s
+    z = gap / r
+    below = ndtr(z)
+    bell = np.exp(-(z**2) / 2)
+    density = bell * r / np.sqrt(2 * np.pi)
+
+    # With g normal, E[(gap − r·g)₊²] = (gap² + r²)·Φ(z) + gap·r·φ(z), and E[(gap − r·g)₊] follows from it.
+    mean_square = gap**2 + r**2
     squares = mean_square * below + gap * density
     value = law.weight @ squares
 
-    slope = 2 * law.weight * (gap * below + density)
-    rest_slope = 2 * rest * (law.weight @ below)
-    gradient = np.array([slope.sum(), -slope @ law.v, -slope @ law.s, rest_slope])
-    return float(value), gradient
+    mean = gap * below + density
+    slope = 2 * law.weight * mean
+    kappa_slope = slope.sum()
+    a_slope = -slope @ law.v
+    b_slope = -slope @ law.s
+    r_slope = 2 * r * (law.weight @ below)
+    return float(value), np.array([kappa_slope, a_slope, b_slope, r_slope])
 
 
 def _solve(law: _Law, alpha: float) -> Overlap:
@@ -239,29 +292,37 @@ def _solve(law: _Law, alpha: float) -> Overlap:
 
     def slack(x: Float64[np.ndarray, "4"]) -> Float64[np.ndarray, "2"]:
         value, _ = _shortfall(law, x)
-        overlaps, rest = x[1:], x[3]
-        margin_slack = rest - np.sqrt(alpha * value)
+        overlaps = x[1:]
+        r = x[3]
+        # The root of the condition, not its square: it is convex, and its slope does not vanish at 0.
+        margin_slack = r - np.sqrt(alpha * value)
         length_slack = 1 - overlaps @ overlaps
         return np.array([margin_slack, length_slack])
 
     def slack_gradient(x: Float64[np.ndarray, "4"]) -> Float64[np.ndarray, "2 4"]:
         value, gradient = _shortfall(law, x)
-        root_gradient = np.sqrt(alpha / value) / 2 * gradient
+        overlaps = x[1:]
+        root_slope = np.sqrt(alpha / value) / 2
+        root_gradient = root_slope * gradient
         margin_row = np.array([0, 0, 0, 1.0]) - root_gradient
-        length_row = np.concatenate([[0.0], -2 * x[1:]])
+        length_row = np.concatenate([[0.0], -2 * overlaps])
         return np.stack([margin_row, length_row])
 
+    # A student half way between the teacher and the rest; the problem is convex, so any start would do.
     start = np.array([0.0, 1.0, 0.0, 1.0]) / np.sqrt(2)
+    # SLSQP minimises, so the objective is −κ.
+    ascent = np.array([-1.0, 0, 0, 0])
+    conditions = {"type": "ineq", "fun": slack, "jac": slack_gradient}
     bounds = [(None, None), (0, 1), (-1, 1), (_SMALLEST_REST, 1)]
     solution = minimize(
         lambda x: -x[0],
         start,
-        jac=lambda x: np.array([-1.0, 0, 0, 0]),
-        constraints={"type": "ineq", "fun": slack, "jac": slack_gradient},
+        jac=lambda x: ascent,
+        constraints=conditions,
         bounds=bounds,
         method="SLSQP",
         # To the last digit: the error is arccos of an overlap close to 1, which magnifies.
         options={"ftol": 1e-15, "maxiter": 500},
     )
-    margin, a, b, rest = solution.x
-    return Overlap(teacher=float(a), tilt=float(b), rest=float(rest), margin=float(margin))
+    kappa, a, b, r = solution.x
+    return Overlap(teacher=float(a), tilt=float(b), rest=float(r), margin=float(kappa))

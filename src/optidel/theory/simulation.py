@@ -79,26 +79,31 @@ def max_margin(examples: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "d"]:
     """
     if not len(examples):
         raise InputError("max_margin needs at least one example, got 0")
-    dimension = examples.shape[1]
-    target = np.eye(dimension + 1)[-1]
-    active = np.zeros(len(examples), dtype=bool)
+    count, dimension = examples.shape
+    target = np.zeros(dimension + 1)
+    target[-1] = 1
+    active = np.zeros(count, dtype=bool)
     weights = np.zeros(dimension)
     while True:
         margins = examples @ weights
-        violated = np.flatnonzero(~active & (margins < 1 - _MARGIN_TOLERANCE))
+        too_close = margins < 1 - _MARGIN_TOLERANCE
+        violated = np.flatnonzero(~active & too_close)
         if not len(violated) and active.any():
             return weights
+
         # Only violated examples join, so the costly part sees a hundred columns of thousands. |w| grows each
         # time, so this ends.
         worst_first = violated[np.argsort(margins[violated], kind="stable")]
-        active[worst_first[: 2 * dimension]] = True
-        system = np.vstack([examples[active].T, np.ones(active.sum())])
+        joining = worst_first[: 2 * dimension]
+        active[joining] = True
+
+        ones = np.ones(active.sum())
+        system = np.vstack([examples[active].T, ones])
         solution, _ = nnls(system, target)
         residual = system @ solution - target
         if residual[-1] > -_RESIDUAL_TOLERANCE:
             raise InputError(
-                f"no hyperplane through the origin separates the {len(examples)} examples; "
-                "label them by one teacher"
+                f"no hyperplane through the origin separates the {count} examples; label them by one teacher"
             )
         weights = -residual[:-1] / residual[-1]
 
@@ -133,14 +138,18 @@ def run_experiment(name: str, *, size: int = 30, repeats: int = 50, seed: int = 
         raise RecipeError(f"size must be at least 3 dimensions, got {size}; 30 is published")
     if repeats < 2:
         raise RecipeError(f"repeats must be at least 2 for a standard error, got {repeats}; 50 is published")
+
     experiment = experiments[name]
+    # A generator a pool: the pools stay the same when more of them are simulated.
     generators = np.random.default_rng(seed).spawn(repeats)
     runs = np.stack([_simulate(experiment, size, rng) for rng in generators])
     means = runs.mean(axis=0)
-    standard_errors = runs.std(axis=0, ddof=1) / np.sqrt(repeats)
+    deviations = runs.std(axis=0, ddof=1)
+    standard_errors = deviations / np.sqrt(repeats)
 
     rows = []
-    for cell, mean, standard_error in zip(_cells(experiment), means, standard_errors, strict=True):
+    cells = _cells(experiment)
+    for cell, mean, standard_error in zip(cells, means, standard_errors, strict=True):
         angle, rule, alpha, keep = cell
         analytic = _analytic(experiment, alpha, keep, angle, rule)
         rows.append((name, alpha, keep, angle, rule, repeats, mean, standard_error, analytic))
@@ -159,23 +168,32 @@ def _simulate(experiment: Experiment, size: int, rng: np.random.Generator) -> Fl
     """
     largest = _distinct(experiment, max(experiment.alphas), size)
     pool = rng.standard_normal((largest, size))
-    drift = np.concatenate([[0.0], rng.standard_normal(size - 1)])
     teacher = np.eye(size)[0]
+    # Orthogonal to the teacher, so that the shift is the tangent of the judge's angle.
+    drift = np.concatenate([[0.0], rng.standard_normal(size - 1)])
     judge = teacher + experiment.shift * drift / np.linalg.norm(drift)
+    judge_length = np.linalg.norm(judge)
     order_keys = rng.random(len(pool))
 
     errors = []
     for angle, rule, alpha, keep in _cells(experiment):
-        inputs = pool[: _distinct(experiment, alpha, size)]
-        radians = np.radians(angle)
-        margin = inputs[:, 0] * np.cos(radians) + inputs[:, 1] * np.sin(radians)
-        hardness = np.abs(margin)
-        rows = _kept(hardness, order_keys[: len(inputs)], keep, rule, experiment.copies)
+        count = _distinct(experiment, alpha, size)
+        inputs = pool[:count]
+        theta = np.radians(angle)
+        along_teacher = inputs[:, 0] * np.cos(theta)
+        across = inputs[:, 1] * np.sin(theta)
+        hardness = np.abs(along_teacher + across)
+
+        rows = _kept(hardness, order_keys[:count], keep, rule, experiment.copies)
         kept = inputs[rows]
         labels = np.where(kept[:, :1] < 0, -1.0, 1.0)
         student = max_margin(kept * labels)
-        cosine = student @ judge / np.linalg.norm(student) / np.linalg.norm(judge)
-        errors.append(np.arccos(np.clip(cosine, -1, 1)) / np.pi)
+
+        student_length = np.linalg.norm(student)
+        cosine = student @ judge / student_length / judge_length
+        # Rounding may carry a cosine beyond 1, where arccos is undefined.
+        error_angle = np.arccos(np.clip(cosine, -1, 1))
+        errors.append(error_angle / np.pi)
     return np.array(errors)
 
 
@@ -196,11 +214,16 @@ def _kept(
     Copies tie, so pruning by margin takes all copies of a row before the next; "distinct" first removes the
     copies.
     """
-    budget = max(1, round(keep * len(hardness) * copies))
-    rows = min(len(hardness), budget) if rule == "distinct" else -(-budget // copies)
+    distinct = len(hardness)
+    budget = max(1, round(keep * distinct * copies))
+    # Rounded up: the last row may bring only some of its copies, and a copy teaches nothing new.
+    count = -(-budget // copies)
+    if rule == "distinct":
+        count = min(distinct, budget)
+
     keys = {"hardest": hardness, "distinct": hardness, "easiest": -hardness, "random": order_keys}
     order = np.argsort(keys[rule], kind="stable")
-    return order[:rows]
+    return order[:count]
 
 
 def _analytic(experiment: Experiment, alpha: float, keep: float, angle: float, rule: Pruning) -> float:

@@ -77,26 +77,31 @@ def best_window(alpha: float, angle: float, keep: float, width: float | None = N
     def error_after(skip: float) -> float:
         # A sum of fractions may exceed 1 by its last digit.
         possible = min(skip, 1 - size)
-        return float(perceptron_error(alpha, keep, angle, skip=possible, width=size))
+        error = perceptron_error(alpha, keep, angle, skip=possible, width=size)
+        return float(error)
 
     skips = np.unique(_COARSE * (1 - size))
     errors = [error_after(float(skip)) for skip in skips]
     best = int(np.argmin(errors))
-    skip, error = float(skips[best]), errors[best]
+    skip = float(skips[best])
+    error = errors[best]
+    # A window of everything has one skip, 0, and nothing to refine.
     if len(skips) > 1:
-        before, after = max(0, best - 1), min(len(skips) - 1, best + 1)
+        last = len(skips) - 1
+        before = max(0, best - 1)
+        after = min(last, best + 1)
         bounds = skips[before], skips[after]
         refined = minimize_scalar(error_after, bounds=bounds, method="bounded", options={"xatol": _TOLERANCE})
+        # The refinement may end in a worse minimum than the coarse search found.
         if refined.fun < error:
-            skip, error = float(refined.x), float(refined.fun)
+            skip = float(refined.x)
+            error = float(refined.fun)
 
-    return Window(
-        low=max(0.0, 1 - skip - size),
-        high=1 - skip,
-        error=error,
-        hardest_error=float(perceptron_error(alpha, keep, angle)),
-        random_error=float(perceptron_error(alpha, keep, rule="random")),
-    )
+    hardest_error = float(perceptron_error(alpha, keep, angle))
+    random_error = float(perceptron_error(alpha, keep, rule="random"))
+    high = 1 - skip
+    low = max(0.0, high - size)
+    return Window(low=low, high=high, error=error, hardest_error=hardest_error, random_error=random_error)
 
 
 def probe_angle(first: Float[np.ndarray, "n"], second: Float[np.ndarray, "n"]) -> float:
@@ -130,29 +135,38 @@ def probe_angle(first: Float[np.ndarray, "n"], second: Float[np.ndarray, "n"]) -
             f"two scorers must give one difficulty for each of the same {_LEAST_ROWS} or more items, "
             f"got shapes {first.shape} and {second.shape}"
         )
-    first_margin, second_margin = _margins(first), _margins(second)
+    first_margin = _margins(first)
+    second_margin = _margins(second)
     if first_margin.std() == 0 or second_margin.std() == 0:
         raise InputError("a scorer gives every item the same difficulty; its agreement is undefined")
-    correlation = float(np.corrcoef(first_margin, second_margin)[0, 1])
+    correlations = np.corrcoef(first_margin, second_margin)
+    correlation = float(correlations[0, 1])
 
     # Cosines between the scorers; a finer grid changes the angle by less than 0.1°.
     grid = np.linspace(0, 1, 2001)
-    cosine = np.interp(correlation, _margin_correlation(grid), grid)
-    angle = np.arccos(np.sqrt(cosine))
-    return float(np.degrees(angle))
+    cos_phi = np.interp(correlation, _margin_correlation(grid), grid)
+    cos_theta = np.sqrt(cos_phi)
+    theta = np.arccos(cos_theta)
+    return float(np.degrees(theta))
 
 
 def _margins(difficulty: Float[np.ndarray, "n"]) -> Float64[np.ndarray, "n"]:
     """Absolute margins (half-normal) of the same order, the hardest item nearest 0."""
+    # The middle of each rank's interval, so that neither end is at a quantile of 0 or 1.
     ease = rankdata(-difficulty) - 0.5
     quantile = ease / len(difficulty)
-    margins: Float64[np.ndarray, n] = ndtri((1 + quantile) / 2)
+    two_sided = (1 + quantile) / 2
+    margins: Float64[np.ndarray, n] = ndtri(two_sided)
     return margins
 
 
 def _margin_correlation(cosine: Float64[np.ndarray, "k"]) -> Float64[np.ndarray, "k"]:
     """Correlation of |x| and |y| for standard normal x and y with the correlation ``cosine``."""
-    mean_product = 2 / np.pi * (np.sqrt(1 - cosine**2) + cosine * np.arcsin(cosine))
-    squared_mean = 2 / np.pi
-    correlation: Float64[np.ndarray, k] = (mean_product - squared_mean) / (1 - squared_mean)
+    sine = np.sqrt(1 - cosine**2)
+    scale = 2 / np.pi
+    mean_product = scale * (sine + cosine * np.arcsin(cosine))
+    squared_mean = scale
+    covariance = mean_product - squared_mean
+    variance = 1 - squared_mean
+    correlation: Float64[np.ndarray, k] = covariance / variance
     return correlation
