@@ -23,45 +23,48 @@ from optidel.features.clusters import cluster
 from optidel.features.rows import spans
 from optidel.features.whitening import Whitening, fit
 
+# Frames of a concept on average: enough to whiten 128 axes, and comparing all of them takes a
+# second.
 SIZE = 2000
-"""Frames of a concept on average: enough to whiten 128 axes, and comparing all of them takes a second."""
 
+# Axes in which concepts are clusters, not whitened: the shared layout of a modality is what tells
+# it apart.
 COARSE = 16
-"""Axes in which concepts are clusters, not whitened: the shared layout of a modality is what tells it apart."""
 
+# So much shrinkage that the axes keep their variance.
 COARSE_SHRINKAGE = 1e6
-"""So much shrinkage that the axes keep their variance."""
 
+# Frames that a whitening is fitted on.
 SAMPLE = 5000
-"""Frames that a whitening is fitted on."""
 
+# Frames of a concept whose most similar other frame tells how alike images are that are no
+# copies.
 NULL = 500
-"""Frames of a concept whose most similar other frame tells how alike images are that are no copies."""
 
+# The same for points, which take longer to compare.
 POINTS_NULL = 120
-"""The same for points, which take longer to compare."""
 
+# Cosine similarity, of 128 whitened axes, that only copies and neighbours in a video have: nine
+# standard deviations of unrelated pictures.
 SURE = 0.8
-"""Cosine similarity, of 128 whitened axes, that only copies and neighbours in a video have: nine standard
-deviations of unrelated pictures."""
 
+# Agreeing points that only copies have. Between radiographs of different hands, the most alike of
+# 15 modalities, 16 points agree in 1 of 8,000 pairs, and every 2 more are 5 times as rare.
 SURE_POINTS = 24
-"""Agreeing points that only copies have. Between radiographs of different hands, the most alike of 15
-modalities, 16 points agree in 1 of 8,000 pairs, and every 2 more are 5 times as rare."""
 
+# Agreeing points under which nothing is called a copy. With 13, 4 of 150 radiographs of different
+# hands and as many of chests were called copies; the threshold of a concept says too little where
+# it mixes modalities.
 LEAST_POINTS = 18
-"""Agreeing points under which nothing is called a copy. With 13, 4 of 150 radiographs of different hands
-and as many of chests were called copies; the threshold of a concept says too little where it mixes
-modalities."""
 
+# Concepts in which a picture is looked for: its own and the next, for it may lie at the border.
 ROUTES = 2
-"""Concepts in which a picture is looked for: its own and the next, for it may lie at the border."""
 
+# Pictures compared at a time; a round number, nothing depends on it.
 BLOCK = 256
-"""Pictures compared at a time; a round number, nothing depends on it."""
 
+# Frames compared at a time; a round number, nothing depends on it.
 TILE = 1024
-"""Frames compared at a time; a round number, nothing depends on it."""
 
 FEW = f"fewer than {LEAST} frames that are no copies of each other"
 ALIKE = "its frames are as alike as copies, as those of one video without a group are"

@@ -23,11 +23,11 @@ from optidel.corpus.frames import Corpus
 from optidel.corpus.quality import DEFAULTS
 from optidel.progress import track
 
+# False positives of the embedding per test image: 1 in a thousand is looked at in a minute.
 RATE = 0.001
-"""False positives of the embedding per test image: 1 in a thousand is looked at in a minute."""
 
+# The four nets, from fine to coarse.
 KINDS = ("exact", "perceptual", "embedding", "points")
-"""The four nets, from fine to coarse."""
 
 Pair = tuple[int, int, float]
 """Row of the test set, row of the corpus, value."""

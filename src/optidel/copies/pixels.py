@@ -16,52 +16,66 @@ from PIL import Image as PillowImage
 
 from optidel.arrays import Image
 
+# The picture described, px; cells along a side; directions.
 SIDE, CELLS, BINS = 64, 8, 8
-"""The picture described, px; cells along a side; directions."""
 
 DIM = CELLS * CELLS * (BINS + 3)
+# Gradient, levels, under which a cell's directions fade out: noise has directions too.
 NOISE = 4.0
-"""Gradient, levels, under which a cell's directions fade out: noise has directions too."""
 
+# Axes kept after whitening, where the corpus has four times as many frames.
 WIDTH = 128
-"""Axes kept after whitening, where the corpus has four times as many frames."""
 
+# Frames known to be no copies of others under which nothing can be calibrated.
 LEAST = 64
-"""Frames known to be no copies of others under which nothing can be calibrated."""
 
 Picture = Float32[np.ndarray, "64 64 3"]
 
 
 def shrink(image: Image) -> Picture:
     """A frame stretched to the side that is described, antialiased."""
-    return np.asarray(
-        PillowImage.fromarray(image).resize((SIDE, SIDE), PillowImage.Resampling.BOX), dtype=np.float32
-    )
+    picture = PillowImage.fromarray(image)
+    # The box filter averages all pixels that fall into one, so that no fine grid turns into a coarse one.
+    small = picture.resize((SIDE, SIDE), PillowImage.Resampling.BOX)
+    return np.asarray(small, dtype=np.float32)
 
 
 def describe(picture: Picture) -> Float32[np.ndarray, "704"]:
     """The raw descriptor, to be whitened."""
     grey = picture.mean(axis=2)
+    histogram = _directions(grey)
+    edges = _pooled(histogram)
+    squares = np.square(edges)
+    length = np.sqrt(squares.sum(axis=2, keepdims=True))
+    edges = edges / (length + NOISE)
+
+    colour = _pooled(picture)
+    mean = colour.mean(axis=(0, 1))
+    colour = colour - mean
+    # √12 gives colour as much weight as the directions of two in every five cells.
+    spread = np.sqrt(12) * (colour.std() + 2 * NOISE)
+    colour = colour / spread
+    descriptor = np.concatenate([edges.ravel(), colour.ravel()])
+    return descriptor.astype(np.float32)
+
+
+def _directions(grey: Float32[np.ndarray, "64 64"]) -> Float32[np.ndarray, "64 64 8"]:
+    """The strength of each pixel's gradient, shared between the two bins nearest to its direction."""
     down, right = np.gradient(grey)
     strength = 2 * np.hypot(right, down)
-    direction = (
-        np.arctan2(down, right) / np.pi * BINS % BINS
-    )  # a direction and its opposite are one: contrast may be inverted
+    # A direction and its opposite are one, for contrast may be inverted: half a circle fills the bins.
+    angle = np.arctan2(down, right)
+    direction = angle / np.pi * BINS % BINS
     low = np.floor(direction)
     part = (direction - low).astype(np.float32)
+
     histogram = np.zeros((SIDE, SIDE, BINS), np.float32)
     y, x = np.ogrid[:SIDE, :SIDE]
-    first = low.astype(np.intp) % BINS
-    histogram[y, x, first] = strength * (1 - part)
-    histogram[y, x, (first + 1) % BINS] += strength * part
-    edges = _pooled(histogram)
-    edges = edges / (np.sqrt(np.square(edges).sum(axis=2, keepdims=True)) + NOISE)
-    colour = _pooled(picture)
-    colour = colour - colour.mean(axis=(0, 1))
-    colour = colour / (
-        np.sqrt(12) * (colour.std() + 2 * NOISE)
-    )  # as much as the directions of two in every five cells
-    return np.concatenate([edges.ravel(), colour.ravel()]).astype(np.float32)
+    lower = low.astype(np.intp) % BINS
+    upper = (lower + 1) % BINS
+    histogram[y, x, lower] = strength * (1 - part)
+    histogram[y, x, upper] += strength * part
+    return histogram
 
 
 def symmetries(descriptors: Float32[np.ndarray, "n 704"]) -> Float32[np.ndarray, "n 8 704"]:
@@ -69,19 +83,29 @@ def symmetries(descriptors: Float32[np.ndarray, "n 704"]) -> Float32[np.ndarray,
     upside down, both; and the same four of the picture with its axes exchanged. Cells change places,
     directions turn.
     """
-    cells = CELLS * CELLS
-    edges = descriptors[:, : cells * BINS].reshape(-1, CELLS, CELLS, BINS)
-    colour = descriptors[:, cells * BINS :].reshape(-1, CELLS, CELLS, 3)
+    count = len(descriptors)
+    border = CELLS * CELLS * BINS
+    edges = descriptors[:, :border].reshape(-1, CELLS, CELLS, BINS)
+    colour = descriptors[:, border:].reshape(-1, CELLS, CELLS, 3)
     bins = np.arange(BINS)
+    # A mirror turns a direction a into −a. Exchanged axes turn it into 90° − a, and half the bins are 90°.
+    mirrored = -bins % BINS
+    exchanged = (BINS // 2 - bins) % BINS
+
     views = []
-    for exchanged, down, across in product((False, True), (1, -1), (1, -1)):
-        turned, moved = edges[:, ::down, ::across], colour[:, ::down, ::across]
+    for exchange, down, across in product((False, True), (1, -1), (1, -1)):
+        turned = edges[:, ::down, ::across]
+        moved = colour[:, ::down, ::across]
+        # Two mirrors are half a turn, which leaves every direction as it is.
         if down != across:
-            turned = turned[..., -bins % BINS]
-        if exchanged:
-            # Exchanged axes turn a direction a into 90° − a, and half the bins are 90°.
-            turned, moved = turned.swapaxes(1, 2)[..., (BINS // 2 - bins) % BINS], moved.swapaxes(1, 2)
-        views.append(np.concatenate([turned.reshape(len(turned), -1), moved.reshape(len(moved), -1)], axis=1))
+            turned = turned[..., mirrored]
+        if exchange:
+            turned = turned.swapaxes(1, 2)[..., exchanged]
+            moved = moved.swapaxes(1, 2)
+        flat_edges = turned.reshape(count, border)
+        flat_colour = moved.reshape(count, DIM - border)
+        view = np.concatenate([flat_edges, flat_colour], axis=1)
+        views.append(view)
     return np.stack(views, axis=1)
 
 
@@ -97,9 +121,15 @@ def similarity_threshold(null: Float32[np.ndarray, "n"], rate: float) -> float:
         rate: false positives per image.
     """
     low, middle = np.quantile(null, [0.1, 0.5])
-    reduced_low, reduced_middle, reduced = (-np.log(-np.log(p)) for p in (0.1, 0.5, 1 - rate))
-    scale = (middle - low) / (reduced_middle - reduced_low)
-    return float(middle + scale * (reduced - reduced_middle))
+    # Each probability as the standard Gumbel law's own value: −log(−log p).
+    reduced_low = -np.log(-np.log(0.1))
+    reduced_middle = -np.log(-np.log(0.5))
+    reduced = -np.log(-np.log(1 - rate))
+
+    reduced_range = reduced_middle - reduced_low
+    scale = (middle - low) / reduced_range
+    above_middle = reduced - reduced_middle
+    return float(middle + scale * above_middle)
 
 
 def best_similarity(
@@ -109,20 +139,28 @@ def best_similarity(
     vectors.
     """
     count, each, width = views.shape
-    return np.asarray(
-        (views.reshape(count * each, width) @ rows.T).reshape(count, each, len(rows)).max(axis=1)
-    )
+    flat = views.reshape(count * each, width)
+    cosine = flat @ rows.T
+    by_view = cosine.reshape(count, each, len(rows))
+    best = by_view.max(axis=1)
+    return np.asarray(best)
 
 
 def _pooled(values: Float32[np.ndarray, "64 64 b"]) -> Float32[np.ndarray, "8 8 b"]:
     weights = _weights()
     rows = np.tensordot(weights, values, axes=(1, 0))
-    return np.asarray(np.tensordot(weights, rows, axes=(1, 1)).transpose(1, 0, 2), dtype=np.float32)
+    cells = np.tensordot(weights, rows, axes=(1, 1))
+    pooled = cells.transpose(1, 0, 2)
+    return np.asarray(pooled, dtype=np.float32)
 
 
 @lru_cache(maxsize=1)
 def _weights() -> Float32[np.ndarray, "8 64"]:
     """Overlapping triangles, so that a shift by a pixel changes little."""
-    centres, pixels, cell = (np.arange(CELLS) + 0.5) * SIDE / CELLS, np.arange(SIDE) + 0.5, SIDE / CELLS
-    weights = np.maximum(0, 1 - np.abs(pixels[None, :] - centres[:, None]) / cell)
-    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+    cell = SIDE / CELLS
+    centres = (np.arange(CELLS) + 0.5) * SIDE / CELLS
+    pixels = np.arange(SIDE) + 0.5
+    distance = np.abs(pixels[None, :] - centres[:, None])
+    weights = np.maximum(0, 1 - distance / cell)
+    total = weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights / total, dtype=np.float32)

@@ -22,66 +22,70 @@ from scipy import ndimage
 
 from optidel.arrays import Image
 
+# Points kept of a picture, the strongest: 1.5 kB. Histology has more, most other pictures fewer.
 COUNT = 64
-"""Points kept of a picture, the strongest: 1.5 kB. Histology has more, most other pictures fewer."""
 
+# Longest side of the picture in which points are looked for, px: most medical thumbnails have no
+# more detail.
 SIDE = 128
-"""Longest side of the picture in which points are looked for, px: most medical thumbnails have no more
-detail."""
 
+# Widths of the Gaussians, px: from Lowe's 1.6, 2.5 steps an octave, up to a twelfth of the side.
 SIGMAS = 1.6 * 2 ** (np.arange(7) / 2.5)
-"""Widths of the Gaussians, px: from Lowe's 1.6, 2.5 steps an octave, up to a twelfth of the side."""
 
+# Levels of 255 that a blob stands out at least: under it lies the noise of JPEG.
 CONTRAST = 0.8
-"""Levels of 255 that a blob stands out at least: under it lies the noise of JPEG."""
 
+# Ratio of the principal curvatures above which a blob is part of an edge and slides along it
+# (Lowe 2004).
 EDGE = 10.0
-"""Ratio of the principal curvatures above which a blob is part of an edge and slides along it (Lowe 2004)."""
 
+# px from the rim within which a blob's neighbourhood is cut off.
 MARGIN = 4
-"""px from the rim within which a blob's neighbourhood is cut off."""
 
+# Cells along a side and directions in each, as in Lowe's descriptor: 128 numbers, one bit each.
 CELLS, BINS = 4, 8
-"""Cells along a side and directions in each, as in Lowe's descriptor: 128 numbers, one bit each."""
 
+# Half the side of the described square, in widths of the blob's Gaussian.
 REACH = 6.0
-"""Half the side of the described square, in widths of the blob's Gaussian."""
 
+# Bins of the histogram that gives a point its own direction (Lowe 2004).
 TURNS = 36
-"""Bins of the histogram that gives a point its own direction (Lowe 2004)."""
 
+# Samples along a side of the described square: four a cell.
 SAMPLES = 16
-"""Samples along a side of the described square: four a cell."""
 
 BYTES = CELLS * CELLS * BINS // 8
 
+# Bits of 128 from which on two descriptions are of different things: unrelated ones differ in 64
+# ± 6.
 DIFFERENT_BITS = 32
-"""Bits of 128 from which on two descriptions are of different things: unrelated ones differ in 64 ± 6."""
 
+# px by which a point may miss the place that a single match predicts: its direction is coarse.
 OFFSET = 8.0
-"""px by which a point may miss the place that a single match predicts: its direction is coarse."""
 
+# px by which it may miss the place that all agreeing matches predict together, tightened step by
+# step.
 REFINED = (8.0, 5.0, 4.0)
-"""px by which it may miss the place that all agreeing matches predict together, tightened step by step."""
 
+# Largest difference of two matches' logarithm of scale, and least cosine of their turns, to be of
+# one move.
 SCALES, DIRECTIONS = 0.6, 0.85
-"""Largest difference of two matches' logarithm of scale, and least cosine of their turns, to be of one
-move."""
 
+# Matches from which a move (turn, scale, shift) can be told from chance at all.
 FEWEST = 3
-"""Matches from which a move (turn, scale, shift) can be told from chance at all."""
 
+# Hash tables: a true match shares the key of one of them in two cases of five, and a copy has
+# many.
 TABLES = 4
-"""Hash tables: a true match shares the key of one of them in two cases of five, and a copy has many."""
 
+# Points that share a key on average; the keys are as long as that takes.
 CROWD = 16
-"""Points that share a key on average; the keys are as long as that takes."""
 
+# Pictures with the most consistent votes that are compared point by point.
 CANDIDATES = 5
-"""Pictures with the most consistent votes that are compared point by point."""
 
+# Consistent votes without which a picture is no candidate.
 VOTES = 3
-"""Consistent votes without which a picture is no candidate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

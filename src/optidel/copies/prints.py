@@ -11,14 +11,14 @@ from jaxtyping import Bool, Float16, Float32, UInt8
 from optidel.arrays import Image
 from optidel.copies.hashes import hashes, pixel_hash
 from optidel.copies.pixels import DIM, describe, shrink
-from optidel.copies.points import Points, find_points
+from optidel.copies.points import BYTES, COUNT, Points, find_points
 from optidel.corpus.frames import Corpus
 from optidel.corpus.quality import examine
 from optidel.progress import track
 
+# The table of prints: SHA-256 of the shown pixels, perceptual hash, and whether the frame shows
+# something.
 COLUMNS = {"pixels": pl.String, "hash": pl.String, "sound": pl.Boolean}
-"""The table of prints: SHA-256 of the shown pixels, perceptual hash, and whether the frame shows
-something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,26 +63,31 @@ class Part:
 
 def print_of(image: Image) -> Print:
     """Describe one image u8 (h, w, 3), at full size."""
+    pixels = pixel_hash(image)
     quality = examine(image)
+    sound = not quality.flaw
+    picture = shrink(image)
+    descriptor = describe(picture)
     geometry, bits = find_points(image)
-    return Print(
-        row=(pixel_hash(image), quality.phash, not quality.flaw),
-        descriptor=describe(shrink(image)),
-        geometry=geometry,
-        bits=bits,
-    )
+
+    row = (pixels, quality.phash, sound)
+    return Print(row=row, descriptor=descriptor, geometry=geometry, bits=bits)
 
 
 def part_of(prints: Sequence[Print]) -> Part:
     """Prints of single images as arrays."""
-    return Part(
-        table=pl.DataFrame([each.row for each in prints], COLUMNS, orient="row"),
-        descriptors=np.array([each.descriptor for each in prints], dtype=np.float16).reshape(-1, DIM),
-        points=Points(
-            geometry=np.array([each.geometry for each in prints], dtype=np.float16).reshape(-1, 64, 4),
-            bits=np.array([each.bits for each in prints], dtype=np.uint8).reshape(-1, 64, 16),
-        ),
-    )
+    rows = [single.row for single in prints]
+    table = pl.DataFrame(rows, COLUMNS, orient="row")
+    descriptors = np.array([single.descriptor for single in prints], dtype=np.float16)
+    geometry = np.array([single.geometry for single in prints], dtype=np.float16)
+    bits = np.array([single.bits for single in prints], dtype=np.uint8)
+
+    # Without a single image the arrays above have one axis; the columns must keep their widths all the same.
+    descriptors = descriptors.reshape(-1, DIM)
+    geometry = geometry.reshape(-1, COUNT, 4)
+    bits = bits.reshape(-1, COUNT, BYTES)
+    points = Points(geometry=geometry, bits=bits)
+    return Part(table=table, descriptors=descriptors, points=points)
 
 
 def describe_images(items: Iterable[tuple[str, Image]], folder: str) -> Prints:
@@ -91,36 +96,53 @@ def describe_images(items: Iterable[tuple[str, Image]], folder: str) -> Prints:
     for name, image in items:
         ids.append(name)
         prints.append(print_of(image))
-    return with_names(part_of(prints), ids, folder, [None] * len(ids))
+
+    part = part_of(prints)
+    no_groups = [None] * len(ids)
+    return with_names(part, ids, folder, no_groups)
 
 
 def describe_corpus(corpus: Corpus) -> Prints:
     """Prints of a corpus, in memory."""
-    images = track(corpus.images(range(len(corpus))), "prints", len(corpus))
-    return of_corpus(corpus, part_of(in_order(images)))
+    rows = range(len(corpus))
+    images = corpus.images(rows)
+    prints = in_order(track(images, "prints", len(corpus)))
+    part = part_of(prints)
+    return of_corpus(corpus, part)
 
 
 def in_order(images: Iterable[tuple[int, Image]]) -> list[Print]:
     """Prints of images that come with their rows in any order, by rising row."""
-    prints = {row: print_of(image) for row, image in images}
+    prints = {}
+    for row, image in images:
+        prints[row] = print_of(image)
     return [prints[row] for row in sorted(prints)]
 
 
 def of_corpus(corpus: Corpus, part: Part) -> Prints:
     """Prints of all frames of a corpus, with its names and groups."""
-    ids = [frame.id for frame in corpus.frames]
-    return with_names(part, ids, corpus.root.name, [frame.group for frame in corpus.frames])
+    frames = corpus.frames
+    ids = [frame.id for frame in frames]
+    groups = [frame.group for frame in frames]
+    folder = corpus.root.name
+    return with_names(part, ids, folder, groups)
 
 
 def with_names(part: Part, ids: Sequence[str], folder: str, groups: Sequence[str | None]) -> Prints:
     """Prints with the names of their images."""
+    table = part.table
+    folders = [folder] * len(ids)
+    pixels = table["pixels"].to_list()
+    sound = table["sound"].to_numpy()
+    digits = table["hash"].to_list()
+    perceptual = hashes(digits)
     return Prints(
         ids=ids,
-        folders=[folder] * len(ids),
+        folders=folders,
         groups=groups,
-        pixels=part.table["pixels"].to_list(),
-        sound=part.table["sound"].to_numpy(),
-        hashes=hashes(part.table["hash"].to_list()),
+        pixels=pixels,
+        sound=sound,
+        hashes=perceptual,
         descriptors=part.descriptors,
         points=part.points,
     )
@@ -128,16 +150,29 @@ def with_names(part: Part, ids: Sequence[str], folder: str, groups: Sequence[str
 
 def joined(prints: Sequence[Prints]) -> Prints:
     """Several sets as one."""
+    ids: list[str] = []
+    folders: list[str] = []
+    pixels: list[str] = []
+    groups: list[str | None] = []
+    for part in prints:
+        ids += part.ids
+        folders += part.folders
+        pixels += part.pixels
+        groups += part.groups
+
+    sound = np.concatenate([part.sound for part in prints])
+    perceptual = np.concatenate([part.hashes for part in prints])
+    descriptors = np.concatenate([part.descriptors for part in prints])
+    geometry = np.concatenate([part.points.geometry for part in prints])
+    bits = np.concatenate([part.points.bits for part in prints])
+    points = Points(geometry=geometry, bits=bits)
     return Prints(
-        ids=[name for part in prints for name in part.ids],
-        folders=[name for part in prints for name in part.folders],
-        pixels=[value for part in prints for value in part.pixels],
-        groups=[group for part in prints for group in part.groups],
-        sound=np.concatenate([part.sound for part in prints]),
-        hashes=np.concatenate([part.hashes for part in prints]),
-        descriptors=np.concatenate([part.descriptors for part in prints]),
-        points=Points(
-            geometry=np.concatenate([part.points.geometry for part in prints]),
-            bits=np.concatenate([part.points.bits for part in prints]),
-        ),
+        ids=ids,
+        folders=folders,
+        pixels=pixels,
+        groups=groups,
+        sound=sound,
+        hashes=perceptual,
+        descriptors=descriptors,
+        points=points,
     )
