@@ -1,13 +1,13 @@
 """Lay out the images of a bench of ``examples/``.
 
-``evidence_data.py KVASIR-SEG POLYPGEN-DEV OUT`` is the corpus of ``evidence.toml``; both sets hold images/ and
-masks/. Makes OUT/corpus (all of PolypGen and the unlabelled part of Kvasir-SEG), OUT/polyps-tuning and
+``evidence_data.py KVASIR-SEG POLYPGEN-DEV OUT`` is the corpus of ``evidence.toml``; both sets hold images/
+and masks/. Makes OUT/corpus (all of PolypGen and the unlabelled part of Kvasir-SEG), OUT/polyps-tuning and
 OUT/polyps-test: labelled sets with the same few training images and different test images. The part of a
 Kvasir image follows from the SHA-256 of its name alone, so every machine makes the same parts.
 
 ``evidence_data.py --mixed DATA OUT`` is the corpus of ``choosing-pays.toml`` and ``evidence-h.toml``. DATA
-holds mixed/, mixed-groups.csv, polypgen-dev/images, kvasir-seg, lung-cxr and tasks/. Makes OUT/corpus, OUT/groups.csv
-(path, group: what must stay on one side when images are held out) and OUT/tasks, all of them links.
+holds mixed/, mixed-groups.csv, polypgen-dev/images, kvasir-seg, lung-cxr and tasks/. Makes OUT/corpus,
+OUT/groups.csv (path, group: what must stay on one side when images are held out) and OUT/tasks, all links.
 
 Needs nothing but the standard library. What is there already is left alone.
 """
@@ -18,6 +18,7 @@ import re
 import shutil
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 TRAIN, TUNING, TEST = 200, 150, 150
@@ -39,9 +40,8 @@ def parts(stems: list[str]) -> dict[str, list[str]]:
         )
     order = sorted(stems, key=lambda stem: hashlib.sha256(stem.encode()).digest())
     ends = [0, TRAIN, TRAIN + TUNING, TRAIN + TUNING + TEST, len(order)]
-    return {
-        name: order[ends[i] : ends[i + 1]] for i, name in enumerate(("train", "tuning", "test", "corpus"))
-    }
+    names = ("train", "tuning", "test", "corpus")
+    return {name: order[start:stop] for name, (start, stop) in zip(names, pairwise(ends), strict=True)}
 
 
 def files_of(folder: Path) -> dict[str, Path]:
@@ -60,22 +60,31 @@ def lay_out(kvasir: Path, polypgen: Path, out: Path) -> dict[str, int]:
     images, masks = files_of(kvasir / "images"), files_of(kvasir / "masks")
     part = parts(sorted(images.keys() & masks.keys()))
     others = files_of(polypgen / "images")
+
     copies = {out / "corpus" / "polypgen" / path.name: path for path in others.values()}
-    copies |= {out / "corpus" / "kvasir-seg" / images[stem].name: images[stem] for stem in part["corpus"]}
+    for stem in part["corpus"]:
+        copies[out / "corpus" / "kvasir-seg" / images[stem].name] = images[stem]
     for task, tested in (("polyps-tuning", "tuning"), ("polyps-test", "test")):
         for side, name in (("train", "train"), ("test", tested)):
             for stem in part[name]:
-                for kind, files in (("images", images), ("masks", masks)):
-                    copies[out / task / side / kind / files[stem].name] = files[stem]
+                image, mask = images[stem], masks[stem]
+                copies[out / task / side / "images" / image.name] = image
+                copies[out / task / side / "masks" / mask.name] = mask
     for target, source in copies.items():
-        if not target.exists():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, target.with_name(f".{target.name}"))
-            target.with_name(f".{target.name}").rename(target)
-    return {
-        "corpus": len(others) + len(part["corpus"]),
-        **{name: len(part[name]) for name in ("train", "tuning", "test")},
-    }
+        copy_once(source, target)
+
+    labelled = {name: len(part[name]) for name in ("train", "tuning", "test")}
+    return {"corpus": len(others) + len(part["corpus"]), **labelled}
+
+
+def copy_once(source: Path, target: Path) -> None:
+    """Copy a file to where none is yet; a copy that is cut off is not taken for a whole one."""
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = target.with_name(f".{target.name}")
+    shutil.copyfile(source, unfinished)
+    unfinished.rename(target)
 
 
 GROUPS = {
@@ -116,7 +125,8 @@ def lay_out_mixed(data: Path, out: Path) -> dict[str, int]:
     Raises:
         DataError: a part of the data is missing.
     """
-    mixed, polypgen, groups_file = data / "mixed", data / "polypgen-dev" / "images", data / "mixed-groups.csv"
+    mixed, polypgen = data / "mixed", data / "polypgen-dev" / "images"
+    groups_file = data / "mixed-groups.csv"
     sets = [*(data / name for name in BESIDE), *sorted((data / "tasks").glob("*"))]
     for part in (mixed, polypgen, groups_file, *sets):
         if not part.exists():
@@ -135,6 +145,7 @@ def lay_out_mixed(data: Path, out: Path) -> dict[str, int]:
     for target, path in links.items():
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
+            # Absolute, so that OUT may be moved while DATA stays.
             target.symlink_to(path.resolve())
 
     rows = {source: group_of(source, listed) for source in sorted(files)}
@@ -159,7 +170,7 @@ def files_below(folder: Path) -> list[Path]:
 def main() -> None:
     """Folders in, counts out."""
     arguments = sys.argv[1:]
-    if len(arguments) != 3:
+    if len(arguments) != 3:  # both forms have three
         sys.exit("usage: evidence_data.py KVASIR-SEG POLYPGEN-DEV OUT, or evidence_data.py --mixed DATA OUT")
     out = Path(arguments[2])
     try:

@@ -30,7 +30,7 @@ from optidel.training.segmentation import SCHEDULES
 RATE = {"cpu": 1.4e11, "cuda": 3e13}
 
 # Seconds a frame, measured on two CPU cores; for key patches those of the proposer on the candidate frames.
-FRAME_SECONDS = {"index": 0.01, "pixels": 0.01, "embed": 0.005, "patches": 1.3}
+FRAME_SECONDS = {"index": 0.01, "prints": 0.007, "pixels": 0.01, "embed": 0.005, "patches": 1.3}
 OTHER_SECONDS = 0.01  # of a step without a rule: it does not count beside training
 
 # What an evaluation step costs in forward passes of a training step: fine-tuning also goes back through the
@@ -217,6 +217,7 @@ class _Outlook:
         looking = any(method_of(self.bench, trial.method) not in BLIND for trial in trained)
         totals = {
             "index": 1,
+            "prints": int(self.recipe.leaks != "off"),
             "pixels": 1,
             "task": len({trial.task for trial in part}),
             "warmup": int(looking),
