@@ -18,13 +18,12 @@ from optidel.errors import InputError
 from optidel.recipe import Recipe, make_recipe
 from optidel.store import Store
 
+# Coronal planes 0 to 139 of 233, at 1 mm, are the corpus.
 POSTERIOR = 140
-"""Coronal planes 0 to 139 of 233, at 1 mm, are the corpus."""
 
+# Training slices on both sides of the test slices: with all of them on one side, scores hung on the seed more
+# than on the encoder.
 LABELLED = {"train": (*range(150, 162), *range(200, 212)), "test": range(170, 192)}
-"""Training slices on both sides of the test slices: with all of them on one side, scores hung on the seed
-more than on the encoder.
-"""
 
 
 def demo_recipe(out: Path, *, quick: bool = False) -> Recipe:

@@ -50,6 +50,7 @@ class ExtraError(OptidelError):
     """A package that only some users need is not installed."""
 
 
+# The extra that brings a package, by the name it is imported under.
 EXTRA_OF = {
     "torch": "train",
     "transformers": "train",
@@ -59,7 +60,6 @@ EXTRA_OF = {
     "pyarrow": "hf",
     "imagecodecs": "codecs",
 }
-"""The extra that brings a package, by the name it is imported under."""
 
 
 @contextmanager

@@ -11,14 +11,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 
 from optidel.errors import RecipeError, nearest
 
+# Keys of ``optidel.OBJECTIVES``, written out as a recipe is read without torch; a test compares them.
 OBJECTIVE_NAMES = ("mae", "simclr")
-"""Keys of ``optidel.OBJECTIVES``, written out as a recipe is read without torch; a test compares them."""
 
+# A value that needs no quotes on the command line: a name or a path.
 WORD = re.compile(r"[A-Za-z_./~][\w./~:+-]*")
-"""A value that needs no quotes on the command line: a name or a path."""
 
+# Floats that JSON does not have, by the name under which ``recipe.json`` holds them.
 INFINITY = {"inf": math.inf, "-inf": -math.inf}
-"""Floats that JSON does not have, by the name under which ``recipe.json`` holds them."""
 
 
 def _from_json(value: Any) -> Any:
@@ -36,21 +36,21 @@ def _to_json(value: Any) -> Any:
 
 
 Parameter = Annotated[Any, BeforeValidator(_from_json), PlainSerializer(_to_json, when_used="json")]
+# Parameters of a method by name: numbers, words, or lists of them.
 Parameters = dict[str, Parameter]
-"""Parameters of a method by name: numbers, words, or lists of them."""
 
 
 Share = Annotated[float, Field(gt=0, le=1)]
 
+# Of steps and images: a round number above anything that ends; larger ones would overflow an index.
 MAX_COUNT = 10**9
-"""Of steps and images: a round number above anything that ends; larger ones would overflow an index."""
 
+# A round number; the largest batch of a published pre-training is half of it (CLIP).
 MAX_BATCH = 1 << 16
-"""A round number; the largest batch of a published pre-training is half of it (CLIP)."""
 
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+# What NumPy, scikit-learn and torch all take.
 Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
-"""What NumPy, scikit-learn and torch all take."""
 
 
 class _Section(BaseModel):
@@ -194,9 +194,9 @@ class PretrainSection(_Section):
     layer_decay: float = Field(1.0, gt=0, le=1)
 
 
+# How an encoder is measured: trained further with a head, a head on the frozen encoder, or a closed-form
+# probe of its tokens.
 Protocol = Literal["fine-tune", "probe", "ridge"]
-"""How an encoder is measured: trained further with a head, a head on the frozen encoder, or a closed-form
-probe of its tokens."""
 
 PROTOCOL_NAMES: tuple[str, ...] = get_args(Protocol)
 
@@ -262,6 +262,7 @@ class Recipe(_Section):
     evaluate: EvaluateSection = EvaluateSection()
 
 
+# What a larger model needs beyond the sections' own defaults: more steps, and batches that fill a GPU.
 PRESET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "tiny": {},
     "small": {
@@ -275,8 +276,8 @@ PRESET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
         "evaluate": {"steps": 2000},
     },
 }
-"""What a larger model needs beyond the sections' own defaults: more steps, and batches that fill a GPU."""
 
+# Keys that came after the first version. A result's recipe names one only where it is not at its default.
 LATER = (
     "method",
     "corpus.holdout",
@@ -291,7 +292,6 @@ LATER = (
     "pretrain.layer_decay",
     "evaluate.at",
 )
-"""Keys that came after the first version. A result's recipe names one only where it is not at its default."""
 
 
 def make_recipe(values: Mapping[str, Any]) -> Recipe:

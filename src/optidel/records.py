@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int64, Shaped
 
+# x0, y0, x1, y1 in pixels of the source frame; x1 and y1 are exclusive.
 Box = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in pixels of the source frame; x1 and y1 are exclusive."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

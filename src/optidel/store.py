@@ -28,25 +28,23 @@ from optidel.errors import OptidelError, StoreError
 from optidel.progress import bar, say
 
 FORMAT = 1
+# Says that a folder is a run, and of which format.
 MARKER = "run.json"
-"""Says that a folder is a run, and of which format."""
 MANIFEST = "manifest.json"
+# The one file of an artifact that differs between equal runs: wall-clock seconds. It is not part of the
+# manifest.
 COST = "cost.json"
-"""The one file of an artifact that differs between equal runs: wall-clock seconds. It is not part of the
-manifest.
-"""
+# Folder in a workspace for what only resuming needs (shards, checkpoints): it goes when everything else is
+# safe.
 PARTS = "parts"
-"""Folder in a workspace for what only resuming needs (shards, checkpoints): it goes when everything else is
-safe.
-"""
 LOCKS = ".locks"
 
+# Of a file's BLAKE2b hash: 128 bits, so that no two files of one disk are confused by chance.
 HASH_BYTES = 16
-"""Of a file's BLAKE2b hash: 128 bits, so that no two files of one disk are confused by chance."""
 
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+# Free bytes under which a library's failure to write is put down to the full disk.
 NEARLY_FULL = 1 << 16
-"""Free bytes under which a library's failure to write is put down to the full disk."""
 
 
 def canonical(value: Any) -> bytes:
@@ -473,8 +471,8 @@ def _hash(path: Path) -> str:
         return hashlib.file_digest(handle, lambda: hashlib.blake2b(digest_size=HASH_BYTES)).hexdigest()
 
 
+# What files were when this process compared them: inode, size and time of the last change of any kind.
 _compared: dict[Path, tuple[int, int, int]] = {}
-"""What files were when this process compared them: inode, size and time of the last change of any kind."""
 
 
 def _compare(folder: Path, name: str, expected: str) -> None:

@@ -19,14 +19,14 @@ from optidel.archives.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.errors import InputError
 from optidel.readers.source import Source
 
+# Times its packed size to which an archive may unpack; pictures, text and tables stay under 20.
 RATIO = 100
-"""Times its packed size to which an archive may unpack; pictures, text and tables stay under 20."""
 
+# Bytes to which anything may unpack, whatever its ratio: an empty mask packs 1,000 to 1 and does no harm.
 HARMLESS = 64 << 20
-"""Bytes to which anything may unpack, whatever its ratio: an empty mask packs 1,000 to 1 and does no harm."""
 
+# Bytes of a label file beside an image; a label is a word, so longer files are something else.
 MAX_SIDECAR = 1 << 16
-"""Bytes of a label file beside an image; a label is a word, so longer files are something else."""
 
 OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
     ".tar": lambda raw: raw,
@@ -38,22 +38,22 @@ OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
     ".txz": lzma.LZMAFile,
 }
 TABLES = (".parquet", ".arrow")
+# Archives inside an archive are refused: what they hold could only be bounded by unpacking them.
 NESTED = (*OPENERS, *TABLES, ".zip", ".7z", ".rar", ".tar.zst")
-"""Archives inside an archive are refused: what they hold could only be bounded by unpacking them."""
 
+# Files beside an image of the same name; a ``.txt`` is a caption or a report and is not read.
 SIDECARS = (".cls", ".json", ".txt")
-"""Files beside an image of the same name; a ``.txt`` is a caption or a report and is not read."""
 
+# What the decompressors raise on damaged bytes.
 BROKEN = (EOFError, OSError, lzma.LZMAError, zlib.error)
-"""What the decompressors raise on damaged bytes."""
 
+# Bit of a zip entry's flags (APPNOTE 4.4.4).
 ENCRYPTED = 1
-"""Bit of a zip entry's flags (APPNOTE 4.4.4)."""
 
 TWICE = "comes twice in the archive; the first is taken"
 
+# Keys of a ``.json`` beside an image that hold its label; nothing else of it is read.
 LABELS = ("label", "cls", "class")
-"""Keys of a ``.json`` beside an image that hold its label; nothing else of it is read."""
 
 
 class SpoiledError(InputError):

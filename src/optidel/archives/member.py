@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from optidel.readers.source import Source
 
+# Bytes of the largest member that is unpacked into memory; larger ones belong outside an archive.
 MAX_MEMBER = 1 << 30
-"""Bytes of the largest member that is unpacked into memory; larger ones belong outside an archive."""
 
+# Characters of a label that are kept; a round number, longer ones are no class names.
 MAX_LABEL = 200
-"""Characters of a label that are kept; a round number, longer ones are no class names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,23 +14,22 @@ from optidel.archives.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.errors import InputError
 from optidel.readers.source import Source
 
+# Bytes of a shard that fits into a decoding process many times over.
 SMALL = 64 << 20
-"""Bytes of a shard that fits into a decoding process many times over."""
 
+# Rows unpacked at a time: enough to hide the cost of a call, few enough to hold 16 large pictures.
 BATCH = 16
-"""Rows unpacked at a time: enough to hide the cost of a call, few enough to hold 16 large pictures."""
 
+# Before the length of a message in an Arrow stream (the format's specification, encapsulated messages).
 CONTINUATION = b"\xff" * 4
-"""Before the length of a message in an Arrow stream (the format's specification, encapsulated messages)."""
 
+# Columns to the rows of a shard, some at a time.
 Batches = Callable[[list[str]], Iterator[pa.RecordBatch]]
-"""Columns to the rows of a shard, some at a time."""
 
 LABELS = ("label", "labels", "class")
+# Where a shard's path says its split: ``train-00000-of-00004.parquet`` or
+# ``train/data-00000-of-00001.arrow``.
 SPLITS = re.compile(r"(?:^|/)(train|validation|valid|val|test)(?=[-./])")
-"""Where a shard's path says its split: ``train-00000-of-00004.parquet`` or
-``train/data-00000-of-00001.arrow``.
-"""
 
 
 def rows(source: Source, end: str) -> Iterator[Member]:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["pre-training", "downstream"]
+# How a mask file is read. ``binary``: foreground from half the range; ``instances``: every value above 0 is
+# foreground, each value one object; ``layers``: one channel or page a class; ``classes``: one file a class,
+# named in the file's name; ``concepts``: labels or captions of whole images, so nothing to segment; ``none``:
+# images alone.
 Annotation = Literal["none", "binary", "instances", "layers", "classes", "concepts"]
-"""How a mask file is read. ``binary``: foreground from half the range; ``instances``: every value above 0 is
-foreground, each value one object; ``layers``: one channel or page a class; ``classes``: one file a class,
-named in the file's name; ``concepts``: labels or captions of whole images, so nothing to segment; ``none``:
-images alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

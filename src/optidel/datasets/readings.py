@@ -24,10 +24,10 @@ from optidel.datasets.masks import (
 )
 from optidel.errors import InputError
 
+# How masks are read. ``auto``: found from all files. ``half``: bright is foreground. ``foreground``: whatever
+# is not background is one class. ``values``: each stored value is a class, also behind a palette.
+# ``colours``: each colour or grey level is a class.
 MaskRule = Literal["auto", "half", "foreground", "values", "colours"]
-"""How masks are read. ``auto``: found from all files. ``half``: bright is foreground. ``foreground``:
-whatever is not background is one class. ``values``: each stored value is a class, also behind a palette.
-``colours``: each colour or grey level is a class."""
 
 # The class number of pixels that count neither in training nor in a score (as in PASCAL VOC).
 VOID = 255

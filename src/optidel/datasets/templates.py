@@ -64,10 +64,9 @@ def _group(name: str) -> str:
     return f"f_{name}"
 
 
+# Paths by their first folder in lower case (files of the root under the empty string), so that a template
+# looks only where it can fit.
 Shelves = Mapping[str, Sequence[str]]
-"""Paths by their first folder in lower case (files of the root under the empty string), so that a template
-looks only where it can fit.
-"""
 
 
 def shelve(paths: Iterable[str]) -> Shelves:

@@ -33,8 +33,8 @@ ALONE = (0.1, 0.5)
 # Images whose tokens are in memory at once: 64 x 64 tokens x 512 features x 8 bytes are 17 MB.
 BLOCK = 64
 
+# Rows of the labelled images to their tokens' features.
 Features = Callable[[Int64[np.ndarray, "m"]], Float32[np.ndarray, "m g g d"]]
-"""Rows of the labelled images to their tokens' features."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,8 +35,8 @@ from optidel.records import Rejected
 
 Part = Literal["train", "test"]
 
+# Defaults: the few labels that a hospital has, and enough images for an interval of some 4 points.
 TRAIN, TEST = 200, 300
-"""Defaults: the few labels that a hospital has, and enough images for an interval of some 4 points."""
 
 # With fewer pairs than asked for, the test part keeps this share: a usual split of small sets.
 MIN_TEST = 0.2

@@ -17,8 +17,8 @@ from optidel.report.audit import write_page
 from optidel.report.audit_page import RULES, audit_page
 from optidel.runs.summaries import AuditSummary, read_summary
 
+# Thresholds that are fractions of a frame.
 FRACTIONS = ("dark", "saturated", "border", "text")
-"""Thresholds that are fractions of a frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,15 +20,14 @@ from optidel.store import MANIFEST, Artifact, Store, newest
 if TYPE_CHECKING:
     from optidel.features.embedding import Earlier
 
+# Part of today's frames that an earlier warm-up must have had in its corpus, or a new one is trained.
+#
+# Below one half the model would know the corpus less well than a sample of it would teach.
 SHARE = 0.5
-"""Part of today's frames that an earlier warm-up must have had in its corpus, or a new one is trained.
-
-Below one half the model would know the corpus less well than a sample of it would teach.
-"""
 
 
+# What two selections must share to be compared.
 KIND = ("method", "budget", "seed", "unit")
-"""What two selections must share to be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

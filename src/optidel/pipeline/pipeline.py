@@ -39,8 +39,8 @@ from optidel.runs.summaries import IndexSummary, SelectSummary, read_summary
 from optidel.store import Artifact, Store
 from optidel.training.options import PretrainOptions
 
+# What a run can stop after; the result and the report follow the last.
 STEPS = ("index", "embed", "select", "patches", "compose", "pretrain", "evaluate")
-"""What a run can stop after; the result and the report follow the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

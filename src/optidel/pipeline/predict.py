@@ -24,11 +24,11 @@ from optidel.records import Rejected
 from optidel.runs.collect import open_store, read_run
 from optidel.store import Artifact
 
+# Of the classes, from the background on: Okabe and Ito's palette, which colour-blind people tell apart.
 COLOURS = np.array(
     [(0, 0, 0), (230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (0, 114, 178), (213, 94, 0)],
     dtype=np.uint8,
 )
-"""Of the classes, from the background on: Okabe and Ito's palette, which colour-blind people tell apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

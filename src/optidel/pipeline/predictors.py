@@ -22,8 +22,8 @@ from optidel.store import Artifact
 from optidel.training.precision import autocast, device
 from optidel.training.segmentation import SCHEDULES, predict_logits, train_segmenter
 
+# Where in the artifact a kept predictor lies: ``encoder/``, ``head.safetensors`` and ``segmenter.json``.
 FOLDER = "segmenter"
-"""Where in the artifact a kept predictor lies: ``encoder/``, ``head.safetensors`` and ``segmenter.json``."""
 
 SETTINGS, HEAD = "segmenter.json", "head.safetensors"
 

@@ -9,8 +9,8 @@ from optidel.arrays import Indices
 from optidel.records import Selection
 from optidel.store import Artifact, digest
 
+# Why an item went that a larger budget kept.
 BELOW = "ranked below the budget"
-"""Why an item went that a larger budget kept."""
 
 
 def selection_table(ids: Sequence[str], rows: Indices, selection: Selection) -> pl.DataFrame:

@@ -17,14 +17,14 @@ from optidel.report.audit_page import RULES
 from optidel.runs.summaries import AuditSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 
+# Of the step: 2 finds copies that were turned, mirrored or cropped, and neighbours in a video.
 VERSION = 2
-"""Of the step: 2 finds copies that were turned, mirrored or cropped, and neighbours in a video."""
 
+# Of the step: 2 looks for text as every modality has it.
 TEXT_VERSION = 2
-"""Of the step: 2 looks for text as every modality has it."""
 
+# Frames looked at for text between two writes: some seconds.
 BLOCK = 32
-"""Frames looked at for text between two writes: some seconds."""
 
 
 def audit_step(store: Store, indexed: Artifact, thresholds: Thresholds, sample: int) -> Artifact:

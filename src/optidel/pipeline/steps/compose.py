@@ -19,8 +19,8 @@ from optidel.records import Composite, Frame, to_table
 from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store, Workspace
 
+# Composites made in one pass over the files, and at most made again after a kill; a round number.
 BLOCK = 64
-"""Composites made in one pass over the files, and at most made again after a kill; a round number."""
 
 
 def compose_step(

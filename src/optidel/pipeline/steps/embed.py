@@ -12,8 +12,8 @@ from optidel.runs.summaries import EmbedSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 from optidel.training.precision import device
 
+# Of the code of this step.
 VERSION = 2
-"""Of the code of this step."""
 
 
 def embed_step(store: Store, pixels: Artifact, mae: Weights, weights: str | None, seed: int) -> Artifact:

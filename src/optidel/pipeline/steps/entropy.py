@@ -6,8 +6,8 @@ from optidel.runs.summaries import EntropySummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 from optidel.training.heldout import held_out
 
+# Of the masks or views: the same for every encoder, so that they differ by what they know.
 SEED = 0
-"""Of the masks or views: the same for every encoder, so that they differ by what they know."""
 
 
 def entropy_step(store: Store, unseen: Artifact, encoder: Artifact, objective: str) -> Artifact:

@@ -18,11 +18,11 @@ from optidel.recipe import EvaluateSection, Protocol
 from optidel.runs.summaries import EvaluateSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 
+# Of the step: 2 scores each test image at its own size.
 VERSION = 2
-"""Of the step: 2 scores each test image at its own size."""
 
+# Test images whose prediction is kept for the report; a round number that fits its page.
 PREDICTIONS = 12
-"""Test images whose prediction is kept for the report; a round number that fits its page."""
 
 
 def evaluate_step(

@@ -16,14 +16,14 @@ from optidel.progress import track
 from optidel.runs.summaries import LeaksSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 
+# Of the step: 2 looks for turned and cropped copies too, and calibrates concept by concept.
 VERSION = 2
-"""Of the step: 2 looks for turned and cropped copies too, and calibrates concept by concept."""
 
+# Pairs of each kind kept as pictures for the report: one row of the page.
 SHOWN = 4
-"""Pairs of each kind kept as pictures for the report: one row of the page."""
 
+# Longest side of such a picture, px: a quarter of the page's width.
 SIDE = 260
-"""Longest side of such a picture, px: a quarter of the page's width."""
 
 COLUMNS = {"kind": pl.String, "test": pl.String, "train": pl.String, "value": pl.Float64}
 

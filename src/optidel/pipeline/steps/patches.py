@@ -30,29 +30,28 @@ from optidel.runs.summaries import PatchesSummary, write_summary
 from optidel.store import PARTS, Artifact, Store, Workspace
 from optidel.training.precision import device
 
+# Folder, centre, shape and size of the frames of one kind of device.
 Kind = tuple[str, str | None, int, int]
-"""Folder, centre, shape and size of the frames of one kind of device."""
 
+# Frames between two writes, and at most masked again after a kill: some ten seconds of work on a CPU.
 SHARD = 16
-"""Frames between two writes, and at most masked again after a kill: some ten seconds of work on a CPU."""
 
+# Key patches cropped between two writes; a round number, as crops are cheap.
 CROPS = 256
-"""Key patches cropped between two writes; a round number, as crops are cheap."""
 
+# Frames of one kind from which constant overlay is learnt: more change it little and are slow to decode.
 OVERLAY_SAMPLE = 48
-"""Frames of one kind from which constant overlay is learnt: more change it little and are slow to decode."""
 
+# Frames of one kind from which overlay is learnt at all: in fewer, anatomy that stays looks like overlay.
 OVERLAY_LEAST = 8
-"""Frames of one kind from which overlay is learnt at all: in fewer, anatomy that stays looks like overlay."""
 
+# Side in px to which those frames are stretched; small print is still some pixels high.
 OVERLAY_SIZE = 384
-"""Side in px to which those frames are stretched; small print is still some pixels high."""
 
+# Steps of width : height, and of the area in octaves, that tell kinds apart.
+#
+# Crops of one device differ by less than a fifth in shape and by less than half an octave in area.
 SHAPES, SIZES = 5, 2
-"""Steps of width : height, and of the area in octaves, that tell kinds apart.
-
-Crops of one device differ by less than a fifth in shape and by less than half an octave in area.
-"""
 
 
 def patches_step(

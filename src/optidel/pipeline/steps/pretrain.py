@@ -9,8 +9,8 @@ from optidel.models.presets import PRESETS
 from optidel.store import Artifact, Store, Workspace
 from optidel.training.pretrain import PretrainOptions, pretrain
 
+# Of the code of the steps ``warmup`` and ``pretrain``.
 VERSION = 1
-"""Of the code of the steps ``warmup`` and ``pretrain``."""
 
 
 def pretrain_step(

@@ -9,11 +9,11 @@ from optidel.copies.prints import Part, Prints, in_order, of_corpus, part_of
 from optidel.corpus.frames import Corpus
 from optidel.store import PARTS, Artifact, Store, Workspace
 
+# Of the step: 2 also keeps the points of every frame.
 VERSION = 2
-"""Of the step: 2 also keeps the points of every frame."""
 
+# Frames described between two writes, and at most again after a kill.
 BLOCK = 256
-"""Frames described between two writes, and at most again after a kill."""
 
 
 def prints_step(store: Store, indexed: Artifact) -> Artifact:

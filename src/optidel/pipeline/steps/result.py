@@ -17,9 +17,10 @@ from optidel.runs.collect import Trial
 from optidel.runs.summaries import EntropySummary, EvaluateSummary, SelectSummary, TaskSummary, read_summary
 from optidel.store import Artifact, Store, Workspace
 
+# Of the code of this step: 2 has the held-out V-entropy of every encoder.
 VERSION = 2
-"""Of the code of this step: 2 has the held-out V-entropy of every encoder."""
 
+# Artifacts that the cells of a run share, by role; ``artifacts.json`` names each, or None.
 ROLES = (
     "index",
     "pixels",
@@ -32,10 +33,9 @@ ROLES = (
     "whitened",
     "whitened patches",
 )
-"""Artifacts that the cells of a run share, by role; ``artifacts.json`` names each, or None."""
 
+# Recipe keys that are paths: what they hold enters through the artifacts, not through its name.
 PATHS = {"images", "labelled", "out", "registry"}
-"""Recipe keys that are paths: what they hold enters through the artifacts, not through its name."""
 
 
 def result_step(

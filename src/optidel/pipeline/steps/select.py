@@ -20,8 +20,8 @@ from optidel.runs.summaries import SelectSummary, read_summary, write_summary
 from optidel.store import MANIFEST, Artifact, Store, Workspace
 from optidel.vinformation import Scorer
 
+# Of the code of this step. Before 4 four functions with versions of their own wrote selections.
 VERSION = 4
-"""Of the code of this step. Before 4 four functions with versions of their own wrote selections."""
 
 Groups = Literal["none", "spread", "together"]
 

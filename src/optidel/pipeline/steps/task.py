@@ -11,8 +11,8 @@ from optidel.progress import say
 from optidel.recipe import EvaluateSection
 from optidel.store import Artifact, Store, Workspace, digest
 
+# Of the step: 3 reads masks as a viewer shows them and keeps those of the test images at their own size.
 VERSION = 3
-"""Of the step: 3 reads masks as a viewer shows them and keeps those of the test images at their own size."""
 
 
 def task_step(

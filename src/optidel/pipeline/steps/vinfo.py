@@ -19,11 +19,10 @@ from optidel.training.precision import device
 from optidel.vinformation import information, log_determinant, vendi
 from optidel.vinformation.models import ROUNDING, masked_values, own_null_errors
 
+# Images at most, of a set and of a labelled set, whose pixels enter the entropies; evenly spaced.
+#
+# A mean over 4,000 images is known to well under a per cent, and their pixels fit into memory.
 MOST = 4_000
-"""Images at most, of a set and of a labelled set, whose pixels enter the entropies; evenly spaced.
-
-A mean over 4,000 images is known to well under a per cent, and their pixels fit into memory.
-"""
 
 
 def vinfo_step(store: Store, trained: TrainedSet) -> Artifact:

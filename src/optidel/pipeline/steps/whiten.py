@@ -9,8 +9,8 @@ from optidel.features.whitening import fit
 from optidel.runs.summaries import WhitenSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 
+# Rows transformed between two marks; a round number, as a block takes milliseconds.
 BLOCK = 4096
-"""Rows transformed between two marks; a round number, as a block takes milliseconds."""
 
 
 def whiten_step(store: Store, indexed: Artifact | None, scored: Artifact) -> Artifact:
