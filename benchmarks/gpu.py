@@ -1,4 +1,5 @@
-"""A fair part of the evidence on one GPU: ``python benchmarks/gpu.py PACK --out FOLDER`` stops within nine minutes.
+"""A fair part of the evidence on one GPU: ``python benchmarks/gpu.py PACK --out FOLDER`` stops within nine
+minutes.
 
 PACK is what ``benchmarks/pack.py`` wrote. The corpus lies on the device as bytes. A masked autoencoder is
 warmed up on it once; its whitened embedding and its errors are what every method chooses from. Then encoders
@@ -256,8 +257,8 @@ def features(encoder: Encoder, images: Tensor, block: int = 256) -> np.ndarray:
 
 
 def probe_miou(encoder: Encoder, task: Task, seed: int) -> float:
-    """Closed-form probe on frozen tokens, tested at the pack's resolution; the mean over foreground classes of
-    the intersection over union of all test pixels.
+    """Closed-form probe on frozen tokens, tested at the pack's resolution; the mean over foreground classes
+    of the intersection over union of all test pixels.
     """
     training, test = split_groups(task.groups, seed)
     classes = int(task.masks.max()) + 1

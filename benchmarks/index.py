@@ -31,7 +31,9 @@ FOLDERS = 100
 
 
 def make(job: tuple[Path, int, int, int]) -> None:
-    """Files ``start`` to ``stop``: a smooth texture, shifted, scaled and with noise of its own in every file."""
+    """Files ``start`` to ``stop``: a smooth texture, shifted, scaled and with noise of its own
+    in every file.
+    """
     folder, start, stop, side = job
     base = np.random.default_rng(0)
     coarse = Image.fromarray(base.integers(40, 220, (24, 24, 3), np.uint8)).resize(

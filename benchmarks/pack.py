@@ -1,8 +1,9 @@
-"""Pack a corpus and labelled sets into one file that travels: ``python benchmarks/pack.py DATA --out pack.npz``.
+"""Pack a corpus and labelled sets into one file that travels: ``python benchmarks/pack.py DATA --out
+pack.npz``.
 
-DATA is the folder of the development images (``mixed/``, ``mixed-groups.csv``, ``polypgen-dev/``, ``tasks/``).
-Every image becomes a WebP of ``--size`` px; about 24,000 of 112 px fit in 60 MiB. A share of the groups is
-held out and never trained on.
+DATA is the folder of the development images (``mixed/``, ``mixed-groups.csv``, ``polypgen-dev/``,
+``tasks/``). Every image becomes a WebP of ``--size`` px; about 24,000 of 112 px fit in 60 MiB. A share of the
+groups is held out and never trained on.
 """
 
 import argparse

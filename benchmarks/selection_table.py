@@ -228,7 +228,8 @@ def write_table(results: Record, page: Path) -> None:
         head = results[n]
         lines += [f"**{int(n):,} rows** ({head['when']}, {head['machine']})", ""]
         lines += [
-            "| method | s | CPU s | peak MB | load | objective | radius | copies kept | groups lost | tail recall |"
+            "| method | s | CPU s | peak MB | load | objective | radius "
+            "| copies kept | groups lost | tail recall |"
         ]
         lines += [
             "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",

@@ -1,4 +1,5 @@
-"""Write requirements.lock: the pins of constraints.txt with the SHA-256 of each file, for Linux and Python 3.11.
+"""Write requirements.lock: the pins of constraints.txt with the SHA-256 of each file, for Linux and Python
+3.11.
 
 Torch is left out, for which of its builds (CPU, CUDA, ROCm) fits is up to the machine; its version is in
 constraints.txt. Run it with the interpreter whose pip should be asked: ``python scripts/lock.py``.
@@ -11,9 +12,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 HEAD = """\
-# The pins of constraints.txt with the SHA-256 of each file: Linux, x86-64, Python 3.11; made by scripts/lock.py.
-# Torch is not in it: install the build that fits the machine, in the version of constraints.txt. Then
-#   pip install --require-hashes --no-deps -r requirements.lock && pip install --no-deps .
+# The pins of constraints.txt with the SHA-256 of each file: Linux, x86-64, Python 3.11; made by
+# scripts/lock.py. Torch is not in it: install the build that fits the machine, in the version of
+# constraints.txt. Then   pip install --require-hashes --no-deps -r requirements.lock && pip install --no-deps
+# .
 """
 
 

@@ -256,7 +256,8 @@ def main() -> int:
         print(json.dumps([asdict(row) for row in table]))
     else:
         print(
-            f"{'room':<26}{'lines':>7}{'share':>8}{'nodes':>8}{'over 110':>10}{'participles':>13}{'comments':>10}"
+            f"{'room':<26}{'lines':>7}{'share':>8}{'nodes':>8}"
+            f"{'over 110':>10}{'participles':>13}{'comments':>10}"
         )
         for row in table:
             print(

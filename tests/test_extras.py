@@ -1,4 +1,6 @@
-"""Without the extras, a corpus is still indexed, looked at, selected from and exported; the rest is a sentence."""
+"""Without the extras, a corpus is still indexed, looked at, selected from and exported; the rest is a
+sentence.
+"""
 
 import os
 import subprocess

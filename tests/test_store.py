@@ -42,7 +42,8 @@ def make(workspace):
     if not workspace.has("table.parquet"):
         for start, stop in workspace.blocks(4, 2, "table"):
             workspace.write_table(f"parts/{start}.parquet", pl.DataFrame({"a": [start, stop]}))
-        workspace.write_table("table.parquet", pl.concat([workspace.table(f"parts/{start}.parquet") for start in (0, 2)]))
+        parts = [workspace.table(f"parts/{start}.parquet") for start in (0, 2)]
+        workspace.write_table("table.parquet", pl.concat(parts))
     workspace.write_array("vectors.npy", np.arange(4.0))
 
 def build(root):
@@ -63,7 +64,8 @@ def killed_at(root, limit):
         seen = 0
         def hook(event, arguments):
             nonlocal seen
-            if event in {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"} and str(root) in str(arguments[0]):
+            events = {"open", "os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.truncate"}
+            if event in events and str(root) in str(arguments[0]):
                 seen += 1
                 if seen == limit:
                     os.kill(os.getpid(), signal.SIGKILL)
@@ -151,7 +153,8 @@ def test_killed_step_keeps_finished_shards_and_the_next_process_starts_at_the_fi
 def test_two_processes_at_once_build_once_and_agree(tmp_path: Path) -> None:
     code = (
         STEP
-        + "\nprint(os.getpid() if not list(Path(sys.argv[1]).glob('first-*')) else 0, build(sys.argv[1]).path.name)"
+        + "\nprint(os.getpid() if not list(Path(sys.argv[1]).glob('first-*')) else 0, "
+        + "build(sys.argv[1]).path.name)"
     )
     code = code.replace(
         "def make(workspace):",
@@ -487,7 +490,10 @@ def test_damaged_manifest_names_the_folder_to_delete(tmp_path: Path, text: str) 
     damage_manifest(artifact, text)
     with pytest.raises(
         StoreError,
-        match=f"manifest.json is damaged .*; delete the folder {artifact.path.name} and run the same command again",
+        match=(
+            f"manifest.json is damaged .*; delete the folder {artifact.path.name} "
+            "and run the same command again"
+        ),
     ):
         store.build("step", write_rows, version=1, config={})
     with pytest.raises(StoreError, match="is damaged"):

@@ -208,9 +208,9 @@ class EvaluateSection(_Section):
     labelled images belong to one patient, video, … and must not stand on both sides: a pattern over their
     paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
     ``masks``: how masks are read, by default found from all of them. ``ignore``: values or colours of a mask
-    that are void, such as ``255`` or ``"#e0e0c0"``. ``test_on``: another labelled set, whose images are tested
-    on in place of this one's. ``keep``: keep every trained segmenter in the run, for
-    ``optidel predict``. ``at``: shares of the pre-training after which its encoder is kept and scored too.
+    that are void, such as ``255`` or ``"#e0e0c0"``. ``test_on``: another labelled set, whose images are
+    tested on in place of this one's. ``keep``: keep every trained segmenter in the run, for ``optidel
+    predict``. ``at``: shares of the pre-training after which its encoder is kept and scored too.
     """
 
     protocols: tuple[Protocol, ...] = ("fine-tune", "probe")
@@ -327,7 +327,8 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
     crop = recipe.pretrain.crop
     if crop and crop[0] > crop[1]:
         raise RecipeError(
-            f"recipe: pretrain.crop is the least and the largest share of the area, got {list(crop)}; swap them"
+            "recipe: pretrain.crop is the least and the largest share of the area, "
+            f"got {list(crop)}; swap them"
         )
     for name, items in (("methods", recipe.methods), ("seeds", recipe.seeds)):
         if not items:

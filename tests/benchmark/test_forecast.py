@@ -82,8 +82,8 @@ def test_a_pilot_says_what_can_be_detected(tmp_path: Path, seeds: list[int]) -> 
     bench = make_bench({"images": "IMAGES", "labelled": "DIR", "seeds": seeds, "methods": methods})
     [sentence] = forecast(bench, tmp_path / "out", pilot=tmp_path / "pilot").detectable
     assert (
-        f"On 40 test images a true difference is detected with 80 % power: with {len(seeds)} seeds and 2 methods compared to"
-        in sentence
+        "On 40 test images a true difference is detected with 80 % power: "
+        f"with {len(seeds)} seeds and 2 methods compared to" in sentence
     )
     written = {path.name for path in (tmp_path / "pilot").iterdir()}
     assert not {"results.parquet", "scores.parquet", "results.json"} & written  # who looks writes nothing

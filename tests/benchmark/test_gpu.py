@@ -1,4 +1,6 @@
-"""The script for one GPU, on the CPU with a nano model: packed, it trains, stops in time, goes on, adds seeds."""
+"""The script for one GPU, on the CPU with a nano model: packed, it trains, stops in time, goes on, adds
+seeds.
+"""
 
 import json
 import sys

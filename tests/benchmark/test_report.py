@@ -128,7 +128,10 @@ def test_where_full_does_not_help_nothing_is_ranked(tmp_path: Path) -> None:
         "<strong>This setting cannot rank methods</strong>"
         in write_bench_report(tmp_path / "out").read_text()
     )
-    told = r"with 3 seeds and 3 methods compared to random \(at 5 %, 10 %, 25 %, 50 %\), of \d+\.\d mIoU points \(pilot"
+    told = (
+        r"with 3 seeds and 3 methods compared to random \(at 5 %, 10 %, 25 %, 50 %\), "
+        r"of \d+\.\d mIoU points \(pilot"
+    )
     assert re.search(told, detectable_sentence(bench, setting))
 
 

@@ -64,9 +64,20 @@ def test_every_cell_has_a_row_and_shares_what_it_can(
     assert (outcome.done, outcome.cells, outcome.failed) == (48, 48, ())
     results = pl.read_parquet(tmp_path / "out" / "results.parquet")
     assert list(results.columns)[:13] == [
-        "method", "budget", "seed", "objective", "protocol", "compute", "task", "n_images", "kept", "miou", "dice", "normdel",
+        "method",
+        "budget",
+        "seed",
+        "objective",
+        "protocol",
+        "compute",
+        "task",
+        "n_images",
+        "kept",
+        "miou",
+        "dice",
+        "normdel",
         "seconds_select",
-    ]  # fmt: skip
+    ]
     assert results.select("method", "budget", "objective", "compute", "task").is_unique().all()
     made = {
         step: len(list((tmp_path / "out").glob(f"{step}-*")))
@@ -77,8 +88,9 @@ def test_every_cell_has_a_row_and_shares_what_it_can(
     assert made == {"index": 1, "warmup": 1, "embed": 1, "patches": 1, "task": 2, "pretrain": 18}
     ranked = [artifact.json("summary.json") for artifact in Store(tmp_path / "out").artifacts("select")]
     assert sorted((item["method"], item["budget"]) for item in ranked) == [
-        ("full", 1.0), *((method, budget) for method in ("optidel-paper", "random") for budget in (0.125, 0.25))
-    ]  # fmt: skip
+        ("full", 1.0),
+        *((method, budget) for method in ("optidel-paper", "random") for budget in (0.125, 0.25)),
+    ]
     scratch = results.filter(pl.col("method") == "scratch")
     assert scratch["normdel"].null_count() == len(scratch)
     assert scratch.group_by("task").agg(pl.col("miou").n_unique())["miou"].to_list() == [1, 1]

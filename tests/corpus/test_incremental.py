@@ -1,4 +1,6 @@
-"""A corpus that grew: only new and changed files are read, and the tables are those of an index made at once."""
+"""A corpus that grew: only new and changed files are read, and the tables are those of an index
+made at once.
+"""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,6 @@
-"""Labelled sets go through the corpus's walk and its decoding processes, and are read in any of its formats."""
+"""Labelled sets go through the corpus's walk and its decoding processes, and are read in any of its
+formats.
+"""
 
 import os
 import subprocess
@@ -129,7 +131,8 @@ def test_the_package_offers_load_task_without_torch(tmp_path: Path) -> None:
     labelled(tmp_path / "SET")
     code = (
         "import sys, optidel; task = optidel.load_task('SET', 16, train=2, test=2); "
-        "print(task.images.shape, task.masks.shape, len(task.ids), task.classes, sorted(set(task.split.tolist()))); "
+        "print(task.images.shape, task.masks.shape, len(task.ids), task.classes, "
+        "sorted(set(task.split.tolist()))); "
         "assert 'torch' not in sys.modules"
     )
     shown = subprocess.run(

@@ -1,4 +1,6 @@
-"""Scores at each image's own size: scaled logits, void pixels, and lesions smaller than the model's pixels."""
+"""Scores at each image's own size: scaled logits, void pixels, and lesions smaller than the model's
+pixels.
+"""
 
 from pathlib import Path
 

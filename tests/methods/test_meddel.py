@@ -10,7 +10,9 @@ from optidel.methods.meddel import meddel, novelties
 
 
 def neighbourhoods(vectors, clusters, border):
-    """The clusters of each row: its own, and the second if that is farther by at most the share ``border``."""
+    """The clusters of each row: its own, and the second if that is farther by at most the share
+    ``border``.
+    """
     distance = 1 - unit(vectors) @ clusters.centroids.T
     nearest = np.argsort(distance, axis=1, kind="stable")
     shared = [{label} for label in clusters.labels.tolist()]

@@ -47,7 +47,9 @@ def test_a_target_of_two_kinds_has_both(method):
 
 
 def slow_similarity(vectors, target, count):
-    """Target images take turns, each naming its next neighbour; rows in the order in which they are first named."""
+    """Target images take turns, each naming its next neighbour; rows in the order in which they are first
+    named.
+    """
     cosine = (unit(vectors) @ unit(target).T).astype(float).round(6)
     queues = [
         sorted(range(len(vectors)), key=lambda row, t=t: (-cosine[row, t], row)) for t in range(len(target))

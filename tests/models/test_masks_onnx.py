@@ -23,7 +23,9 @@ WEIGHTS = next(
 )
 real = pytest.mark.skipif(
     WEIGHTS is None or bool(missing(WEIGHTS)),
-    reason="the SAM weights are not here; run scripts/fetch_sam.py or set OPTIDEL_SAM, and install onnxruntime",
+    reason=(
+        "the SAM weights are not here; run scripts/fetch_sam.py or set OPTIDEL_SAM, and install onnxruntime"
+    ),
 )
 
 

@@ -23,9 +23,17 @@ def tiny_sam() -> SamModel:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         vision = SamVisionConfig(
-            hidden_size=16, output_channels=16, num_hidden_layers=2, num_attention_heads=2, image_size=SIZE, patch_size=8, mlp_dim=32,
-            window_size=4, num_pos_feats=8, global_attn_indexes=[1],
-        )  # fmt: skip
+            hidden_size=16,
+            output_channels=16,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=SIZE,
+            patch_size=8,
+            mlp_dim=32,
+            window_size=4,
+            num_pos_feats=8,
+            global_attn_indexes=[1],
+        )
         prompt = SamPromptEncoderConfig(hidden_size=16, image_size=SIZE, patch_size=8, mask_input_channels=4)
         decoder = SamMaskDecoderConfig(
             hidden_size=16, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16

@@ -1,4 +1,6 @@
-"""OptiDEL's ablations: each changes the result in the way it says, and nothing before the step it belongs to."""
+"""OptiDEL's ablations: each changes the result in the way it says, and nothing before the step it
+belongs to.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

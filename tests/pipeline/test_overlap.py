@@ -123,7 +123,8 @@ def test_nothing_found_nothing_dropped_and_off(
         capfd.readouterr().err.split()
     )  # 24 frames: too few to tell a changed copy from a neighbour
     assert (
-        "none of the 8 test images was found in the pre-training corpus (changed copies were looked for by points alone "
+        "none of the 8 test images was found in the pre-training corpus "
+        "(changed copies were looked for by points alone "
         f"among 24 of 24 frames: {FEW})" in told
     )
     assert pipeline(folder, labelled, tmp_path / "run", leaks="off").leaks is None

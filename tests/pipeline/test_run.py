@@ -56,9 +56,20 @@ def test_images_to_report(nano: object, make_corpus: Make, labelled: Path, tmp_p
         "optidel-paper",
     }
     assert set(result.cells.columns) >= {
-        "method", "budget", "seed", "objective", "protocol", "compute", "task", "n_images", "miou", "dice", "normdel",
-        "seconds_select", "seconds_train",
-    }  # fmt: skip
+        "method",
+        "budget",
+        "seed",
+        "objective",
+        "protocol",
+        "compute",
+        "task",
+        "n_images",
+        "miou",
+        "dice",
+        "normdel",
+        "seconds_select",
+        "seconds_train",
+    }
     assert len(result.cells) == 6 * 2 * 2
     images = dict(result.cells.select("method", "n_images").iter_rows())
     assert images == {"scratch": 0, "full": 24, "random": 3, "meddel": 3, "optidel": 3, "optidel-paper": 3}
@@ -136,8 +147,21 @@ def test_given_encoder_needs_no_warm_up(
 
 
 STEPS = (
-    "task", "index", "prints", "leaks", "evaluate", "select", "pixels", "pretrain", "warmup", "embed", "whiten", "patches", "compose", "result"
-)  # fmt: skip
+    "task",
+    "index",
+    "prints",
+    "leaks",
+    "evaluate",
+    "select",
+    "pixels",
+    "pretrain",
+    "warmup",
+    "embed",
+    "whiten",
+    "patches",
+    "compose",
+    "result",
+)
 """In the order in which a run first comes to them."""
 
 

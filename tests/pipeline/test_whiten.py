@@ -1,4 +1,6 @@
-"""Whitened vectors: made once for all methods, of the frames that can be chosen, and compared by every method."""
+"""Whitened vectors: made once for all methods, of the frames that can be chosen, and compared by every
+method.
+"""
 
 from collections.abc import Callable
 from pathlib import Path

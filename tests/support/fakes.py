@@ -1,4 +1,6 @@
-"""Tiny folders that lie as the published sets do: file names as the sets have them, pictures of a few pixels."""
+"""Tiny folders that lie as the published sets do: file names as the sets have them, pictures of a
+few pixels.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path

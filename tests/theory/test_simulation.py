@@ -116,7 +116,9 @@ def test_shift_leaves_a_floor(tables: dict[str, pl.DataFrame]) -> None:
 
 
 def test_copies_cost_their_share_and_removing_them_gives_it_back(tables: dict[str, pl.DataFrame]) -> None:
-    """Ten copies of everything are a pool of a tenth; without them the same budget holds ten times as much."""
+    """Ten copies of everything are a pool of a tenth; without them the same budget holds ten
+    times as much.
+    """
     row = tables["redundancy"].filter(
         (pl.col("alpha_total") == 200) & (pl.col("keep") == 1) & (pl.col("rule") == "hardest")
     )

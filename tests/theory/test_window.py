@@ -1,4 +1,6 @@
-"""The window of difficulty: against the published measurements, against simulated students, and its limits."""
+"""The window of difficulty: against the published measurements, against simulated students, and its
+limits.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""Tiles dealt at every step: each once a round, from the step alone; attention, masks and crops stay inside."""
+"""Tiles dealt at every step: each once a round, from the step alone; attention, masks and crops
+stay inside.
+"""
 
 from collections import Counter
 from collections.abc import Callable

@@ -1,1 +1,3 @@
-"""Archives read in place: zip, tar, WebDataset, and the shards of Hugging Face datasets; nothing is unpacked to disk."""
+"""Archives read in place: zip, tar, WebDataset, and the shards of Hugging Face datasets; nothing is unpacked
+to disk.
+"""

@@ -86,8 +86,8 @@ def _parquet(raw: Any) -> tuple[pa.Schema, Batches]:
 
 
 def _arrow(raw: Any) -> tuple[pa.Schema, Batches]:
-    # The length of the schema stands first, behind a mark since version 0.15, and is allocated as it stands: any
-    # file would do.
+    # The length of the schema stands first, behind a mark since version 0.15, and is allocated as it stands:
+    # any file would do.
     head = raw.read(8)
     length = int.from_bytes(head[4:] if head[:4] == CONTINUATION else head[:4], "little", signed=True)
     if not 0 < length <= raw.seek(0, os.SEEK_END):

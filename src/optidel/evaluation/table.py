@@ -46,7 +46,9 @@ def score_columns(
 
 
 def difference_columns(name: str, difference: Difference | None) -> dict[str, float | None]:
-    """A paired difference with the ends of its interval; None where there is none, or no data for an interval."""
+    """A paired difference with the ends of its interval; None where there is none, or no data for an
+    interval.
+    """
     interval = difference.interval if difference else None
     return {
         name: difference.mean if difference else None,

@@ -19,8 +19,8 @@ ANGLE = 20.0
 # Cosine distance within which two rows are near-copies: far below what two images of one concept are apart,
 # about 0.5 in a whitened embedding, and above what compression or a neighbouring video frame changes.
 RADIUS = 0.05
-# Share of the easiest rows of a concept that the window of theory leaves out. Theory's easy examples are typical of
-# their class; the images of the least reconstruction error are flat. A round number.
+# Share of the easiest rows of a concept that the window of theory leaves out. Theory's easy examples are
+# typical of their class; the images of the least reconstruction error are flat. A round number.
 FLAT = 0.1
 
 
@@ -44,8 +44,8 @@ def optidel(
     does the work; this function decides the window.
 
     The window is a dial. By default theory sets it: with α = n/d rows for each dimension of the embedding, it
-    skips the share of the hardest that :func:`optidel.theory.best_window` gives and draws from the next 0.3. A
-    large corpus then uses its hardest rows, a small one its typical rows without the flattest tenth. Where
+    skips the share of the hardest that :func:`optidel.theory.best_window` gives and draws from the next 0.3.
+    A large corpus then uses its hardest rows, a small one its typical rows without the flattest tenth. Where
     another window lowers the held-out loss, set that one.
 
     Args:

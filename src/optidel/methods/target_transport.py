@@ -16,7 +16,8 @@ ITERATIONS = 200
 TOLERANCE = 1e-4
 # Least exponent of the kernel: below it a float32 loses digits.
 LEAST_EXPONENT = np.float32(-80)
-# Cosines of float32 rows are right to about 1e-6; where target and corpus are all copies the distance is not 0.
+# Cosines of float32 rows are right to about 1e-6; where target and corpus are all copies the distance is not
+# 0.
 SMALLEST_DISTANCE = 1e-6
 # Mass of a row that none reaches, in units of the limit: below every mass that counts.
 UNREACHED = 1e-12

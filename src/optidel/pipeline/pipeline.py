@@ -65,10 +65,10 @@ class Result:
 class Shared:
     """What the pipelines of one bench have in common.
 
-    ``listed``, ``whole`` and ``index`` are the frames of the corpus: all, without dropped test images,
-    and without those that are held out (``holdout``); so files that change meanwhile change nothing.
-    ``ranking`` gives a method its largest budget: a nested method (a smaller budget keeps the first of a larger
-    one) ranks the frames once, and smaller budgets are cut from that. ``announced`` are the folders of the
+    ``listed``, ``whole`` and ``index`` are the frames of the corpus: all, without dropped test images, and
+    without those that are held out (``holdout``); so files that change meanwhile change nothing. ``ranking``
+    gives a method its largest budget: a nested method (a smaller budget keeps the first of a larger one)
+    ranks the frames once, and smaller budgets are cut from that. ``announced`` are the folders of the
     artifacts that were reported.
     """
 

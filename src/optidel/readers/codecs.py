@@ -10,8 +10,8 @@ from optidel.errors import InputError
 
 @cache
 def load_codecs() -> ModuleType:
-    """The module ``imagecodecs``; it takes a tenth of a second, so it is imported by the first file that needs
-    it.
+    """The module ``imagecodecs``; it takes a tenth of a second, so it is imported by the first file that
+    needs it.
 
     Raises:
         InputError: it is not installed.

@@ -48,7 +48,8 @@ class PairView:
 class SelectionView:
     """What one method chose at one budget and seed.
 
-    ``kept_count`` of ``items`` frames or key patches (``unit``) were kept; ``reasons`` counts the dropped items by reason.
+    ``kept_count`` of ``items`` frames or key patches (``unit``) were kept; ``reasons`` counts the dropped
+    items by reason.
     """
 
     method: str
@@ -327,7 +328,9 @@ def difficulty_view(run: Run, pictures: Pictures) -> DifficultyView | None:
 
 
 def _kept_patches(run: Run, unit: str) -> Int64[np.ndarray, "m"]:
-    """Rows of the key patches that a method chose; without composition it chooses frames, which are others."""
+    """Rows of the key patches that a method chose; without composition it chooses frames, which
+    are others.
+    """
     kept: list[int] = []
     for trial in run.examples:
         if trial.select is None:

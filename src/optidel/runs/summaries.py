@@ -152,8 +152,8 @@ class EvaluateSummary(Summary):
 class EntropySummary(Summary):
     """The step ``entropy``: held-out V-entropy H(Y|X) of an encoder, in nats per value that it predicts.
 
-    ``h`` is the mean over ``images`` of ``groups`` groups, ``h_low`` and ``h_high`` bound its 95 % interval, and
-    ``h_null`` is H(Y|∅), what knowing nothing costs. Lower is better.
+    ``h`` is the mean over ``images`` of ``groups`` groups, ``h_low`` and ``h_high`` bound its 95 % interval,
+    and ``h_null`` is H(Y|∅), what knowing nothing costs. Lower is better.
     """
 
     images: int
@@ -169,8 +169,9 @@ class LeaksSummary(Summary):
     """The step ``leaks``: how many of ``test`` labelled test images lie among ``train`` frames of the corpus.
 
     ``images`` counts leaked test images by kind of copy. Perceptual hashes differ in at most ``near`` of 256
-    bits; embeddings must be more alike than ``threshold``, None where it could not be calibrated, which test images
-    without a copy are at the ``rate``. ``reason`` says which frames were not compared by embedding, and why.
+    bits; embeddings must be more alike than ``threshold``, None where it could not be calibrated, which test
+    images without a copy are at the ``rate``. ``reason`` says which frames were not compared by embedding,
+    and why.
     """
 
     test: int

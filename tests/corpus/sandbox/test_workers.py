@@ -157,7 +157,10 @@ def test_scripts_need_no_guard(make_corpus: Callable[..., Path], tmp_path: Path)
 
 def test_a_decoding_process_imports_no_torch() -> None:
     heavy = ("torch", "transformers", "nibabel", "pydicom", "pyarrow", "av")
-    code = f"import sys, optidel.corpus.sandbox.process; print([name for name in {heavy} if name in sys.modules])"
+    code = (
+        "import sys, optidel.corpus.sandbox.process; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )

@@ -115,8 +115,8 @@ def held_out_rows(frames: Sequence[Frame], units: Int64[np.ndarray, "n"], share:
     """Rows to hold out, ascending: whole units in the order of a hash, those that fit into the share.
 
     The hash is of a unit's pixels, so the draw depends on no order of files, and most units stay on their
-    side when the corpus grows. Worthless frames hold nothing to measure: units of such frames alone are left in.
-    None are held out where it would be fewer than two units, which have no interval.
+    side when the corpus grows. Worthless frames hold nothing to measure: units of such frames alone are left
+    in. None are held out where it would be fewer than two units, which have no interval.
     """
     members: dict[int, list[int]] = defaultdict(list)
     for row, unit in enumerate(units.tolist()):

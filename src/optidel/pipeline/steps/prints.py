@@ -19,8 +19,8 @@ BLOCK = 256
 def prints_step(store: Store, indexed: Artifact) -> Artifact:
     """Describe every frame of an indexed corpus; resumed block by block.
 
-    Writes ``prints.parquet`` (id, pixels, hash, sound), ``descriptors.npy`` f16 (n, 704), ``geometry.npy`` f16
-    (n, 64, 4) and ``bits.npy`` u8 (n, 64, 16).
+    Writes ``prints.parquet`` (id, pixels, hash, sound), ``descriptors.npy`` f16 (n, 704), ``geometry.npy``
+    f16 (n, 64, 4) and ``bits.npy`` u8 (n, 64, 16).
     """
     corpus = Corpus.load(indexed)
 
