@@ -21,7 +21,7 @@ from optidel.cli import corpus, datasets, steps, predict, benchmark, science, ch
 
 __all__ = ["app", "main"]
 
-
+# What the system says of a path that a person gave; of anything else it says, a traceback tells more.
 CANNOT_BE_OPENED = (
     errno.EACCES,
     errno.EISDIR,
@@ -32,15 +32,16 @@ CANNOT_BE_OPENED = (
     errno.EPERM,
     errno.EROFS,
 )
-"""What the system says of a path that a person gave; of anything else it says, a traceback tells more."""
 
+# Letters of a path in a message: a round number; nothing depends on it.
 LONGEST_NAME = 200
-"""Letters of a path that are shown: a round number."""
 
 
 def _fail(message: str) -> NoReturn:
     """End with one sentence on standard error."""
-    Console(stderr=True, highlight=False, markup=False, soft_wrap=True).print(f"optidel: {message}")
+    # No markup, for a path may hold square brackets; no wrapping, for a log is searched line by line.
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console.print(f"optidel: {message}")
     sys.exit(2)
 
 
@@ -59,8 +60,9 @@ def main() -> None:
         if error.errno not in CANNOT_BE_OPENED or not error.filename:
             raise
         name = os.fsdecode(error.filename)
-        shown = name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}…"
-        _fail(f"{shown} cannot be used: {error.strerror}; pass another path")
+        if len(name) > LONGEST_NAME:
+            name = f"{name[:LONGEST_NAME]}…"
+        _fail(f"{name} cannot be used: {error.strerror}; pass another path")
     except KeyboardInterrupt:  # before a command began
         say_interrupted()
         sys.exit(INTERRUPTED)

@@ -6,8 +6,8 @@ import typer
 from rich.console import Console
 from typer.core import TyperGroup
 
+# Exit code of a program that Ctrl-C ended: 128 and the number of the signal, as shells count.
 INTERRUPTED = 130
-"""Exit code of a program that Ctrl-C ended: 128 and the number of the signal, as shells count."""
 
 
 class Commands(TyperGroup):
@@ -31,6 +31,7 @@ def say_interrupted() -> None:
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
+    # Installing completion would write into a person's shell profile.
     add_completion=False,
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},

@@ -9,6 +9,7 @@ import typer
 from optidel.cli.app import app
 from optidel.cli.options import Json, comma_separated, print_json, without_none
 
+# Each command imports what it runs when it runs, so that --help answers without loading torch.
 if TYPE_CHECKING:
     from optidel.benchmark import Bench
     from optidel.benchmark.forecast import Forecast
@@ -87,14 +88,12 @@ def bench(
         _write_report(target, as_json)
         return
 
-    overrides = without_none(
-        {
-            "images": images and str(images),
-            "labelled": _labelled_sets(labelled),
-            "seeds": comma_separated(seeds),
-        }
-    )
-    plan = load_bench(what, overrides)
+    options = {
+        "images": images and str(images),
+        "labelled": _labelled_sets(labelled),
+        "seeds": comma_separated(seeds),
+    }
+    plan = load_bench(what, without_none(options))
     part = _part(shard)
     if dry_run:
         _print_forecast(plan, target, part, pilot, as_json)
@@ -117,9 +116,13 @@ def _run(plan: "Bench", folder: Path, part: tuple[int, int] | None, as_json: boo
     from optidel.benchmark import run_bench, write_bench_report
 
     outcome = run_bench(plan, folder, shard=part)
-    page = write_bench_report(folder) if outcome.done else None
+    page = None
+    # A report of no trial at all would be an error that hides why each of them failed.
+    if outcome.done:
+        page = write_bench_report(folder)
     if as_json:
-        print_json({"folder": str(folder), "report": page and str(page), **asdict(outcome)})
+        head = {"folder": str(folder), "report": page and str(page)}
+        print_json(head | asdict(outcome))
     else:
         print(
             f"{outcome.done} of {outcome.cells} cells done, {len(outcome.failed)} failed, "
@@ -127,11 +130,11 @@ def _run(plan: "Bench", folder: Path, part: tuple[int, int] | None, as_json: boo
         )
 
     if outcome.failed:
+        count = len(outcome.failed)
         first = outcome.failed[0]
-        typer.echo(
-            f"optidel: {len(outcome.failed)} cells failed; the first, {first.cell.method}: {first.reason}",
-            err=True,
-        )
+        sentence = f"{count} cells failed; the first, {first.cell.method}: {first.reason}"
+        typer.echo(f"optidel: {sentence}", err=True)
+        # 1, not 2: the command was right, and the other cells are done.
         raise typer.Exit(1)
 
 
@@ -150,7 +153,9 @@ def advise(
 
     answers = advise_on(folder, tolerance=tolerance)
     if as_json:
-        print_json([asdict(answer) | {"sentence": answer.sentence} for answer in answers])
+        # The sentence is a property, which asdict leaves out.
+        rows = [asdict(answer) | {"sentence": answer.sentence} for answer in answers]
+        print_json(rows)
         return
     for answer in answers:
         print(answer.sentence)
@@ -161,6 +166,7 @@ def _labelled_sets(texts: list[str] | None) -> Any:
     if not texts:
         return None
     pairs = [text.partition("=") for text in texts]
+    # One path with an equals sign among several without is a path, and stays one.
     if all(equals for _, equals, _ in pairs):
         return {name: path for name, _, path in pairs}
     return texts
@@ -173,7 +179,9 @@ def _part(shard: str | None) -> tuple[int, int] | None:
     if shard is None:
         return None
     index, slash, count = shard.partition("/")
-    if not (slash and index.isdigit() and count.isdigit()):
+    are_numbers = index.isdigit() and count.isdigit()
+    # Whether the part exists is for the bench to say, which Python callers reach too.
+    if not (slash and are_numbers):
         raise RecipeError(f"--shard must be i/n, got {shard!r}; the first of two parts is 0/2")
     return int(index), int(count)
 
@@ -188,10 +196,12 @@ def _print_forecast(
         _print_outlook(outlook)
         return
 
+    cells = [asdict(cell) | {"done": is_done} for cell, is_done in outlook.cells]
+    items = [asdict(item) for item in outlook.items]
     print_json(
         {
-            "cells": [asdict(cell) | {"done": is_done} for cell, is_done in outlook.cells],
-            "items": [asdict(item) for item in outlook.items],
+            "cells": cells,
+            "items": items,
             "blocks": outlook.blocks,
             "seconds": outlook.seconds,
             "detectable": outlook.detectable,
@@ -204,7 +214,10 @@ def _print_outlook(outlook: "Forecast") -> None:
     from optidel.runs.baselines import SCRATCH
 
     for cell, is_done in outlook.cells:
-        budget = "" if cell.method == SCRATCH else f" {100 * cell.budget:g} %"
+        percent = 100 * cell.budget
+        # An encoder from scratch is trained on nothing, so it has no budget.
+        budget = "" if cell.method == SCRATCH else f" {percent:g} %"
+        # Four letters or four blanks, so that the columns stay in line.
         mark = "done" if is_done else "    "
         setting = f"{cell.objective}, equal {cell.compute}, {cell.task}, {cell.protocol}"
         print(f"{mark}  seed {cell.seed}  {cell.method}{budget}, {setting}")

@@ -27,10 +27,10 @@ def check(
     else:
         for item in damages:
             print(item.reason)
-        print(
-            f"{len(damages)} folders of {run_folder} are damaged"
-            if damages
-            else "every file is as it was written"
-        )
+        verdict = "every file is as it was written"
+        if damages:
+            verdict = f"{len(damages)} folders of {run_folder} are damaged"
+        print(verdict)
+    # A code of its own, so that a script can tell damage from a command that could not run.
     if damages:
         raise typer.Exit(1)

@@ -45,9 +45,11 @@ def index(
     from optidel.pipeline.pipeline import Pipeline
 
     recipe = recipe_of(images, out, config=config, settings=settings)
+    # These two are keys of the section [corpus]; as options they win over the recipe's, like all others.
     options = without_none({"pattern": pattern, "manifest": manifest and str(manifest)})
     section = recipe.corpus.model_copy(update=options)
-    artifact = Pipeline(recipe.model_copy(update={"corpus": section})).whole
+    recipe = recipe.model_copy(update={"corpus": section})
+    artifact = Pipeline(recipe).whole
     corpus = Corpus.load(artifact)
     worthless = [frame for frame in corpus.frames if frame.flaw]
 
@@ -65,12 +67,15 @@ def index(
         return
 
     groups = {frame.group for frame in corpus.frames if frame.group}
-    in_groups = f" in {len(groups)} groups" if groups else ""
+    in_groups = ""
+    if groups:
+        in_groups = f" in {len(groups)} groups"
     print(
         f"{len(corpus)} frames{in_groups}, {len(worthless)} of them worthless; "
         f"{len(corpus.rejected)} files quarantined"
     )
     for file in corpus.rejected:
+        # A file's name may hold control characters, which a terminal would obey.
         print(f"  {printable(file.source)}: {file.reason}")
     print(artifact.path)
 
@@ -154,7 +159,8 @@ def leaks(
 
     result, page = check_leaks(train, test, rate=rate, near=near, out=out, names=names.value)
     if as_json:
-        print_json(result.to_json() | {"page": str(page) if page else None})
+        path = str(page) if page else None
+        print_json(result.to_json() | {"page": path})
         return
 
     verdict, trust = in_words(result)
@@ -212,20 +218,21 @@ def audit(
     """
     from optidel.pipeline.audit import audit as audit_corpus
 
+    # A recipe may name the run folder; without one, a first look at a corpus should need no option.
     if out is None and config is None and images is not None:
         out = Path("runs") / f"audit-{images.resolve().name}"
-    thresholds = without_none(
-        {
-            "blank": blank,
-            "dark": dark,
-            "saturated": saturated,
-            "blurred": blurred,
-            "entropy": entropy,
-            "border": border,
-            "text": text,
-            "near": near,
-        }
-    )
+    # An option left out takes the default of the audit's own table, so no default stands here.
+    options = {
+        "blank": blank,
+        "dark": dark,
+        "saturated": saturated,
+        "blurred": blurred,
+        "entropy": entropy,
+        "border": border,
+        "text": text,
+        "near": near,
+    }
+    thresholds = without_none(options)
     recipe = recipe_of(images, out, config=config, settings=settings)
     result = audit_corpus(recipe, thresholds, sample=sample, names=names.value)
     if as_json:
@@ -238,6 +245,7 @@ def audit(
         f"({share:.1%})"
     )
     for mark, count in result.counts.items():
+        # Of all marks only text is counted on a sample, that of --sample.
         sampled = f" of {result.sampled} looked at" if mark == "text" else ""
         print(f"  {mark:<16}{count}{sampled}")
     print(result.page)

@@ -21,11 +21,11 @@ RegistryFile = Annotated[
     typer.Option("--registry", help="TOML file that describes sets of your own.", show_default=False),
 ]
 
+# Columns of the table of sets where standard output is no terminal: no line of it is broken then.
 PIPED_WIDTH = 100
-"""Columns of the table of sets where standard output is no terminal: no line of it is broken then."""
 
+# Shared images that are named, a round number; ``--json`` has all.
 SHOWN_PAIRS = 5
-"""Shared images that are named; ``--json`` has all."""
 
 datasets = typer.Typer(rich_markup_mode="markdown", context_settings={"help_option_names": ["-h", "--help"]})
 
@@ -41,6 +41,7 @@ def list_sets(
 ) -> None:
     """List the sets of DataDEL and your own: size, licence, source, folders, split and traps."""
     if context.invoked_subcommand:
+        # Typer accepts these before the word check too, and they would be dropped without a word.
         if registry or name or as_json:
             raise typer.BadParameter("give the options of check after the word check")
         return
@@ -49,7 +50,9 @@ def list_sets(
     sets = _registry(registry)
     listing = [dataset_named(name, sets)] if name else list(sets.values())
     if as_json:
-        print_json([{**asdict(dataset), "split": dataset.split} for dataset in listing])
+        # The split is a property, which asdict leaves out.
+        rows = [asdict(dataset) | {"split": dataset.split} for dataset in listing]
+        print_json(rows)
     elif name:
         _describe(listing[0])
     else:
@@ -82,7 +85,9 @@ def check(
     result = check_set(folder, name, sets)
     shared = {}
     for other in against or []:
-        ours, theirs = images_of(folder, name, sets), images_of(other, None, sets)
+        ours = images_of(folder, name, sets)
+        # ``--name`` is of the first folder; the other one is recognised.
+        theirs = images_of(other, None, sets)
         shared[str(other)] = shared_images(*ours, *theirs)
 
     if as_json:
@@ -103,6 +108,11 @@ def _registry(path: Path | None) -> Any:
 
 
 def _as_dict(result: "Check", shared: dict[str, list["SharedImage"]]) -> dict[str, Any]:
+    shared_rows = {}
+    for other, images in shared.items():
+        shared_rows[other] = [asdict(image) for image in images]
+    parts = [asdict(part) for part in result.parts]
+    problems = [asdict(problem) for problem in result.problems]
     return {
         "name": result.dataset.name,
         "root": str(result.root),
@@ -110,10 +120,10 @@ def _as_dict(result: "Check", shared: dict[str, list["SharedImage"]]) -> dict[st
         "whole": result.whole,
         "split": result.dataset.split,
         "units": result.units,
-        "parts": [asdict(part) for part in result.parts],
-        "problems": [asdict(problem) for problem in result.problems],
+        "parts": parts,
+        "problems": problems,
         "notes": list(result.notes),
-        "shared": {other: [asdict(image) for image in images] for other, images in shared.items()},
+        "shared": shared_rows,
     }
 
 
@@ -134,27 +144,37 @@ def _print_check(result: "Check", shared: dict[str, list["SharedImage"]]) -> Non
     for other, images in shared.items():
         _print_shared(other, images)
 
-    kinds = " and ".join(dict.fromkeys(problem.kind for problem in result.problems))
-    verdict = "whole" if result.whole else f"not whole, see {kinds} above"
-    sharing = ", and shares images, see above" if any(shared.values()) else ""
-    print(verdict + sharing)
+    # Each kind once, in the order in which they are printed above.
+    kinds = dict.fromkeys(problem.kind for problem in result.problems)
+    verdict = "whole"
+    if not result.whole:
+        names = " and ".join(kinds)
+        verdict = f"not whole, see {names} above"
+    if any(shared.values()):
+        verdict += ", and shares images, see above"
+    print(verdict)
 
 
 def _print_shared(other: str, images: list["SharedImage"]) -> None:
     """How many images two folders share, by how they were recognised, and the first few."""
     counts = Counter(image.how for image in images)
-    by_kind = [f", {counts[kind]} by {kind}" for kind in ("pixels", "similar", "name") if counts[kind]]
-    print(f"  shared with {other}: {len(images)} images{''.join(by_kind)}")
+    sentence = f"  shared with {other}: {len(images)} images"
+    # The surest first: equal pixels prove a copy, an equal name only hints at one.
+    for kind in ("pixels", "similar", "name"):
+        if counts[kind]:
+            sentence += f", {counts[kind]} by {kind}"
+    print(sentence)
     for image in images[:SHOWN_PAIRS]:
         print(f"    {image.first} = {image.second} ({image.how})")
 
 
 def _describe(dataset: "Dataset") -> None:
+    centres = dataset.centres or "?"
     lines = {
         "for": dataset.role,
         "what": dataset.task,
         "size": _size(dataset),
-        "centres": f"{dataset.centres or '?'}{_doubt(dataset, 'centres')}",
+        "centres": f"{centres}{_doubt(dataset, 'centres')}",
         "licence": f"{dataset.licence}{_doubt(dataset, 'licence')}",
         "get it at": dataset.url,
         "paper": dataset.paper,
@@ -165,6 +185,7 @@ def _describe(dataset: "Dataset") -> None:
     }
     print(f"{dataset.title} ({dataset.name})")
     for label, text in lines.items():
+        # What a set has nothing of takes no line.
         if text:
             print(f"  {label:<9}  {text}")
     for layout in dataset.layouts:
@@ -197,14 +218,24 @@ def _tabulate(listing: list["Dataset"]) -> None:
 def _table_cells(dataset: "Dataset") -> tuple[str, str]:
     """Size, and what is known of a set; a star marks what no source confirms."""
     facts = {"unit": dataset.split, "centres": _centres(dataset), "licence": dataset.licence}
-    starred = [f"{text}{_star(dataset, field)}" for field, text in facts.items() if text]
-    videos = f"\n+ {dataset.videos:,} videos" if dataset.videos else ""
-    size = f"{dataset.images:,}{_star(dataset, 'images')}{videos}"
-    return size, f"{dataset.role}: {dataset.task}\n[dim]{'; '.join(starred)}[/dim]"
+    starred = []
+    for field, text in facts.items():
+        if text:
+            star = _star(dataset, field)
+            starred.append(f"{text}{star}")
+    details = "; ".join(starred)
+
+    size = f"{dataset.images:,}{_star(dataset, 'images')}"
+    if dataset.videos:
+        size += f"\n+ {dataset.videos:,} videos"
+    return size, f"{dataset.role}: {dataset.task}\n[dim]{details}[/dim]"
 
 
 def _centres(dataset: "Dataset") -> str:
-    return f"{dataset.centres or '?'} {'centre' if dataset.centres == 1 else 'centres'}"
+    # 0 stands for not known.
+    count = dataset.centres or "?"
+    noun = "centre" if count == 1 else "centres"
+    return f"{count} {noun}"
 
 
 def _star(dataset: "Dataset", field: str) -> str:
@@ -212,8 +243,11 @@ def _star(dataset: "Dataset", field: str) -> str:
 
 
 def _size(dataset: "Dataset") -> str:
-    videos = f" + {dataset.videos:,} videos" if dataset.videos else ""
-    return f"{dataset.images:,}{videos}{_doubt(dataset, 'images')}"
+    size = f"{dataset.images:,}"
+    if dataset.videos:
+        size += f" + {dataset.videos:,} videos"
+    doubt = _doubt(dataset, "images")
+    return f"{size}{doubt}"
 
 
 def _doubt(dataset: "Dataset", field: str) -> str:

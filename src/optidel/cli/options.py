@@ -26,6 +26,8 @@ class NameStyle(StrEnum):
     hashed = "hashed"
 
 
+# An option that stands in a recipe too has no default here: None leaves the recipe's value alone. Its help
+# names the default of the recipe instead, and `show_default=False` keeps Typer from printing None.
 Names = Annotated[
     NameStyle,
     typer.Option(
@@ -93,7 +95,12 @@ def print_json(value: object) -> None:
 
 def without_none(values: dict[str, Any]) -> dict[str, Any]:
     """The options that were typed: an option left out is None and leaves the recipe's value alone."""
-    return {name: value for name, value in values.items() if value is not None}
+    present = {}
+    for name, value in values.items():
+        # None alone: 0 and an empty text were typed.
+        if value is not None:
+            present[name] = value
+    return present
 
 
 def comma_separated(seeds: str | None) -> list[int] | None:
@@ -135,19 +142,20 @@ def recipe_of(
 
     names = None
     if methods is not None:
-        names = [name.strip() for name in methods.split(",") if name.strip()]
-    typed = without_none(
-        {
-            "images": images and str(images),
-            "out": out and str(out),
-            "labelled": labelled and str(labelled),
-            "methods": names,
-            "budget": budget,
-            "seeds": comma_separated(seeds),
-            "preset": preset and preset.value,
-        }
-    )
-    values = {**(read_values(config) if config else {}), **typed}
+        stripped = [name.strip() for name in methods.split(",")]
+        # A comma at the end, as a shell loop leaves it, names no method.
+        names = [name for name in stripped if name]
+    options = {
+        "images": images and str(images),
+        "out": out and str(out),
+        "labelled": labelled and str(labelled),
+        "methods": names,
+        "budget": budget,
+        "seeds": comma_separated(seeds),
+        "preset": preset and preset.value,
+    }
+    values = read_values(config) if config else {}
+    values = values | without_none(options)
     for setting in settings or []:
         set_value(values, setting)
     return make_recipe(values)

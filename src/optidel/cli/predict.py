@@ -32,8 +32,9 @@ def predict(
 
     result = predict_masks(run_folder, images, out, method=method, seed=seed, protocol=protocol)
     if as_json:
+        masks = [str(path) for path in result.masks]
         rejected = [{"source": item.source, "reason": item.reason} for item in result.rejected]
-        print_json({"masks": [str(path) for path in result.masks], "rejected": rejected})
+        print_json({"masks": masks, "rejected": rejected})
         return
     for item in result.rejected:
         print(f"not read: {item.source}: {item.reason}")

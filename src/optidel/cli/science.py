@@ -12,8 +12,8 @@ from rich.table import Table
 from optidel.cli.app import app
 from optidel.cli.options import Json, print_json
 
+# Columns of the table of V-information where standard output is no terminal: the table's own width.
 PIPED_WIDTH = 140
-"""Columns of the table of V-information where standard output is no terminal: the table's own width."""
 
 MEASURES = ("h_null", "h_conditional", "information", "log_det", "vendi")
 INFORMATION_COLUMNS = (
@@ -57,8 +57,10 @@ def methods(as_json: Json = False) -> None:
         header_style="bold",
     )
     for name, method in METHODS.items():
+        # Most methods choose frames, so only another unit is worth a word.
         unit = "" if method.unit == "frame" else f" (chooses {method.unit}es)"
-        source = "; ".join(text for text in (method.cost, method.paper) if text)
+        texts = [text for text in (method.cost, method.paper) if text]
+        source = "; ".join(texts)
         table.add_row(name, f"{method.summary}{unit}\n[dim]{source}[/dim]")
     Console(highlight=False).print(table)
 
@@ -81,9 +83,11 @@ def theory(
     from optidel.theory import figure, run_experiment
 
     table = run_experiment(experiment, size=size, repeats=repeats, seed=seed)
+    # Made after the simulation: arguments out of range leave no empty folder.
     make_folder(out)
     paths = {"table": out / f"{experiment}.csv", "figure": out / f"{experiment}.html"}
     table.write_csv(paths["table"])
+    # The page holds α and °, which not every system's own encoding has.
     paths["figure"].write_text(figure(table), encoding="utf-8")
     if as_json:
         print_json({name: str(path) for name, path in paths.items()})
@@ -105,17 +109,15 @@ def vinfo(
     from optidel.report.vinformation import compare, rows_of
 
     sets = measure(run_folder)
-    report = write_report(run_folder) if any(run_folder.glob("result-*")) else None
+    report = None
+    # A bench has no result of a single run, and its report is written by `optidel bench report`.
+    if any(run_folder.glob("result-*")):
+        report = write_report(run_folder)
     comparisons = compare(sets)
     rows = rows_of(sets)
     if as_json:
-        print_json(
-            {
-                "sets": rows,
-                "comparisons": [asdict(comparison) for comparison in comparisons],
-                "report": report and str(report),
-            }
-        )
+        comparison_rows = [asdict(comparison) for comparison in comparisons]
+        print_json({"sets": rows, "comparisons": comparison_rows, "report": report and str(report)})
         return
 
     width = None if sys.stdout.isatty() else PIPED_WIDTH
@@ -129,18 +131,18 @@ def vinfo(
 def _information_table(rows: list[dict[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold")
     for column in INFORMATION_COLUMNS:
-        table.add_column(column, justify="left" if column in ("method", "mIoU") else "right")
+        # Numbers line up at their last digit; a score is followed by the name of its protocol.
+        is_text = column in ("method", "mIoU")
+        table.add_column(column, justify="left" if is_text else "right")
+
     for row in rows:
+        budget = f"{row['budget']:.3g}"
+        seed = str(row["seed"])
+        images = str(row["images"])
         measures = [f"{row[name]:.3f}" for name in MEASURES]
         gains = [f"{gain:+.3f}" for gain in row["gained"].values()]
         scores = [f"{miou:.3f} {protocol}" for protocol, miou in row["miou"].items()]
-        table.add_row(
-            row["method"],
-            f"{row['budget']:.3g}",
-            str(row["seed"]),
-            str(row["images"]),
-            *measures,
-            "\n".join(gains),
-            "\n".join(scores),
-        )
+        # A set has several of each, one a line of its cell.
+        stacked = ["\n".join(gains), "\n".join(scores)]
+        table.add_row(row["method"], budget, seed, images, *measures, *stacked)
     return table

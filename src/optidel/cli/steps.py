@@ -26,14 +26,14 @@ from optidel.cli.options import (
     recipe_of,
 )
 
+# The pipeline loads torch, so each command imports it when it runs: --help answers at once.
 if TYPE_CHECKING:
     from optidel.pipeline.run import Result
     from optidel.recipe import Recipe
 
+# Columns of the result table where standard output is no terminal: the table's own width, so that no row is
+# broken in a log file.
 PIPED_WIDTH = 120
-"""Columns of the result table where standard output is no terminal: the table's own width, so that no row is
-broken in a log file.
-"""
 
 
 def _run_until(step: str, recipe: "Recipe", as_json: bool) -> None:
@@ -67,7 +67,8 @@ def embed(
     as_json: Json = False,
 ) -> None:
     """Embed every frame and map what a masked autoencoder cannot predict of it."""
-    _run_until("embed", recipe_of(images, out, preset=preset, config=config, settings=settings), as_json)
+    recipe = recipe_of(images, out, preset=preset, config=config, settings=settings)
+    _run_until("embed", recipe, as_json)
 
 
 @app.command(epilog="Example: `optidel select scans/ --out run --methods meddel --budget 0.05`")
@@ -106,7 +107,8 @@ def patches(
     as_json: Json = False,
 ) -> None:
     """Cut key patches out of the frames; refused ones are listed with their reason."""
-    _run_until("patches", recipe_of(images, out, preset=preset, config=config, settings=settings), as_json)
+    recipe = recipe_of(images, out, preset=preset, config=config, settings=settings)
+    _run_until("patches", recipe, as_json)
 
 
 @app.command(epilog="Example: `optidel compose scans/ --out run --budget 0.05`")
@@ -138,7 +140,11 @@ def _composing_methods() -> str:
     """Methods that choose key patches, comma-separated: the others compose nothing."""
     from optidel.methods import METHODS
 
-    return ",".join(name for name, method in METHODS.items() if method.unit == "key patch")
+    names = []
+    for name, method in METHODS.items():
+        if method.unit == "key patch":
+            names.append(name)
+    return ",".join(names)
 
 
 @app.command(epilog="Example: `optidel pretrain scans/ --out run --methods optidel`")
@@ -229,7 +235,8 @@ def run(
         config=config,
         settings=settings,
     )
-    _print_result(run_recipe(recipe), as_json)
+    result = run_recipe(recipe)
+    _print_result(result, as_json)
 
 
 @app.command(epilog="Example: `optidel demo --out demo-run`")
@@ -247,7 +254,9 @@ def demo(
     from optidel.demo import demo_recipe
     from optidel.pipeline.run import run as run_recipe
 
-    _print_result(run_recipe(demo_recipe(out, quick=quick)), as_json)
+    recipe = demo_recipe(out, quick=quick)
+    result = run_recipe(recipe)
+    _print_result(result, as_json)
 
 
 @app.command(epilog="Example: `optidel report run --names hashed`")
@@ -282,20 +291,18 @@ def _print_result(result: "Result", as_json: bool) -> None:
         table.add_column(column)
     for column in ("images", "mIoU", "95 % interval", "Dice", "NormDEL", "vs random", "vs scratch"):
         table.add_column(column, justify="right")
+
     for row in result.table.iter_rows(named=True):
-        interval = f"{row['miou_low']:.3f} – {row['miou_high']:.3f}"
+        # An encoder from scratch is trained on no image.
+        images = str(row["n_images"] or "–")
         normdel = "–" if row["normdel"] is None else f"{row['normdel']:.3f}"
-        table.add_row(
-            row["protocol"],
-            row["method"],
-            str(row["n_images"] or "–"),
-            f"{row['miou']:.3f}",
-            interval,
-            f"{row['dice']:.3f}",
-            normdel,
-            _difference(row, "difference"),
-            _difference(row, "difference_scratch"),
-        )
+        miou = f"{row['miou']:.3f}"
+        interval = f"{row['miou_low']:.3f} – {row['miou_high']:.3f}"
+        dice = f"{row['dice']:.3f}"
+        scores = [miou, interval, dice, normdel]
+        versus_random = _difference(row, "difference")
+        versus_scratch = _difference(row, "difference_scratch")
+        table.add_row(row["protocol"], row["method"], images, *scores, versus_random, versus_scratch)
 
     width = None if sys.stdout.isatty() else PIPED_WIDTH
     Console(width=width).print(table)
@@ -306,9 +313,13 @@ def _difference(row: dict[str, Any], name: str) -> str:
     """A difference of mIoU with its interval, or why there is none; a dash where there is no difference."""
     from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
 
-    if row[name] is None:
+    difference = row[name]
+    if difference is None:
         return "–"
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    low = row[f"{name}_low"]
+    high = row[f"{name}_high"]
     if low is None or high is None:
-        return f"{row[name]:+.3f} ({lack_of_data(row['seeds'], MIN_IMAGES) or 'no interval'})"
-    return f"{row[name]:+.3f} ({low:+.3f} to {high:+.3f})"
+        # The images are left out of the question here: the table does not say how many were tested.
+        reason = lack_of_data(row["seeds"], MIN_IMAGES)
+        return f"{difference:+.3f} ({reason or 'no interval'})"
+    return f"{difference:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -38,7 +38,8 @@ class Job:
     @property
     def shards(self) -> list[int]:
         """The number of the shard of every row."""
-        return [number // SHARD for number in range(len(self.rows))]
+        count = len(self.rows)
+        return [number // SHARD for number in range(count)]
 
     def images(self, start: int, stop: int) -> Iterator[tuple[dict[str, Any], bytes]]:
         """Rows of the manifest and their PNG, in order.
@@ -87,7 +88,9 @@ class Job:
 def png(image: UInt8[np.ndarray, "h w c"]) -> bytes:
     """A PNG of u8 (h, w, 1 or 3): pixels and nothing else."""
     # One channel stays one: a trainer may tell grey images from colour by it.
-    grey = image.shape[2] == 1
+    pixels = image
+    if image.shape[2] == 1:
+        pixels = image[..., 0]
     buffer = BytesIO()
-    PillowImage.fromarray(image[..., 0] if grey else image).save(buffer, format="PNG")
+    PillowImage.fromarray(pixels).save(buffer, format="PNG")
     return buffer.getvalue()

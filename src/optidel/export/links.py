@@ -40,5 +40,10 @@ def write_links(job: Job) -> list[str]:
 
 def write_list(job: Job) -> list[str]:
     """Write nothing: the manifest alone names the originals, a slice by ``FILE#PLACE``."""
-    rows = zip(job.originals(), job.rows["locator"], strict=True)
-    return [f"{path}#{locator}" if locator else str(path) for path, locator in rows]
+    names = []
+    for path, locator in zip(job.originals(), job.rows["locator"], strict=True):
+        name = str(path)
+        if locator:
+            name = f"{name}#{locator}"
+        names.append(name)
+    return names

@@ -77,8 +77,9 @@ def _composite_rows(selection: ExportedSelection) -> list[dict[str, Any]]:
     assert selection.compose is not None
     kept = selection.select.table("selection.parquet").filter("kept")
     reason_of = dict(kept.select("id", "reason").iter_rows())
+    composites = from_table(Composite, selection.compose.table("composites.parquet"))
     rows = []
-    for rank, composite in enumerate(from_table(Composite, selection.compose.table("composites.parquet"))):
+    for rank, composite in enumerate(composites):
         reasons = []
         for frame, box in zip(composite.sources, composite.boxes, strict=True):
             corners = ",".join(map(str, box))
@@ -110,20 +111,24 @@ def write_manifest(table: pl.DataFrame, paths: list[str], names: Names, target: 
         names: how the originals are called.
         target: the CSV file. A text that a spreadsheet would run as a formula has an apostrophe before it.
     """
-    table = table.with_columns(path=pl.Series(paths), rank=pl.col("rank") + 1)
+    rank_from_1 = pl.col("rank") + 1
+    table = table.with_columns(path=pl.Series(paths), rank=rank_from_1)
     if not names.plain:
         table = _renamed(table, names)
     columns = [name for name in table.columns if name not in ("item", "key", "path")]
     table = table.select("key", "path", *columns)
     texts = pl.col(pl.String).map_elements(inert, pl.String)
-    table.sort("rank").with_columns(texts).write_csv(target)
+    written = table.sort("rank").with_columns(texts)
+    written.write_csv(target)
 
 
 def _renamed(table: pl.DataFrame, names: Names) -> pl.DataFrame:
     """The table with every name of an original in another form; composites have names of our own."""
 
     def rename_list(text: str) -> str:
-        return json.dumps([names(frame) for frame in json.loads(text)])
+        frames = json.loads(text)
+        other_names = [names(frame) for frame in frames]
+        return json.dumps(other_names)
 
     renamed = [pl.col("sources").map_elements(rename_list, pl.String)]
     composites = table["sources"].null_count() == 0

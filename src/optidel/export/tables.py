@@ -63,9 +63,8 @@ def _write_shards(job: Job, names: list[str]) -> list[str]:
 
 
 def _row(row: dict[str, Any], content: bytes) -> dict[str, Any]:
-    return {
-        "image": {"bytes": content, "path": f"{row['key']}.png"},
-        "key": row["key"],
-        "rank": row["rank"] + 1,
-        "reason": row["reason"],
-    }
+    key = row["key"]
+    # Bytes and a path are how a data set of Hugging Face stores a picture.
+    image = {"bytes": content, "path": f"{key}.png"}
+    rank = row["rank"] + 1
+    return {"image": image, "key": key, "rank": rank, "reason": row["reason"]}

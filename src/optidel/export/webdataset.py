@@ -14,7 +14,8 @@ def write_webdataset(job: Job) -> list[str]:
         with job.work.writing(names[start]) as path, tarfile.open(path, "w") as shard:
             for row, content in job.images(start, stop):
                 key = row["key"]
-                label = json.dumps({"rank": row["rank"] + 1, "reason": row["reason"]})
+                rank = row["rank"] + 1
+                label = json.dumps({"rank": rank, "reason": row["reason"]})
                 _add(shard, f"{key}.png", content)
                 _add(shard, f"{key}.json", label.encode())
     return names

@@ -109,19 +109,23 @@ def _check(format: str, names: str) -> None:
 
 def _name(selection: ExportedSelection, format: str, names: str) -> str:
     """The folder of an export inside the run."""
-    suffix = "" if names == "plain" else f"-{names}"
-    return f"{selection.method}-{selection.budget:g}-seed{selection.seed}-{format}{suffix}"
+    choice = f"{selection.method}-{selection.budget:g}-seed{selection.seed}"
+    name = f"{choice}-{format}"
+    if names == "plain":
+        return name
+    return f"{name}-{names}"
 
 
 def _note(selection: ExportedSelection, format: str, names: str) -> dict[str, Any]:
     """What decides the content of an export."""
+    compose = selection.compose
     note: dict[str, Any] = {
         "optidel": "export",
         "version": VERSION,
         "format": format,
         "index": selection.index.content,
         "select": selection.select.path.name,
-        "compose": selection.compose.path.name if selection.compose else None,
+        "compose": compose.path.name if compose else None,
     }
     # Left out where nothing is hashed, so that exports of earlier versions are still recognised.
     if names != "plain":
@@ -181,7 +185,8 @@ def _write(
     # Hidden and named by its content: another selection never continues what this one began.
     partial = target.with_name(f".{target.name}-{mark}.partial")
     partial.mkdir(exist_ok=True)
-    work, corpus = Workspace(partial), Corpus.load(selection.index)
+    work = Workspace(partial)
+    corpus = Corpus.load(selection.index)
 
     table = manifest(selection, corpus)
     job = Job(work=work, rows=table, selection=selection, corpus=corpus)
@@ -189,6 +194,7 @@ def _write(
     with work.writing(FILE) as scratch:
         write_manifest(table, paths, names, scratch)
 
+    # The marks of a resumable write are of no use to whoever gets the folder.
     shutil.rmtree(partial / PARTS, ignore_errors=True)
     (partial / COST).unlink(missing_ok=True)
     written = {
@@ -201,7 +207,8 @@ def _write(
         "mark": mark,
         "files": _listing(partial),
     }
-    (partial / NOTE).write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
+    text = json.dumps(written, indent=1, sort_keys=True)
+    (partial / NOTE).write_text(f"{text}\n")
     partial.rename(target)
     return len(table)
 
