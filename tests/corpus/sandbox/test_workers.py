@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import optidel
+from optidel.corpus.groups import group_key
+from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox import workers
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and memory limits are those of Unix")
@@ -165,3 +167,16 @@ def test_a_decoding_process_imports_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "[]\n"
+
+
+def test_idle_processes_follow_a_change_of_folder(
+    make_corpus: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = IndexOptions().scan(group_key(None))
+    hashes = []
+    for seed, name in enumerate(("here/corpus", "there/corpus")):
+        monkeypatch.chdir(make_corpus(8, name, seed).parent)
+        [scanned] = workers.scan_files(Path("corpus"), ["image-000.png"], options)
+        [scan] = scanned.frames
+        hashes.append(scan.sha256)
+    assert hashes[0] != hashes[1]

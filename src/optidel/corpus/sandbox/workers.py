@@ -281,7 +281,8 @@ def scan_files(
     """
     # A process takes as long to start as four pictures to be read.
     count = min(workers or cores(), -(-len(sources) // 4))
-    crew = _Crew(root, sources, options, count)
+    # An idle process of an earlier call still stands in the folder where it was started.
+    crew = _Crew(root.absolute(), sources, options, count)
     try:
         yield from crew.run()
     finally:
