@@ -14,6 +14,9 @@ from optidel.methods.outcome import cluster_twins, outcome
 from optidel.methods.quotas import power_shares, rank_in_group, systematic_rounding, within_quota
 from optidel.records import Selection
 
+# Digits of a quantile that count: ranks of a concept of a billion rows differ by more.
+QUANTILE_DIGITS = 12
+
 
 def concepts(
     vectors: Vectors,
@@ -133,8 +136,11 @@ def _distance_to_window(
     mean_rank = np.bincount(level, weights=rank) / np.bincount(level)
     size = np.bincount(labels)[labels]
     quantile = (mean_rank[level] + 0.5) / size
-    distance: Float64[np.ndarray, n] = np.maximum(0, np.maximum(low - quantile, quantile - high))
-    return distance
+    distance = np.maximum(0, np.maximum(low - quantile, quantile - high))
+    # A rank that lies on an end of the window is inside, and equal distances are equal: without rounding the
+    # last bit of a quotient decided.
+    rounded: Float64[np.ndarray, "n"] = np.round(distance, QUANTILE_DIGITS)
+    return rounded
 
 
 def _near_rows_last(
