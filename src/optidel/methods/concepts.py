@@ -139,8 +139,7 @@ def _distance_to_window(
     distance = np.maximum(0, np.maximum(low - quantile, quantile - high))
     # A rank that lies on an end of the window is inside, and equal distances are equal: without rounding the
     # last bit of a quotient decided.
-    rounded: Float64[np.ndarray, "n"] = np.round(distance, QUANTILE_DIGITS)
-    return rounded
+    return np.asarray(np.round(distance, QUANTILE_DIGITS))
 
 
 def _near_rows_last(
