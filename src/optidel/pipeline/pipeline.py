@@ -505,7 +505,9 @@ class Pipeline:
             shared["patches"] = self.patches
             if self.whitened_patches:
                 shared["whitened patches"] = self.whitened_patches
-        if self.whitened and set(choosing) - {*of_patches, *BLIND}:
+        # Asked last: asking for the whitened embedding makes it, and blind methods need none.
+        compares_frames = set(choosing) - {*of_patches, *BLIND}
+        if compares_frames and self.whitened:
             shared["whitened"] = self.whitened
         return shared
 
