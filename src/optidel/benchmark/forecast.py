@@ -108,6 +108,7 @@ def forecast(
         artifacts=artifacts,
         costs=_measured(artifacts),
         recipe=recipe_of(bench, (part or planned)[0]),
+        frames=_frames(bench, artifacts),
     )
 
     blocks = []
@@ -149,6 +150,15 @@ def _detectable(bench: Bench, pilot: Path) -> tuple[str, ...]:
     for setting in settings(open_bench(pilot)):
         sentences.append(f"{setting.name}: {detectable_sentence(bench, setting)}")
     return tuple(sentences)
+
+
+def _frames(bench: Bench, artifacts: Sequence[Artifact]) -> int:
+    """Frames of the index, or files under the folder where there is none yet."""
+    for artifact in reversed(artifacts):
+        if artifact.step == "index":
+            return len(artifact.table("frames.parquet"))
+    folder = Path(bench.images)
+    return sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 0
 
 
 def _measured(artifacts: Sequence[Artifact]) -> Costs:
@@ -200,6 +210,7 @@ class _Outlook:
     artifacts: Sequence[Artifact]
     costs: Costs
     recipe: Recipe
+    frames: int
 
     def items(self, part: Sequence[Trial]) -> list[Item]:
         """Every kind of work of some trials."""
@@ -241,18 +252,10 @@ class _Outlook:
         if step == "warmup":
             cost = self._step_cost(self.recipe, "mae")
             return self.recipe.encoder.steps * cost
-        frames = float(self._frames())
+        frames = float(self.frames)
         if step == "patches":
             frames *= self.recipe.patches.candidates
         return FRAME_SECONDS.get(step, OTHER_SECONDS) * frames
-
-    def _frames(self) -> int:
-        """Frames of the index, or files under the folder where there is none yet."""
-        for artifact in reversed(self.artifacts):
-            if artifact.step == "index":
-                return len(artifact.table("frames.parquet"))
-        folder = Path(self.bench.images)
-        return sum(path.is_file() for path in folder.rglob("*")) if folder.is_dir() else 0
 
     def _patch_sections(self, trained: Sequence[Trial]) -> set[PatchesSection]:
         """The different options with which key patches are cut."""
