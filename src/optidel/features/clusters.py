@@ -10,16 +10,18 @@ from scipy.sparse import csr_array
 from optidel.arrays import Vectors
 from optidel.features.rows import SMALLEST_SQUARE, random_order, spans, unit
 
+# Rows of the training sample, per centroid: a round number.
 SAMPLE_PER_CENTROID = 128
+# Rows of the sample among which the first centroids are drawn, per centroid.
 SEEDS_PER_CENTROID = 8
-"""Rows of the sample among which the first centroids are drawn, per centroid."""
+# Iterations at the most: a round number.
 ITERATIONS = 20
+# Training stops once an iteration lowers the mean distance to the centroids by less than this share.
 SETTLED = 1e-3
-"""Training stops once an iteration lowers the mean distance to the centroids by less than this share."""
+# Cosine distance under which a row counts as a copy of its centroid: above the rounding of float32.
 SAME = 1e-6
-"""Cosine distance under which a row counts as a copy of its centroid."""
+# Similarities of one block of an assignment: 4 MB, which stays in the cache.
 ASSIGN_FLOATS = 1 << 20
-"""Similarities of one block of an assignment: 4 MB, which stays in the cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,25 +45,32 @@ class Clusters:
         """The rows of each cluster in ascending order, cluster by cluster; the rows of an empty one are an
         empty array.
         """
-        return self._split(np.arange(len(self.labels)), self.labels)
+        rows = np.arange(len(self.labels))
+        return self._split(rows, self.labels)
 
     def neighbourhoods(self) -> list[Int64[np.ndarray, "c"]]:
         """The rows of each cluster and its guests, in ascending order, cluster by cluster."""
-        return self._split(
-            np.append(np.arange(len(self.labels)), self.guests[0]), np.append(self.labels, self.guests[1])
-        )
+        members = np.arange(len(self.labels))
+        guests, hosts = self.guests
+        rows = np.append(members, guests)
+        labels = np.append(self.labels, hosts)
+        return self._split(rows, labels)
 
     def _split(
         self, rows: Int64[np.ndarray, "m"], labels: Int64[np.ndarray, "m"]
     ) -> list[Int64[np.ndarray, "c"]]:
-        ends = np.cumsum(np.bincount(labels, minlength=len(self.centroids)))
-        return np.split(rows[np.lexsort((rows, labels))], ends[:-1])
+        sizes = np.bincount(labels, minlength=len(self.centroids))
+        ends = np.cumsum(sizes)
+        order = np.lexsort((rows, labels))
+        ordered = rows[order]
+        return np.split(ordered, ends[:-1])
 
 
 def default_k(n: int) -> int:
     """√n clusters: comparing rows within clusters (n²/k) then costs no more than finding the clusters
     (n·k)."""
-    return max(1, round(math.sqrt(n)))
+    root = math.sqrt(n)
+    return max(1, round(root))
 
 
 def cluster(
@@ -82,12 +91,18 @@ def cluster(
     Source: spherical k-means (Dhillon & Modha 2001), from k-means++ centroids (Arthur & Vassilvitskii 2007).
     """
     n, _ = vectors.shape
-    k = min(n, default_k(n) if k is None else k)
-    order = random_order(vectors, rng)
+    if k is None:
+        k = default_k(n)
+    k = min(n, k)
+
     # The sample keeps its content-determined order, so training sees the same input for any order of the
     # rows.
-    sample = unit(np.asarray(vectors[order[: SAMPLE_PER_CENTROID * k]]))
-    centroids = _train(sample, _seeds(sample[: SEEDS_PER_CENTROID * k], k, rng))
+    order = random_order(vectors, rng)
+    sampled = order[: SAMPLE_PER_CENTROID * k]
+    sample = unit(np.asarray(vectors[sampled]))
+
+    first = _seeds(sample[: SEEDS_PER_CENTROID * k], k, rng)
+    centroids = _train(sample, first)
     return assign(vectors, centroids, border)
 
 
@@ -101,28 +116,32 @@ def assign(vectors: Vectors, centroids: Float32[np.ndarray, "k d"], border: floa
             distance than its own by at most this share; 0: no guests.
     """
     n, d = vectors.shape
-    labels, similarity, guests = (
-        np.empty(n, dtype=np.int64),
-        np.empty(n, dtype=np.float32),
-        [np.empty((2, 0), dtype=np.int64)],
-    )
-    for span in spans(n, max(d, len(centroids)), ASSIGN_FLOATS):
+    labels = np.empty(n, dtype=np.int64)
+    similarity = np.empty(n, dtype=np.float32)
+    guests = [np.empty((2, 0), dtype=np.int64)]
+    widest = max(d, len(centroids))
+    for span in spans(n, widest, ASSIGN_FLOATS):
         cosine = unit(vectors[span]) @ centroids.T
-        labels[span], similarity[span] = own = _nearest(cosine)
+        nearest, similarity_nearest = _nearest(cosine)
+        labels[span] = nearest
+        similarity[span] = similarity_nearest
         if border:
-            cosine[np.arange(len(cosine)), own[0]] = -np.inf
-            second, other = _nearest(cosine)
-            rows = np.flatnonzero(1 - other <= np.float32(1 + border) * (1 - own[1]))
+            # With the nearest centroid out of the race, the second one wins.
+            cosine[np.arange(len(cosine)), nearest] = -np.inf
+            second, similarity_second = _nearest(cosine)
+            reach = np.float32(1 + border) * (1 - similarity_nearest)
+            rows = np.flatnonzero(1 - similarity_second <= reach)
             guests.append(np.stack([rows + span.start, second[rows]]))
-    return Clusters(
-        centroids=centroids, labels=labels, similarity=similarity, guests=np.concatenate(guests, axis=1)
-    )
+
+    all_guests = np.concatenate(guests, axis=1)
+    return Clusters(centroids=centroids, labels=labels, similarity=similarity, guests=all_guests)
 
 
 def _nearest(cosine: Float32[np.ndarray, "b k"]) -> tuple[Int64[np.ndarray, "b"], Float32[np.ndarray, "b"]]:
     """The most similar centroid of each row, the first at a tie, and the similarity."""
     labels = cosine.argmax(axis=1)
-    return labels, cosine[np.arange(len(cosine)), labels]
+    rows = np.arange(len(cosine))
+    return labels, cosine[rows, labels]
 
 
 def _train(
@@ -133,25 +152,41 @@ def _train(
     A centroid that serves no row moves to the row that is served worst, as long as there is one that is no
     copy of its centroid.
     """
-    s, k = len(sample), len(centroids)
-    labels, similarity = np.empty(s, dtype=np.int64), np.empty(s, dtype=np.float32)
+    s = len(sample)
+    k = len(centroids)
+    labels = np.empty(s, dtype=np.int64)
+    similarity = np.empty(s, dtype=np.float32)
+    rows = np.arange(s)
+    ones = np.ones(s, dtype=np.float32)
     before = np.inf
     for _ in range(ITERATIONS):
         for span in spans(s, k, ASSIGN_FLOATS):
-            labels[span], similarity[span] = _nearest(sample[span] @ centroids.T)
-        distance = float(np.maximum(1 - similarity, 0).mean(dtype=np.float64))
+            cosine = sample[span] @ centroids.T
+            labels[span], similarity[span] = _nearest(cosine)
+        # Rounding carries a similarity beyond 1; summed in float64, since millions of rows add up.
+        distances = np.maximum(1 - similarity, 0)
+        distance = float(distances.mean(dtype=np.float64))
         if before - distance <= SETTLED * distance:
             break
         before = distance
-        total = csr_array((np.ones(s, dtype=np.float32), (labels, np.arange(s))), shape=(k, s)) @ sample
+
+        # A sparse product sums the rows of each cluster in one order, whatever the number of threads.
+        membership = csr_array((ones, (labels, rows)), shape=(k, s))
+        total = membership @ sample
         # Opposite rows cancel to a sum without direction; the centroid then stays where it was.
-        moves = np.einsum("kd,kd->k", total, total) > SMALLEST_SQUARE
-        centroids = np.where(moves[:, None], unit(np.where(moves[:, None], total, 1)), centroids)
-        empty = np.flatnonzero(np.bincount(labels, minlength=k) == 0)
+        squares = np.einsum("kd,kd->k", total, total)
+        moves = (squares > SMALLEST_SQUARE)[:, None]
+        directed = np.where(moves, total, 1)
+        centroids = np.where(moves, unit(directed), centroids)
+
+        sizes = np.bincount(labels, minlength=k)
+        empty = np.flatnonzero(sizes == 0)
         if len(empty):
-            worst = np.argsort(similarity, kind="stable")[: len(empty)]
+            worst_first = np.argsort(similarity, kind="stable")
+            worst = worst_first[: len(empty)]
             worst = worst[similarity[worst] < 1 - SAME]
-            centroids[empty[: len(worst)]] = sample[worst]
+            refilled = empty[: len(worst)]
+            centroids[refilled] = sample[worst]
     return centroids
 
 
@@ -161,17 +196,25 @@ def _seeds(rows: Float32[np.ndarray, "s d"], k: int, rng: np.random.Generator) -
 
     Source: greedy k-means++ (Arthur & Vassilvitskii 2007, section 5), with 2 + ln k trials.
     """
-    gap, places, trials = (
-        np.ones(len(rows), dtype=np.float32),
-        np.empty(k, dtype=np.int64),
-        2 + int(math.log(k)),
-    )
+    s = len(rows)
+    gap = np.ones(s, dtype=np.float32)
+    seeds = np.empty(k, dtype=np.int64)
+    trials = 2 + int(math.log(k))
     for step in range(k):
         # Only copies of chosen rows are left when no gap is: any of them serves.
-        weight = np.cumsum(gap if gap.any() else np.ones(len(rows)), dtype=np.float64)
-        tried = np.searchsorted(weight, rng.random(trials) * weight[-1], side="right").clip(max=len(rows) - 1)
-        left = np.minimum(gap, np.maximum(1 - rows[tried] @ rows.T, 0))
-        best = int(left.sum(axis=1, dtype=np.float64).argmin())
-        places[step], gap = tried[best], left[best]
-        gap[tried[best]] = 0
-    return rows[places]
+        odds = gap if gap.any() else np.ones(s)
+        cumulated = np.cumsum(odds, dtype=np.float64)
+        draws = rng.random(trials) * cumulated[-1]
+        # Rounding may put a draw at the very end.
+        candidates = np.searchsorted(cumulated, draws, side="right").clip(max=s - 1)
+
+        distances = np.maximum(1 - rows[candidates] @ rows.T, 0)
+        gaps = np.minimum(gap, distances)
+        total_gaps = gaps.sum(axis=1, dtype=np.float64)
+        best = int(total_gaps.argmin())
+        seed = candidates[best]
+        seeds[step] = seed
+        gap = gaps[best]
+        # Rounding leaves a row some distance from itself.
+        gap[seed] = 0
+    return rows[seeds]

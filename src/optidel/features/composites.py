@@ -37,21 +37,28 @@ def paste(canvas: Image, composite: Composite, source: str, frame: Image) -> Non
     """Fill the cells of ``canvas`` u8 (side, side, 3) that come from one frame u8 (h, w, 3); see
     :func:`render`.
     """
-    across = math.isqrt(len(composite.sources))
-    assert across**2 == len(composite.sources) == len(composite.boxes), "a composite is a square grid"
+    count = len(composite.sources)
+    across = math.isqrt(count)
+    assert across**2 == count == len(composite.boxes), "a composite is a square grid"
     edges = [round(cell * composite.side / across) for cell in range(across + 1)]
     height, width = frame.shape[:2]
     cells = [number for number, name in enumerate(composite.sources) if name == source]
     for number in cells:
-        x0, y0, x1, y1 = box = composite.boxes[number]
-        if not (0 <= x0 < x1 <= width and 0 <= y0 < y1 <= height):
+        box = composite.boxes[number]
+        x0, y0, x1, y1 = box
+        inside_across = 0 <= x0 < x1 <= width
+        inside_down = 0 <= y0 < y1 <= height
+        if not (inside_across and inside_down):
             raise InputError(
                 f"{composite.id}: box {box} lies outside frame {source!r} of {width}×{height} px; "
                 "was the corpus changed?"
             )
-        top, left = divmod(number, across)
-        cell = (edges[left + 1] - edges[left], edges[top + 1] - edges[top])
-        crop = PillowImage.fromarray(np.ascontiguousarray(frame[y0:y1, x0:x1])).resize(
-            cell, PillowImage.Resampling.LANCZOS
-        )
-        canvas[edges[top] : edges[top + 1], edges[left] : edges[left + 1]] = np.asarray(crop)
+
+        row, column = divmod(number, across)
+        top, foot = edges[row], edges[row + 1]
+        left, right = edges[column], edges[column + 1]
+        # Cut before it is resized: the filter must not see a pixel beyond the box.
+        cut = np.ascontiguousarray(frame[y0:y1, x0:x1])
+        size = (right - left, foot - top)
+        crop = PillowImage.fromarray(cut).resize(size, PillowImage.Resampling.LANCZOS)
+        canvas[top:foot, left:right] = np.asarray(crop)

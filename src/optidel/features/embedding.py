@@ -19,36 +19,44 @@ from optidel.models.mae import complementary_noise, score
 from optidel.progress import say
 from optidel.store import Workspace
 
+# Images of one pass, never fewer, and the most that are scored again after a kill.
 BLOCK = 128
-"""Images of one pass, never fewer, and the most that are scored again after a kill."""
 
+# Rows copied between two marks: a round number, some MB.
 COPIED = 4096
-"""Rows copied between two marks."""
 
 # Variance of unit vectors below which an embedding tells nothing apart: some ten times the rounding of
 # float32.
 COLLAPSED = 1e-6
 
+# Images of the mean image at the most: a mean of 10,000 has an error of 1 % of the pixels' deviation.
 MEAN_SAMPLE = 10_000
+# Images read at once for the mean image and the errors of the null model: 38 MB at 224 px. A round number.
 READ = 256
-"""Images read at once for the mean image and the errors of the null model."""
 
 
 def mean_image(images: Images, rng: np.random.Generator) -> Float32[np.ndarray, "s s 3"]:
     """Position-wise mean of (a sample of) the images in [0, 1], read block by block."""
-    rows = np.sort(rng.permutation(len(images))[:MEAN_SAMPLE])
+    order = rng.permutation(len(images))
+    # Sorted, so that a memory-mapped file is read front to back.
+    rows = np.sort(order[:MEAN_SAMPLE])
     total = np.zeros(images.shape[1:], np.float64)
     for start in range(0, len(rows), READ):
-        total += images[rows[start : start + READ]].sum(axis=0, dtype=np.float64)
-    return np.asarray(total / (255 * len(rows)), dtype=np.float32)
+        block = images[rows[start : start + READ]]
+        total += block.sum(axis=0, dtype=np.float64)
+    brightest = 255 * len(rows)
+    return np.asarray(total / brightest, dtype=np.float32)
 
 
 def null_errors(images: Images, mean: Float32[np.ndarray, "s s 3"]) -> Float32[np.ndarray, "n"]:
     """Mean squared error (n,) of the null model, in the same normalised plain pixels as the reconstruction
     error.
     """
-    difference = (images.astype(np.float32) / 255 - mean) / np.asarray(STD, np.float32)
-    return np.asarray(np.square(difference).mean(axis=(1, 2, 3)), dtype=np.float32)
+    levels = images.astype(np.float32) / 255
+    deviation = np.asarray(STD, np.float32)
+    difference = (levels - mean) / deviation
+    errors = np.square(difference).mean(axis=(1, 2, 3))
+    return np.asarray(errors, dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,37 +100,52 @@ def write_scores(
         seed: of the masks, the same for every image.
         earlier: what these models gave for some of the images.
     """
+    count, side = images.shape[:2]
     mae = load_mae(mae_folder).eval().to(where)
-    encoder = load_encoder(weights, images.shape[1]).eval().to(where) if weights else None
-    grid = images.shape[1] // int(mae.config.patch_size)
-    noise = complementary_noise(grid**2, torch.Generator().manual_seed(seed))
-    count, dim = len(images), encoder.dim if encoder else int(mae.config.hidden_size)
+    dim = int(mae.config.hidden_size)
+    encoder = None
+    if weights:
+        encoder = load_encoder(weights, side).eval().to(where)
+        dim = encoder.dim
+    grid = side // int(mae.config.patch_size)
+    generator = torch.Generator().manual_seed(seed)
+    noise = complementary_noise(grid**2, generator)
+
     vectors = work.open_array("vectors.npy", (count, dim), np.float32)
     error = work.open_array("error.npy", (count,), np.float32)
     null = work.open_array("null_error.npy", (count,), np.float32)
     maps = work.open_array("error_map.npy", (count, grid, grid), np.float32)
     for start, stop in work.blocks(count, READ, "null model"):
-        null[start:stop] = null_errors(np.asarray(images[start:stop]), mean)
-    fresh, label = np.arange(count), "embed"
+        block = np.asarray(images[start:stop])
+        null[start:stop] = null_errors(block, mean)
+
+    fresh = np.arange(count)
+    label = "embed"
     if earlier is not None:
-        known, fresh = np.flatnonzero(earlier.rows >= 0), np.flatnonzero(earlier.rows < 0)
+        scored = np.flatnonzero(earlier.rows >= 0)
+        fresh = np.flatnonzero(earlier.rows < 0)
         # The marks of a killed attempt that knew another earlier state are not these.
         label = f"embed-{earlier.name}"
-        for start, stop in work.blocks(len(known), COPIED, f"copy-{earlier.name}"):
-            now, then = known[start:stop], earlier.rows[known[start:stop]]
-            vectors[now], error[now], maps[now] = (
-                earlier.vectors[then],
-                earlier.error[then],
-                earlier.error_map[then],
-            )
+        for start, stop in work.blocks(len(scored), COPIED, f"copy-{earlier.name}"):
+            now = scored[start:stop]
+            then = earlier.rows[now]
+            vectors[now] = earlier.vectors[then]
+            error[now] = earlier.error[then]
+            maps[now] = earlier.error_map[then]
+
     for start, stop in work.blocks(len(fresh), BLOCK, label):
         rows = fresh[start:stop]
-        block = np.asarray(images[np.append(rows, np.repeat(rows[-1], BLOCK - len(rows)))])
+        size = len(rows)
+        # Padded with copies of the last image, so that every block has one shape.
+        padding = np.repeat(rows[-1], BLOCK - size)
+        block = np.asarray(images[np.append(rows, padding)])
         scores = score(mae, normalise(block, where), noise)
-        with torch.no_grad():
-            found = encoder(encoder.normalise(block)) if encoder else scores.vectors
-        vectors[rows] = found.float().cpu().numpy()[: len(rows)]
-        maps[rows] = scores.error_map.cpu().numpy()[: len(rows)]
+        embedded = scores.vectors
+        if encoder:
+            with torch.no_grad():
+                embedded = encoder(encoder.normalise(block))
+        vectors[rows] = embedded.float().cpu().numpy()[:size]
+        maps[rows] = scores.error_map.cpu().numpy()[:size]
         error[rows] = maps[rows].mean(axis=(1, 2))
 
 
@@ -140,18 +163,24 @@ def check_vectors(vectors: Vectors, encoder: str) -> None:
     counted = 0
     for start in range(0, len(vectors), COPIED):
         block = np.asarray(vectors[start : start + COPIED], np.float64)
-        if not np.isfinite(block).all():
+        finite = np.isfinite(block)
+        if not finite.all():
             raise WeightsError(
                 f"{encoder} gives vectors that are not finite; train it again at a lower learning rate, "
                 "or pass other weights"
             )
         lengths = np.linalg.norm(block, axis=1, keepdims=True)
+        # A zero vector has no direction.
         directed = lengths[:, 0] > 0
-        total += (block[directed] / lengths[directed]).sum(axis=0)
+        directions = block[directed] / lengths[directed]
+        total += directions.sum(axis=0)
         counted += int(directed.sum())
 
-    # Unit vectors with mean m have the variance 1 - |m|².
-    variance = 1 - np.square(total / max(1, counted)).sum() if counted else 0.0
+    variance = 0.0
+    if counted:
+        # Unit vectors with mean m have the variance 1 - |m|².
+        mean = total / counted
+        variance = 1 - np.square(mean).sum()
     if len(vectors) > 1 and variance < COLLAPSED:
         say(
             f"embed: the vectors of all {len(vectors)} images point one way (variance {variance:.1e}): "

@@ -2,9 +2,16 @@
 
 import numpy as np
 from jaxtyping import Float, Float32
-from PIL import Image as Raster
+from PIL import Image as PillowImage
 
 from optidel.arrays import BoolImage
+
+# Share of a cell that must be valid: the error of a cell that straddles a border is the border's.
+VALID_SHARE = 0.75
+# Share of the mean error below which a cell is no peak.
+PEAK_SHARE = 0.5
+# Two points are more than an eighth of the map apart. A round number.
+CELLS_APART = 8
 
 Points = Float32[np.ndarray, "p 2"]
 """x, y in pixels of the frame."""
@@ -18,9 +25,11 @@ def grid_points(height: int, width: int, side: int = 32) -> Points:
 
     Source: Segment Anything (arXiv 2304.02643), automatic mask generation.
     """
-    centres = (np.arange(side, dtype=np.float32) + 0.5) / side
+    cells = np.arange(side, dtype=np.float32)
+    centres = (cells + 0.5) / side
     x, y = np.meshgrid(centres * width, centres * height)
-    return np.stack([x.ravel(), y.ravel()], axis=1).astype(np.float32)
+    points = np.stack([x.ravel(), y.ravel()], axis=1)
+    return points.astype(np.float32)
 
 
 def error_points(
@@ -47,34 +56,49 @@ def error_points(
     """
     cells = error_map.shape[0]
     mask = np.ones((height, width), dtype=bool) if valid is None else valid
-    share = np.asarray(
-        Raster.fromarray(mask.astype(np.float32)).resize((cells, cells), Raster.Resampling.BOX)
-    )
-    left = np.where(
-        (share >= 0.75) & np.isfinite(error_map), np.asarray(error_map, dtype=np.float64) * share, -np.inf
-    )
-    seen = np.isfinite(left)
-    if seen.any():
-        left[left < 0.5 * left[seen].mean()] = -np.inf
-    radius = max(1, cells // 8)
+    # A box filter averages, so a cell of the shrunk mask is the share of it that is valid.
+    shrunk = PillowImage.fromarray(mask.astype(np.float32)).resize((cells, cells), PillowImage.Resampling.BOX)
+    share = np.asarray(shrunk)
+
+    weighted = np.asarray(error_map, dtype=np.float64) * share
+    eligible = (share >= VALID_SHARE) & np.isfinite(error_map)
+    # Cells that a point may still be put in keep their error; all others are minus infinity.
+    peaks = np.where(eligible, weighted, -np.inf)
+    finite = np.isfinite(peaks)
+    if finite.any():
+        least = PEAK_SHARE * peaks[finite].mean()
+        peaks[peaks < least] = -np.inf
+
+    radius = max(1, cells // CELLS_APART)
     points: list[tuple[float, float]] = []
-    while len(points) < count and np.isfinite(left).any():
-        row, column = divmod(int(left.argmax()), cells)
-        left[max(row - radius, 0) : row + radius + 1, max(column - radius, 0) : column + radius + 1] = -np.inf
-        points.append(
-            _nearest_valid(mask, (column + 0.5) / cells * width, (row + 0.5) / cells * height, cells)
-        )
+    while len(points) < count and np.isfinite(peaks).any():
+        row, column = divmod(int(peaks.argmax()), cells)
+        rows = slice(max(row - radius, 0), row + radius + 1)
+        columns = slice(max(column - radius, 0), column + radius + 1)
+        peaks[rows, columns] = -np.inf
+        x = (column + 0.5) / cells * width
+        y = (row + 0.5) / cells * height
+        points.append(_nearest_valid(mask, x, y, cells))
     return np.array(points, dtype=np.float32).reshape(-1, 2)
 
 
 def _nearest_valid(mask: BoolImage, x: float, y: float, cells: int) -> tuple[float, float]:
     """The valid pixel nearest to (x, y) in the cell around it, or (x, y) itself where that is valid."""
     height, width = mask.shape
-    if mask[min(int(y), height - 1), min(int(x), width - 1)]:
+    row = min(int(y), height - 1)
+    column = min(int(x), width - 1)
+    if mask[row, column]:
         return x, y
-    top, left = int(max(y - height / cells / 2, 0)), int(max(x - width / cells / 2, 0))
-    rows, columns = np.nonzero(
-        mask[top : int(y + height / cells / 2) + 1, left : int(x + width / cells / 2) + 1]
-    )
-    best = int(((rows + top - y) ** 2 + (columns + left - x) ** 2).argmin())
-    return float(columns[best] + left), float(rows[best] + top)
+
+    half_height = height / cells / 2
+    half_width = width / cells / 2
+    top = int(max(y - half_height, 0))
+    left = int(max(x - half_width, 0))
+    foot = int(y + half_height) + 1
+    right = int(x + half_width) + 1
+    inner_rows, inner_columns = np.nonzero(mask[top:foot, left:right])
+    rows = inner_rows + top
+    columns = inner_columns + left
+    squares = (rows - y) ** 2 + (columns - x) ** 2
+    best = int(squares.argmin())
+    return float(columns[best]), float(rows[best])

@@ -9,12 +9,14 @@ from jaxtyping import Float, Float32, Int64, UInt64
 
 from optidel.arrays import Vectors
 
+# Numbers in one block: 16 MB of float32.
 BLOCK_FLOATS = 1 << 22
-"""Numbers in one block: 16 MB of float32."""
+# Words hashed together: 512 kB, so that what is between stays in the cache.
 KEYED = 1 << 16
-"""Words hashed together: 512 kB, so that what is between stays in the cache."""
+# Squared lengths from here to its inverse are taken as they are; float32 holds them and their parts.
 SMALLEST_SQUARE = 1e-24
-"""Squared lengths from here to its inverse are taken as they are; float32 holds them and their parts."""
+# The step of splitmix64: 2^64 over the golden ratio, odd, so that multiples of it spread evenly.
+GOLDEN_RATIO = np.uint64(0x9E3779B97F4A7C15)
 
 
 def unit(rows: Float[np.ndarray, "b d"]) -> Float32[np.ndarray, "b d"]:
@@ -24,18 +26,22 @@ def unit(rows: Float[np.ndarray, "b d"]) -> Float32[np.ndarray, "b d"]:
         rows: float16, float32 or float64 (b, d); finite, no row all zero. No length overflows: extreme rows
             are first scaled by their largest entry.
     """
-    wide: Float[np.ndarray, "b d"] = rows.astype(
-        np.float64 if rows.dtype == np.float64 else np.float32, copy=False
-    )
+    precision = np.float64 if rows.dtype == np.float64 else np.float32
+    wide: Float[np.ndarray, "b d"] = rows.astype(precision, copy=False)
     square = np.einsum("bd,bd->b", wide, wide)
-    extreme = ~((square > SMALLEST_SQUARE) & (square < 1 / SMALLEST_SQUARE))
+    # Written so that a square that overflowed to infinity, or to NaN, is extreme too.
+    usual = (square > SMALLEST_SQUARE) & (square < 1 / SMALLEST_SQUARE)
+    extreme = ~usual
     if extreme.any():
-        wide = wide / np.where(extreme, np.abs(wide).max(axis=1), 1)[:, None]
+        largest = np.abs(wide).max(axis=1)
+        divisor = np.where(extreme, largest, 1)
+        wide = wide / divisor[:, None]
         square = np.einsum("bd,bd->b", wide, wide)
+
+    length = np.sqrt(square)[:, None]
     # What was converted is ours to overwrite: new memory costs more than the division.
-    unit_rows: Float[np.ndarray, "b d"] = np.divide(
-        wide, np.sqrt(square)[:, None], out=None if wide is rows else wide
-    )
+    target = None if wide is rows else wide
+    unit_rows: Float[np.ndarray, "b d"] = np.divide(wide, length, out=target)
     return unit_rows.astype(np.float32, copy=False)
 
 
@@ -43,9 +49,11 @@ def spans(n: int, width: int, floats: int = BLOCK_FLOATS) -> Iterator[slice]:
     """Cut ``n`` rows into consecutive slices, each with at most ``floats`` numbers when a row holds
     ``width``.
     """
-    step = max(1, floats // max(1, width))
+    numbers = max(1, width)
+    step = max(1, floats // numbers)
     for start in range(0, n, step):
-        yield slice(start, min(n, start + step))
+        stop = min(n, start + step)
+        yield slice(start, stop)
 
 
 def content_keys(vectors: Vectors, rng: np.random.Generator) -> UInt64[np.ndarray, "n"]:
@@ -64,32 +72,49 @@ def content_keys(vectors: Vectors, rng: np.random.Generator) -> UInt64[np.ndarra
 
     Source: multilinear hashing (Lemire & Kaser 2014, arXiv 1202.4961), finalised with splitmix64.
     """
-    n, bytes_per_row = vectors.shape[0], vectors.shape[1] * vectors.dtype.itemsize
+    n, width = vectors.shape
+    bytes_per_row = width * vectors.dtype.itemsize
+    # Rounded up to whole words of 64 bits.
     words = -(-bytes_per_row // 8)
-    multipliers = rng.integers(0, 2**63, size=words, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    # Odd, so that multiplying loses no bit.
+    halves = rng.integers(0, 2**63, size=words, dtype=np.uint64)
+    multipliers = halves * np.uint64(2) + np.uint64(1)
+
     keys = np.empty(n, dtype=np.uint64)
     for span in spans(n, words, KEYED):
-        padded = np.zeros((span.stop - span.start, 8 * words), dtype=np.uint8)
-        padded[:, :bytes_per_row] = np.ascontiguousarray(vectors[span]).view(np.uint8)
+        rows = np.ascontiguousarray(vectors[span])
+        padded = np.zeros((len(rows), 8 * words), dtype=np.uint8)
+        padded[:, :bytes_per_row] = rows.view(np.uint8)
         word = padded.view(np.uint64)
         # By 33, not 32: else the sign bits of two float32 in a word cancel but for the highest bit, and a row
         # collides with its opposite.
-        keys[span] = _finalise(((word ^ (word >> np.uint64(33))) * multipliers).sum(axis=1, dtype=np.uint64))
+        mixed = word ^ (word >> np.uint64(33))
+        products = mixed * multipliers
+        keys[span] = _finalise(products.sum(axis=1, dtype=np.uint64))
+
+    # Equal keys lie side by side once sorted: the first copy keeps its key, the others are hashed by number.
     order = np.argsort(keys, kind="stable")
-    fresh = np.concatenate([[True], np.diff(keys[order]) != 0])
-    starts = np.maximum.accumulate(np.where(fresh, np.arange(n), 0))
-    copy = (np.arange(n) - starts).astype(np.uint64)
-    keys[order] = np.where(fresh, keys[order], _finalise(keys[order] + copy * np.uint64(0x9E3779B97F4A7C15)))
+    ordered = keys[order]
+    fresh = np.concatenate([[True], np.diff(ordered) != 0])
+    positions = np.arange(n)
+    starts = np.maximum.accumulate(np.where(fresh, positions, 0))
+    copy_number = (positions - starts).astype(np.uint64)
+    copy_keys = _finalise(ordered + copy_number * GOLDEN_RATIO)
+    keys[order] = np.where(fresh, ordered, copy_keys)
     return keys
 
 
 def random_order(vectors: Vectors, rng: np.random.Generator) -> Int64[np.ndarray, "n"]:
     """All rows in a random order that does not depend on how they were ordered: see :func:`content_keys`."""
-    return np.argsort(content_keys(vectors, rng), kind="stable")
+    keys = content_keys(vectors, rng)
+    return np.argsort(keys, kind="stable")
 
 
 def _finalise(key: UInt64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
-    key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    """The output function of splitmix64 (Steele et al., OOPSLA 2014); the constants are its own."""
+    key = key ^ (key >> np.uint64(30))
+    key = key * np.uint64(0xBF58476D1CE4E5B9)
+    key = key ^ (key >> np.uint64(27))
+    key = key * np.uint64(0x94D049BB133111EB)
     mixed: UInt64[np.ndarray, " n"] = key ^ (key >> np.uint64(31))
     return mixed

@@ -17,18 +17,18 @@ from jaxtyping import Float32, Float64
 from optidel.arrays import Vectors
 from optidel.features.rows import spans, unit
 
+# Rows that an axis needs at least: the variance of an axis that fewer rows carry is mostly noise.
 ROWS_PER_AXIS = 4
-"""Rows that an axis needs at least: the variance of an axis that fewer rows carry is mostly noise."""
 
+# Variances below this share of the largest are raised to it: float32 rows resolve no finer ones.
 SMALLEST_VARIANCE = 1e-6
-"""Variances below this share of the largest are raised to it: float32 rows resolve no finer ones."""
 
+# Share of the mean variance that is added to the variance of each axis before the division.
+#
+# Measured on 4,000 images of 15 modalities, embedded by a small MAE after 800 steps: random pairs have a
+# cosine of 0.54 (raw) and 0.00 (any whitening); the nearest image is of the same clip or tile in 90 % (raw),
+# 83 % (0), 86 % (0.1), 87 % (1) of the cases, and an effective 4, 186, 69 and 28 images are told apart.
 SHRINKAGE = 0.1
-"""Share of the mean variance that is added to the variance of each axis before the division.
-
-Measured on 4,000 images of 15 modalities, embedded by a small MAE after 800 steps: random pairs have a cosine
-of 0.54 (raw) and 0.00 (any whitening); the nearest image is of the same clip or tile in 90 % (raw), 83 % (0),
-86 % (0.1), 87 % (1) of the cases, and an effective 4, 186, 69 and 28 images are told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class Whitening:
             alike.
         """
         whitened = np.empty((len(vectors), len(self.scale)), dtype=np.float32)
-        for span in spans(len(vectors), vectors.shape[1]):
+        for span in spans(*vectors.shape):
             projected = self.project(vectors[span])
             directionless = ~projected.any(axis=1)
             projected[directionless] = 1.0
@@ -66,8 +66,10 @@ class Whitening:
 
     def project(self, vectors: Vectors) -> Float64[np.ndarray, "b k"]:
         """Centre, project and scale one block of rows, float (b, d), without normalising."""
-        centred = np.asarray(vectors, dtype=np.float64) - self.mean
-        projected: Float64[np.ndarray, "b k"] = (centred @ self.components.T) * self.scale
+        rows = np.asarray(vectors, dtype=np.float64)
+        centred = rows - self.mean
+        coordinates = centred @ self.components.T
+        projected: Float64[np.ndarray, "b k"] = coordinates * self.scale
         return projected
 
 
@@ -95,17 +97,27 @@ def fit(
         (100, 2)
     """
     mean = _mean(vectors)
-    variance, axes = np.linalg.eigh(_covariance(vectors, mean))
-    variance, axes = variance[::-1], axes.T[::-1]
+    covariance = _covariance(vectors, mean)
+    rising_variance, columns = np.linalg.eigh(covariance)
+    variance = rising_variance[::-1]
+    axes = columns.T[::-1]
 
-    most = max(1, len(vectors) // ROWS_PER_AXIS)
-    last = min(len(axes), most, len(axes) if width is None else drop + width)
+    supported = max(1, len(vectors) // ROWS_PER_AXIS)
+    last = min(len(axes), supported)
+    if width is not None:
+        last = min(last, drop + width)
+    # One axis stays, however many were to be left out.
     first = min(drop, last - 1)
-    variance_kept, axes_kept = variance[first:last], axes[first:last]
+    components = _signed(axes[first:last])
 
-    floor = max(SMALLEST_VARIANCE * float(variance[0]), float(np.finfo(np.float32).tiny))
-    damped = np.maximum(variance_kept, floor) + shrinkage * float(np.maximum(variance, 0).mean())
-    return Whitening(mean=mean, components=_signed(axes_kept), scale=1 / np.sqrt(damped))
+    resolved = SMALLEST_VARIANCE * float(variance[0])
+    # Rows that are all alike have no variance at all, and are not divided by 0.
+    floor = max(resolved, float(np.finfo(np.float32).tiny))
+    raised = np.maximum(variance[first:last], floor)
+    # Rounding makes a variance of 0 slightly negative.
+    mean_variance = float(np.maximum(variance, 0).mean())
+    damped = raised + shrinkage * mean_variance
+    return Whitening(mean=mean, components=components, scale=1 / np.sqrt(damped))
 
 
 def fuse(blocks: Sequence[Float32[np.ndarray, "n k"]]) -> Float32[np.ndarray, "n m"]:
@@ -120,13 +132,17 @@ def fuse(blocks: Sequence[Float32[np.ndarray, "n k"]]) -> Float32[np.ndarray, "n
 
     Source: MEDP (fusion of several medical encoders before selection).
     """
-    return np.concatenate(blocks, axis=1) / np.float32(np.sqrt(len(blocks)))
+    joined = np.concatenate(blocks, axis=1)
+    # Each block has length 1, so the joined row has the root of their number.
+    length = np.sqrt(len(blocks))
+    return joined / np.float32(length)
 
 
 def _mean(vectors: Vectors) -> Float64[np.ndarray, "d"]:
     total = np.zeros(vectors.shape[1])
     for span in spans(*vectors.shape):
-        total += np.asarray(vectors[span]).sum(axis=0, dtype=np.float64)
+        block = np.asarray(vectors[span])
+        total += block.sum(axis=0, dtype=np.float64)
     return total / len(vectors)
 
 
@@ -134,7 +150,8 @@ def _covariance(vectors: Vectors, mean: Float64[np.ndarray, "d"]) -> Float64[np.
     """Second moments around the mean, in a second pass: a one-pass formula cancels for rows far from 0."""
     total = np.zeros((len(mean), len(mean)))
     for span in spans(*vectors.shape):
-        centred = np.asarray(vectors[span], dtype=np.float64) - mean
+        block = np.asarray(vectors[span], dtype=np.float64)
+        centred = block - mean
         total += centred.T @ centred
     return total / len(vectors)
 
@@ -142,5 +159,6 @@ def _covariance(vectors: Vectors, mean: Float64[np.ndarray, "d"]) -> Float64[np.
 def _signed(axes: Float64[np.ndarray, "k d"]) -> Float64[np.ndarray, "k d"]:
     """Turn each axis so that its largest entry is positive: an eigenvector's sign is arbitrary."""
     largest = np.abs(axes).argmax(axis=1)
-    sign = np.sign(axes[np.arange(len(axes)), largest])
+    rows = np.arange(len(axes))
+    sign = np.sign(axes[rows, largest])
     return np.asarray(axes * sign[:, None])
