@@ -15,7 +15,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from optidel.copies.hashes import neighbours
-from optidel.copies.pixels import DIM, LEAST, WIDTH, best_similarity, similarity_threshold, symmetries
+from optidel.copies.pixels import LEAST, WIDTH, best_similarity, similarity_threshold, symmetries
 from optidel.copies.points import Constellation, PointIndex, constellation
 from optidel.copies.prints import Prints
 from optidel.corpus.quality import DEFAULTS
@@ -23,22 +23,20 @@ from optidel.features.clusters import cluster
 from optidel.features.rows import spans
 from optidel.features.whitening import Whitening, fit
 
-# Frames of a concept on average: enough to whiten 128 axes, and comparing all of them takes a
-# second.
+# Frames of a concept on average: enough to whiten 128 axes, and all are compared in a second.
 SIZE = 2000
 
-# Axes in which concepts are clusters, not whitened: the shared layout of a modality is what tells
-# it apart.
+# Axes in which concepts are clusters, not whitened: a modality is told apart by the layout it shares.
 COARSE = 16
 
-# So much shrinkage that the axes keep their variance.
+# Shrinkage so large that it drowns the differences between the axes, which so keep their variance.
 COARSE_SHRINKAGE = 1e6
 
-# Frames that a whitening is fitted on.
+# Frames that a whitening is fitted on: about 40 for each of 128 axes.
 SAMPLE = 5000
 
-# Frames of a concept whose most similar other frame tells how alike images are that are no
-# copies.
+# Frames of a concept whose most similar other frame tells how alike images are that are no copies; only two
+# quantiles of their similarities are used, the 10 % and the 50 % one.
 NULL = 500
 
 # The same for points, which take longer to compare.
@@ -113,19 +111,31 @@ class Concepts:
     @property
     def threshold(self) -> float | None:
         """The median threshold of the frames that have one; None where none has."""
-        values = [concept.threshold for concept in self.concepts if concept.threshold is not None]
-        sizes = [len(concept.rows) for concept in self.concepts if concept.threshold is not None]
-        return float(np.median(np.repeat(values, sizes))) if values else None
+        values, sizes = [], []
+        for concept in self.concepts:
+            if concept.threshold is not None:
+                values.append(concept.threshold)
+                sizes.append(len(concept.rows))
+        if not values:
+            return None
+        # Of frames, not of concepts: each threshold counts as often as its concept has frames.
+        of_frames = np.repeat(values, sizes)
+        return float(np.median(of_frames))
 
     @property
     def reason(self) -> str:
         """Why frames were not compared by descriptor, and how many; empty where all were."""
-        silent = [concept for concept in self.concepts if concept.reason]
-        frames = dict.fromkeys((FEW, ALIKE), 0)
-        for concept in silent:
-            frames[concept.reason] += len(concept.rows)
-        total = int((self.of_row >= 0).sum())
-        parts = [f"{count:,} of {total:,} frames: {reason}" for reason, count in frames.items() if count]
+        counts = dict.fromkeys((FEW, ALIKE), 0)
+        for concept in self.concepts:
+            if concept.reason:
+                counts[concept.reason] += len(concept.rows)
+
+        sound = self.of_row >= 0
+        total = int(sound.sum())
+        parts = []
+        for reason, count in counts.items():
+            if count:
+                parts.append(f"{count:,} of {total:,} frames: {reason}")
         return "; ".join(parts)
 
     def similar(self, descriptors: Float16[np.ndarray, "b d"]) -> Iterator[tuple[int, int, float]]:
@@ -134,19 +144,24 @@ class Concepts:
         Yields the number of the picture, the row of the frame, and their cosine similarity.
         """
         for span in spans(len(descriptors), 1, BLOCK):
-            views = symmetries(np.asarray(descriptors[span], dtype=np.float32))
+            block = np.asarray(descriptors[span], dtype=np.float32)
+            views = symmetries(block)
             count, each, width = views.shape
-            routes = self._routes(views.reshape(-1, width)).reshape(count, each, -1)
+            flat = views.reshape(-1, width)
+            routes = self._routes(flat).reshape(count, each, -1)
             for number, concept in enumerate(self.concepts):
                 if concept.threshold is None:
                     continue
                 asking = (routes == number).any(axis=2)
-                for row, column, similarity in _above(views, asking, concept, concept.threshold):
+                pairs = _above(views, asking, concept, concept.threshold)
+                for row, column, similarity in pairs:
                     yield span.start + row, column, similarity
 
     def _routes(self, descriptors: Float32[np.ndarray, "v d"]) -> Int64[np.ndarray, "v r"]:
-        cosine = self.coarse.transform(descriptors) @ self.centroids.T
-        return np.argsort(-cosine, axis=1, kind="stable")[:, :ROUTES]
+        coordinates = self.coarse.transform(descriptors)
+        cosine = coordinates @ self.centroids.T
+        nearest = np.argsort(-cosine, axis=1, kind="stable")
+        return nearest[:, :ROUTES]
 
 
 def find_concepts(prints: Prints, rate: float, index: PointIndex, rng: np.random.Generator) -> Concepts:
@@ -159,14 +174,22 @@ def find_concepts(prints: Prints, rate: float, index: PointIndex, rng: np.random
         rng: draws the samples.
     """
     sound = np.flatnonzero(prints.sound)
+    drawing = rng.permutation(sound)
+    sample = np.sort(drawing[:SAMPLE])
+    sample_descriptors = np.asarray(prints.descriptors[sample])
+    coarse = fit(sample_descriptors, width=COARSE, shrinkage=COARSE_SHRINKAGE)
+    coordinates = coarse.transform(prints.descriptors[sound])
+    count = max(1, round(len(sound) / SIZE))
+    clusters = cluster(coordinates, count, rng=rng)
+
+    # Frames that show nothing belong to no concept.
     of_row = np.full(len(prints.ids), -1, dtype=np.int64)
-    sample = np.sort(rng.permutation(sound)[:SAMPLE])
-    coarse = fit(np.asarray(prints.descriptors[sample]), width=COARSE, shrinkage=COARSE_SHRINKAGE)
-    coarse_vectors = coarse.transform(prints.descriptors[sound])
-    clusters = cluster(coarse_vectors, max(1, round(len(sound) / SIZE)), rng=rng)
     of_row[sound] = clusters.labels
     kin = _kin(prints, sound)
-    concepts = [_calibrated(prints, sound[rows], kin, rate, index, rng) for rows in clusters.members()]
+    concepts = []
+    for members in clusters.members():
+        concept = _calibrated(prints, sound[members], kin, rate, index, rng)
+        concepts.append(concept)
     return Concepts(coarse=coarse, centroids=clusters.centroids, concepts=tuple(concepts), of_row=of_row)
 
 
@@ -180,43 +203,65 @@ def _calibrated(
 ) -> Concept:
     """Whiten one concept and set its thresholds."""
     # One frame of each family: else the axes describe how a video moves, and copies of it are pushed apart.
-    _, first = np.unique(kin[rows], return_index=True)
+    concept_kin = kin[rows]
+    _, first = np.unique(concept_kin, return_index=True)
     distinct = rows[np.sort(first)]
-    sample = np.sort(rng.permutation(distinct)[:SAMPLE])
-    whitening = fit(prints.descriptors[sample].astype(np.float32), width=WIDTH, shrinkage=0)
+    drawing = rng.permutation(distinct)
+    sample = np.sort(drawing[:SAMPLE])
+    sample_descriptors = prints.descriptors[sample].astype(np.float32)
+    whitening = fit(sample_descriptors, width=WIDTH, shrinkage=0)
     vectors = whitening.transform(prints.descriptors[rows])
-    family = _chained(prints, rows, kin[rows], whitening, vectors)
 
+    family = _chained(prints, rows, concept_kin, whitening, vectors)
     null = _null(prints, rows, family, whitening, vectors, rng)
-    threshold, reason = None, FEW
-    if len(null) >= LEAST:
-        # Copies that are not known as such raise the estimate; what is surely a copy is one all the same.
-        value = min(similarity_threshold(null, rate), _sure(vectors.shape[1]))
-        threshold, reason = (value, "") if value < 1 else (None, ALIKE)
+    threshold, reason = _threshold(null, rate, vectors.shape[1])
+    points = _points_threshold(prints, rows, family, rate, index, rng)
     return Concept(
         rows=rows,
         whitening=whitening,
         vectors=vectors,
         threshold=threshold,
-        points=_points_threshold(prints, rows, family, rate, index, rng),
+        points=points,
         reason=reason,
     )
 
 
+def _threshold(null: Float32[np.ndarray, "q"], rate: float, axes: int) -> tuple[float | None, str]:
+    """The cosine from which on a picture is a copy; or None, and the reason why it cannot be told."""
+    if len(null) < LEAST:
+        return None, FEW
+    # Copies that are not known as such raise the estimate; what is surely a copy is a copy all the same.
+    estimate = similarity_threshold(null, rate)
+    threshold = min(estimate, _sure(axes))
+    if threshold >= 1:
+        return None, ALIKE
+    return threshold, ""
+
+
 def _kin(prints: Prints, sound: Rows) -> Int64[np.ndarray, "n"]:
     """A number for each frame, the same for frames of one group and for chains of near-copies."""
-    n = len(prints.ids)
-    first_of_group: dict[str, int] = {}
     edges = []
+    first_of_group: dict[str, int] = {}
     for row, group in enumerate(prints.groups):
         if group is not None:
-            edges.append((row, first_of_group.setdefault(group, row)))
-    _, first, member = np.unique(prints.hashes[sound], axis=0, return_index=True, return_inverse=True)
-    edges += zip(sound.tolist(), sound[first[member.ravel()]].tolist(), strict=True)
+            first_row = first_of_group.setdefault(group, row)
+            edges.append((row, first_row))
+
+    # Equal hashes are tied to the first of them, so that only distinct ones need to be compared.
+    hashes = prints.hashes[sound]
+    _, first, member = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
+    first_equal = sound[first[member.ravel()]]
+    edges += zip(sound.tolist(), first_equal.tolist(), strict=True)
+
     distinct = sound[first]
-    for number, near, _ in neighbours(prints.hashes[distinct], prints.hashes[distinct], DEFAULTS.near):
-        edges += [(int(distinct[number]), int(row)) for row in distinct[near[near < number]]]
-    return _components(np.array(edges, dtype=np.int64).reshape(-1, 2).T, n)
+    distinct_hashes = prints.hashes[distinct]
+    for number, near, _ in neighbours(distinct_hashes, distinct_hashes, DEFAULTS.near):
+        # Each pair comes from both of its sides, and one of them is enough.
+        before = near[near < number]
+        frame = int(distinct[number])
+        edges += [(frame, row) for row in distinct[before].tolist()]
+    pairs = np.array(edges, dtype=np.int64).reshape(-1, 2)
+    return _components(pairs.T, len(prints.ids))
 
 
 def _chained(
@@ -227,23 +272,32 @@ def _chained(
     vectors: Float32[np.ndarray, "m k"],
 ) -> Int64[np.ndarray, "m"]:
     """Families of one concept: kin, and chains of frames that are surely copies or neighbours in a video."""
-    sure = _sure(vectors.shape[1])
     _, first, member = np.unique(kin, return_index=True, return_inverse=True)
-    edges = [np.stack([np.arange(len(rows)), first[member.ravel()]])]
-    if sure < 1:
-        for span in spans(len(rows), 1, BLOCK):
-            views = _views(prints, rows[span], whitening)
-            for tile in spans(len(rows), 1, TILE):
-                alike = np.stack(np.nonzero(best_similarity(views, vectors[tile]) > sure))
-                edges.append(alike + np.array([[span.start], [tile.start]]))
-    return _components(np.concatenate(edges, axis=1), len(rows))
+    numbers = np.arange(len(rows))
+    first_of_kin = first[member.ravel()]
+    edges = [np.stack([numbers, first_of_kin])]
+    sure = _sure(vectors.shape[1])
+    # No cosine exceeds 1, so there is nothing to look for.
+    if sure >= 1:
+        return _components(edges[0], len(rows))
+
+    for span in spans(len(rows), 1, BLOCK):
+        views = _views(prints, rows[span], whitening)
+        for tile in spans(len(rows), 1, TILE):
+            similarity = best_similarity(views, vectors[tile])
+            alike = np.stack(np.nonzero(similarity > sure))
+            corner = np.array([[span.start], [tile.start]])
+            edges.append(alike + corner)
+    all_edges = np.concatenate(edges, axis=1)
+    return _components(all_edges, len(rows))
 
 
 def _sure(axes: int) -> float:
     """The cosine that only copies have: that of unrelated pictures deviates by 1/√axes, so in fewer axes
     only a larger one is sure; 1 or more where none is.
     """
-    return SURE * float(np.sqrt(WIDTH / axes))
+    widening = np.sqrt(WIDTH / axes)
+    return SURE * float(widening)
 
 
 def _null(
@@ -255,14 +309,20 @@ def _null(
     rng: np.random.Generator,
 ) -> Float32[np.ndarray, "q"]:
     """For a sample of a concept, the similarity to the most similar frame of another family."""
-    sample = np.sort(rng.permutation(len(rows))[:NULL])
+    drawing = rng.permutation(len(rows))
+    sample = np.sort(drawing[:NULL])
+    sample_family = family[sample]
     views = _views(prints, rows[sample], whitening)
+    # −1 is the least a cosine can be: it stays where every other frame is of the same family.
     best = np.full(len(sample), -1.0, dtype=np.float32)
     for tile in spans(len(rows), 1, TILE):
         similarity = best_similarity(views, vectors[tile])
-        similarity[family[sample][:, None] == family[tile][None, :]] = -1
-        best = np.maximum(best, similarity.max(axis=1))
-    return np.asarray(best[best > -1])
+        same_family = sample_family[:, None] == family[tile][None, :]
+        similarity[same_family] = -1
+        best_of_tile = similarity.max(axis=1)
+        best = np.maximum(best, best_of_tile)
+    unrelated = best > -1
+    return np.asarray(best[unrelated])
 
 
 def _points_threshold(
@@ -274,31 +334,43 @@ def _points_threshold(
     rng: np.random.Generator,
 ) -> int:
     """Agreeing points that ``rate`` of the images without a copy exceed in a concept."""
-    sample = np.sort(rng.permutation(len(rows))[:POINTS_NULL])
+    drawing = rng.permutation(len(rows))
+    sample = np.sort(drawing[:POINTS_NULL])
     family_of = dict(zip(rows.tolist(), family.tolist(), strict=True))
     best = []
     for number in sample:
-        counts = [
-            count
-            for row, count in index.matches(constellation(prints.points, int(rows[number])))
-            if count < SURE_POINTS and family_of.get(row) != family[number]
-        ]
-        best.append(max(counts, default=0))
+        query = constellation(prints.points, int(rows[number]))
+        most = 0
+        for row, count in index.matches(query):
+            related = family_of.get(row) == family[number]
+            # From SURE_POINTS on the other frame is a copy that is not known as one.
+            if count < SURE_POINTS and not related:
+                most = max(most, count)
+        best.append(most)
     if len(best) < LEAST:
         return SURE_POINTS
-    threshold = similarity_threshold(np.array(best, dtype=np.float32), rate)
-    return int(np.clip(np.floor(threshold) + 1, LEAST_POINTS, SURE_POINTS))
+
+    null = np.array(best, dtype=np.float32)
+    threshold = similarity_threshold(null, rate)
+    # The least whole number above the threshold.
+    points = np.floor(threshold) + 1
+    return int(np.clip(points, LEAST_POINTS, SURE_POINTS))
 
 
 def point_matches(
     concepts: Concepts, index: PointIndex, query: Constellation, allowed: Bool[np.ndarray, "n"] | None = None
 ) -> list[tuple[int, int]]:
     """Frames of the corpus that share enough points with a picture: row and agreeing points, rising rows."""
-    return [
-        (row, count)
-        for row, count in index.matches(query, allowed)
-        if concepts.of_row[row] >= 0 and count >= concepts.concepts[concepts.of_row[row]].points
-    ]
+    matches = []
+    for row, count in index.matches(query, allowed):
+        number = concepts.of_row[row]
+        # −1: the frame shows nothing.
+        if number < 0:
+            continue
+        concept = concepts.concepts[number]
+        if count >= concept.points:
+            matches.append((row, count))
+    return matches
 
 
 def _above(
@@ -309,22 +381,34 @@ def _above(
     if not len(pictures):
         return
     _, each, width = views.shape
-    whitened = concept.whitening.transform(views[pictures].reshape(-1, width))
-    whitened = whitened.reshape(len(pictures), each, -1)
+    flat = views[pictures].reshape(-1, width)
+    whitened = concept.whitening.transform(flat)
+    by_picture = whitened.reshape(len(pictures), each, -1)
     # Views that belong to another concept are similar to nothing.
-    asked_views = np.where(asking[pictures][..., None], whitened, np.float32(0))
+    belongs = asking[pictures][..., None]
+    concept_views = np.where(belongs, by_picture, np.float32(0))
+
     for tile in spans(len(concept.rows), 1, TILE):
-        similarity = best_similarity(asked_views, concept.vectors[tile])
-        for picture, column in np.argwhere(similarity > threshold):
-            row = int(concept.rows[tile][column])
-            yield int(pictures[picture]), row, float(similarity[picture, column])
+        tile_rows = concept.rows[tile]
+        similarity = best_similarity(concept_views, concept.vectors[tile])
+        for number, column in np.argwhere(similarity > threshold):
+            picture = int(pictures[number])
+            row = int(tile_rows[column])
+            yield picture, row, float(similarity[number, column])
 
 
 def _views(prints: Prints, rows: Rows, whitening: Whitening) -> Float32[np.ndarray, "b 8 k"]:
-    turned = symmetries(prints.descriptors[rows].astype(np.float32))
-    return whitening.transform(turned.reshape(-1, DIM)).reshape(len(rows), turned.shape[1], -1)
+    descriptors = prints.descriptors[rows].astype(np.float32)
+    turned = symmetries(descriptors)
+    count, each, width = turned.shape
+    flat = turned.reshape(-1, width)
+    whitened = whitening.transform(flat)
+    return whitened.reshape(count, each, -1)
 
 
 def _components(edges: Int64[np.ndarray, "2 e"], count: int) -> Int64[np.ndarray, "n"]:
-    graph = coo_array((np.ones(edges.shape[1], dtype=np.int8), (edges[0], edges[1])), shape=(count, count))
-    return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
+    rows, columns = edges
+    ones = np.ones(len(rows), dtype=np.int8)
+    graph = coo_array((ones, (rows, columns)), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    return np.asarray(labels, dtype=np.int64)

@@ -15,6 +15,9 @@ from optidel.errors import InputError
 from optidel.progress import track
 from optidel.readers.decode import read_frame, to_image
 
+# Folders that labelled sets commonly put their masks in, in small letters.
+MASK_FOLDERS = ("mask", "masks", "ground truth", "groundtruth", "gt")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conflict:
@@ -33,12 +36,15 @@ def contains(outer: str, inner: str, registry: Registry = DATASETS) -> bool:
     """Whether all images of ``inner`` are published to be in ``outer``, directly or through other sets; a set
     contains itself.
     """
-    reached, open_ends = {inner}, [inner]
+    reached = {inner}
+    open_ends = [inner]
     while open_ends:
-        for other in dataset_named(open_ends.pop(), registry).contained_in:
-            if other not in reached:
-                reached.add(other)
-                open_ends.append(other)
+        name = open_ends.pop()
+        dataset = dataset_named(name, registry)
+        for outer_name in dataset.contained_in:
+            if outer_name not in reached:
+                reached.add(outer_name)
+                open_ends.append(outer_name)
     return outer in reached
 
 
@@ -56,42 +62,39 @@ def conflicts(
     Raises:
         InputError: a name that the registry does not have.
     """
+    # Gone through once for each set that is pre-trained on, so an iterator must become a list.
     tested = list(downstream)
-    pairs = [(first, second) for first in pretraining for second in tested]
-    return [conflict for first, second in pairs if (conflict := _conflict(first, second, registry))]
+    clashes = []
+    for first in pretraining:
+        for second in tested:
+            conflict = _conflict(first, second, registry)
+            if conflict:
+                clashes.append(conflict)
+    return clashes
 
 
 def _conflict(first: str, second: str, registry: Registry) -> Conflict | None:
-    trained, tested = dataset_named(first, registry), dataset_named(second, registry)
-    if contains(first, second, registry):
-        same = first == second
-        reason = (
-            f"{tested.title} is pre-trained on and tested on"
-            if same
-            else f"every image of {tested.title} is in {trained.title}"
-        )
-        remedy = (
-            "pre-train on other images, or on its training part alone"
-            if same
-            else f"leave them out of {trained.title}"
-        )
-        return Conflict(pretraining=first, downstream=second, certain=True, reason=reason, remedy=remedy)
-    if contains(second, first, registry):
-        reason, remedy = (
-            f"{trained.title} is a part of {tested.title}",
-            f"leave its images out of the test part of {tested.title}",
-        )
-        return Conflict(pretraining=first, downstream=second, certain=True, reason=reason, remedy=remedy)
-    if second in trained.may_share or first in tested.may_share:
-        reason = (
-            f"{trained.title} and {tested.title} come from the same source, and whether they share images is "
-            "not published"
-        )
-        remedy = (
-            "compare the two folders with `optidel datasets check --against`, and leave out what they share"
-        )
-        return Conflict(pretraining=first, downstream=second, certain=False, reason=reason, remedy=remedy)
-    return None
+    trained = dataset_named(first, registry)
+    tested = dataset_named(second, registry)
+    certain = True
+    if first == second:
+        reason = f"{tested.title} is pre-trained on and tested on"
+        remedy = "pre-train on other images, or on its training part alone"
+    elif contains(first, second, registry):
+        reason = f"every image of {tested.title} is in {trained.title}"
+        remedy = f"leave them out of {trained.title}"
+    elif contains(second, first, registry):
+        reason = f"{trained.title} is a part of {tested.title}"
+        remedy = f"leave its images out of the test part of {tested.title}"
+    elif second in trained.may_share or first in tested.may_share:
+        certain = False
+        source = f"{trained.title} and {tested.title} come from the same source"
+        reason = f"{source}, and whether they share images is not published"
+        check = "compare the two folders with `optidel datasets check --against`"
+        remedy = f"{check}, and leave out what they share"
+    else:
+        return None
+    return Conflict(pretraining=first, downstream=second, certain=certain, reason=reason, remedy=remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,15 +118,23 @@ def images_of(folder: Path, name: str | None = None, registry: Registry = DATASE
     """
     try:
         layout = recognise(folder, name, registry)
-        return layout.root, [image.path for image in layout.images]
     except InputError:
         if name or not folder.is_dir():
             raise
-    stills = [path for path in listing(folder) if path.rsplit(".", 1)[-1].lower() in RASTER_ENDINGS]
-    masks = ("mask", "masks", "ground truth", "groundtruth", "gt")
-    return folder, [
-        path for path in stills if not any(part.lower() in masks for part in Path(path).parts[:-1])
-    ]
+    else:
+        return layout.root, [image.path for image in layout.images]
+
+    images = []
+    for path in listing(folder):
+        ending = path.rsplit(".", 1)[-1].lower()
+        if ending in RASTER_ENDINGS and not _in_mask_folder(path):
+            images.append(path)
+    return folder, images
+
+
+def _in_mask_folder(path: str) -> bool:
+    folders = Path(path).parts[:-1]
+    return any(folder.lower() in MASK_FOLDERS for folder in folders)
 
 
 def shared_images(
@@ -138,22 +149,33 @@ def shared_images(
         second: another folder.
         others: paths of its images, relative to it.
     """
-    first_prints, second_prints = _prints(first, names), _prints(second, others)
-    by_pixels = {pixels: name for name, (pixels, _) in reversed(second_prints.items())}
-    by_name = {Path(name).stem.lower(): name for name in reversed(others) if not Path(name).stem.isdigit()}
+    first_prints = _prints(first, names)
+    second_prints = _prints(second, others)
     similar = _most_similar(first_prints, second_prints)
+    # Reversed, so that of several images with the same pixels or name the first one stays.
+    by_pixels = {pixels: other for other, (pixels, _) in reversed(second_prints.items())}
+    by_name = {}
+    for other in reversed(others):
+        stem = Path(other).stem.lower()
+        # Mere numbers are the names of unrelated images in many sets.
+        if not stem.isdigit():
+            by_name[stem] = other
 
     shared = []
     for name in names:
+        # An image that cannot be decoded has no pixels, and is compared by name alone.
         pixels, _ = first_prints.get(name, ("", ""))
         stem = Path(name).stem.lower()
         if pixels and pixels in by_pixels:
-            shared.append(SharedImage(first=name, second=by_pixels[pixels], how="pixels"))
+            image = SharedImage(first=name, second=by_pixels[pixels], how="pixels")
         elif name in similar:
             counterpart, distance = similar[name]
-            shared.append(SharedImage(first=name, second=counterpart, how="similar", distance=distance))
+            image = SharedImage(first=name, second=counterpart, how="similar", distance=distance)
         elif stem in by_name:
-            shared.append(SharedImage(first=name, second=by_name[stem], how="name"))
+            image = SharedImage(first=name, second=by_name[stem], how="name")
+        else:
+            continue
+        shared.append(image)
     return shared
 
 
@@ -162,25 +184,32 @@ def _prints(root: Path, names: Sequence[str]) -> dict[str, tuple[str, str]]:
     prints = {}
     for name in track(names, "content", len(names)):
         try:
-            image = to_image(read_frame(root / name, ""))
+            frame = read_frame(root / name, "")
+            image = to_image(frame)
         except Exception:  # decoders raise anything on a broken file; it is then compared by name alone
             continue
-        prints[name] = (pixel_hash(image), examine(image).phash)
+        pixels = pixel_hash(image)
+        quality = examine(image)
+        prints[name] = (pixels, quality.phash)
     return prints
 
 
 def _most_similar(
     first: dict[str, tuple[str, str]], second: dict[str, tuple[str, str]]
 ) -> dict[str, tuple[str, int]]:
-    """For each image that has one, the image with the nearest perceptual hash, and by how many bits it differs."""
+    """For each image that has a near one: the image with the nearest perceptual hash, and how many bits."""
     if not first or not second:
         return {}
-    names, others = list(first), list(second)
-    first_hashes, second_hashes = (
-        hashes([text for _, text in prints.values()]) for prints in (first, second)
-    )
+    names = list(first)
+    others = list(second)
+    first_hashes = hashes([text for _, text in first.values()])
+    second_hashes = hashes([text for _, text in second.values()])
+
     nearest = {}
     for number, rows, distances in neighbours(first_hashes, second_hashes, DEFAULTS.near):
         best = int(distances.argmin())
-        nearest[names[number]] = (others[rows[best]], int(distances[best]))
+        row = rows[best]
+        counterpart = others[row]
+        name = names[number]
+        nearest[name] = (counterpart, int(distances[best]))
     return nearest

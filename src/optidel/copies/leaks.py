@@ -26,6 +26,9 @@ from optidel.progress import track
 # False positives of the embedding per test image: 1 in a thousand is looked at in a minute.
 RATE = 0.001
 
+# What the value of a match is called in JSON, net by net; the value of an exact match is always 0.
+VALUE_NAMES = {"exact": None, "perceptual": "distance", "embedding": "similarity", "points": "points"}
+
 # The four nets, from fine to coarse.
 KINDS = ("exact", "perceptual", "embedding", "points")
 
@@ -69,8 +72,11 @@ class Leaks:
     @property
     def leaked(self) -> tuple[tuple[str, str], ...]:
         """Test images, as folder and id, with a match of any kind, sorted."""
-        matches = (match for kind in KINDS for match in self.of(kind))
-        return tuple(sorted({(match.folder, match.test) for match in matches}))
+        images = set()
+        for kind in KINDS:
+            for match in self.of(kind):
+                images.add((match.folder, match.test))
+        return tuple(sorted(images))
 
     def of(self, kind: str) -> tuple[Match, ...]:
         """The matches of one of :data:`KINDS`."""
@@ -81,10 +87,13 @@ class Leaks:
         """JSON values; each match with ``test``, ``train``, ``folder`` and ``distance`` (bits),
         ``similarity`` (cosine) or ``points`` (agreeing ones).
         """
-        names = {"exact": None, "perceptual": "distance", "embedding": "similarity", "points": "points"}
-        lists = {kind: [_plain(match, name) for match in self.of(kind)] for kind, name in names.items()}
+        lists = {}
+        for kind, name in VALUE_NAMES.items():
+            matches = self.of(kind)
+            lists[kind] = [_plain(match, name) for match in matches]
         numbers = {"threshold": self.threshold, "reason": self.reason or None, "rate": self.rate}
-        return {**lists, **numbers, "near": self.near, "train": self.train, "test": self.test}
+        counts = {"near": self.near, "train": self.train, "test": self.test}
+        return {**lists, **numbers, **counts}
 
 
 def find_leaks(
@@ -98,13 +107,15 @@ def find_leaks(
         rate: false positives of the embedding per test image.
         near: bits of 256 by which perceptual hashes may differ.
     """
-    corpus, tested = (part if isinstance(part, Prints) else describe_corpus(part) for part in (train, test))
-    pairs: dict[str, list[Pair]] = {
-        "exact": list(_exact(corpus, tested)),
-        "perceptual": list(_perceptual(corpus, tested, near)),
-    }
+    corpus = train if isinstance(train, Prints) else describe_corpus(train)
+    tested = test if isinstance(test, Prints) else describe_corpus(test)
+    pairs: dict[str, list[Pair]] = {kind: [] for kind in KINDS}
+    pairs["exact"] = list(_exact(corpus, tested))
+    pairs["perceptual"] = list(_perceptual(corpus, tested, near))
+
     threshold, reason = None, FEW
     if corpus.sound.any() and tested.sound.any():
+        # The same samples are drawn each time, so that a second look finds the same leaks.
         rng = np.random.default_rng(0)
         index = PointIndex(corpus.points, rng)
         concepts = find_concepts(corpus, rate, index, rng)
@@ -112,12 +123,7 @@ def find_leaks(
         pairs["embedding"] = _embedding(concepts, tested)
         pairs["points"] = _points(concepts, index, tested)
 
-    listed: set[tuple[int, int]] = set()
-    matches = {}
-    for kind in KINDS:
-        fresh = [pair for pair in pairs.get(kind, []) if pair[:2] not in listed]
-        listed |= {pair[:2] for pair in fresh}
-        matches[kind] = _matches(fresh, corpus, tested)
+    matches = _by_finest_net(pairs, corpus, tested)
     return Leaks(
         exact=matches["exact"],
         perceptual=matches["perceptual"],
@@ -132,44 +138,81 @@ def find_leaks(
     )
 
 
+def _by_finest_net(pairs: dict[str, list[Pair]], train: Prints, test: Prints) -> dict[str, tuple[Match, ...]]:
+    """The matches of each kind, each pair in the finest net that caught it."""
+    listed: set[tuple[int, int]] = set()
+    matches = {}
+    for kind in KINDS:
+        fresh = []
+        for pair in pairs[kind]:
+            if pair[:2] not in listed:
+                fresh.append(pair)
+        listed |= {pair[:2] for pair in fresh}
+        matches[kind] = _matches(fresh, train, test)
+    return matches
+
+
 def _matches(pairs: Iterable[Pair], train: Prints, test: Prints) -> tuple[Match, ...]:
-    return tuple(
-        Match(test=test.ids[tested], train=train.ids[frame], folder=test.folders[tested], value=value)
-        for tested, frame, value in pairs
-    )
+    matches = []
+    for tested, frame, value in pairs:
+        image = test.ids[tested]
+        folder = test.folders[tested]
+        match = Match(test=image, train=train.ids[frame], folder=folder, value=value)
+        matches.append(match)
+    return tuple(matches)
 
 
 def _plain(match: Match, name: str | None) -> dict[str, Any]:
     plain: dict[str, Any] = {"test": match.test, "train": match.train, "folder": match.folder}
-    return plain | ({name: round(match.value, 4)} if name else {})
+    if name:
+        # Four digits are a round number; nothing depends on them.
+        plain[name] = round(match.value, 4)
+    return plain
 
 
 def _exact(train: Prints, test: Prints) -> Iterator[Pair]:
     rows: dict[str, list[int]] = {}
     for row in np.flatnonzero(train.sound).tolist():
-        rows.setdefault(train.pixels[row], []).append(row)
+        pixels = train.pixels[row]
+        rows.setdefault(pixels, []).append(row)
+
     for tested in np.flatnonzero(test.sound).tolist():
-        yield from ((tested, row, 0.0) for row in rows.get(test.pixels[tested], ()))
+        pixels = test.pixels[tested]
+        for row in rows.get(pixels, ()):
+            yield tested, row, 0.0
 
 
 def _perceptual(train: Prints, test: Prints, near: int) -> Iterator[Pair]:
-    frames, tested = np.flatnonzero(train.sound), np.flatnonzero(test.sound)
-    for number, rows, distances in neighbours(test.hashes[tested], train.hashes[frames], near):
+    frames = np.flatnonzero(train.sound)
+    tested = np.flatnonzero(test.sound)
+    queries = test.hashes[tested]
+    corpus_hashes = train.hashes[frames]
+    for number, rows, distances in neighbours(queries, corpus_hashes, near):
+        image = int(tested[number])
         for row, distance in zip(frames[rows], distances, strict=True):
-            yield int(tested[number]), int(row), float(distance)
+            yield image, int(row), float(distance)
 
 
 def _embedding(concepts: Concepts, test: Prints) -> list[Pair]:
     tested = np.flatnonzero(test.sound)
-    similar = concepts.similar(test.descriptors[tested])
-    pairs = [(int(tested[number]), row, similarity) for number, row, similarity in similar]
-    return sorted(pairs, key=lambda pair: (-pair[2], pair[0], pair[1]))
+    descriptors = test.descriptors[tested]
+    pairs = []
+    for number, row, similarity in concepts.similar(descriptors):
+        image = int(tested[number])
+        pairs.append((image, row, similarity))
+    return sorted(pairs, key=_most_alike_first)
 
 
 def _points(concepts: Concepts, index: PointIndex, test: Prints) -> list[Pair]:
     pairs: list[Pair] = []
     tested = np.flatnonzero(test.sound).tolist()
     for row in track(tested, "points", len(tested)):
-        matches = point_matches(concepts, index, constellation(test.points, row))
-        pairs += [(row, frame, float(count)) for frame, count in matches]
-    return sorted(pairs, key=lambda pair: (-pair[2], pair[0], pair[1]))
+        query = constellation(test.points, row)
+        for frame, count in point_matches(concepts, index, query):
+            pairs.append((row, frame, float(count)))
+    return sorted(pairs, key=_most_alike_first)
+
+
+def _most_alike_first(pair: Pair) -> tuple[float, int, int]:
+    tested, frame, value = pair
+    return -value, tested, frame

@@ -32,17 +32,23 @@ def near_copies(prints: Prints, radius: int) -> tuple[Rows, Rows]:
     """
     exact = first_equal(prints.pixels)
     near = np.arange(len(exact))
-    compared = np.flatnonzero(prints.sound & (exact == near))
+    first_of_equals = exact == near
+    compared = np.flatnonzero(prints.sound & first_of_equals)
     hashes = prints.hashes[compared]
     for number, rows, _ in neighbours(hashes, hashes, radius):
-        near[compared[number]] = compared[rows[0]]  # rows rise, and a frame is its own neighbour
+        # Rows rise, and a frame is its own neighbour.
+        earliest = rows[0]
+        frame = compared[number]
+        near[frame] = compared[earliest]
     if radius == 0 or not len(compared):
         return exact, np.asarray(near[exact])
 
+    # The same samples are drawn each time, so that a second look finds the same copies.
     rng = np.random.default_rng(0)
     index = PointIndex(prints.points, rng)
     concepts = find_concepts(prints, RATE, index, rng)
-    for number, row, _ in concepts.similar(prints.descriptors[compared]):
+    descriptors = prints.descriptors[compared]
+    for number, row, _ in concepts.similar(descriptors):
         frame = compared[number]
         near[frame] = min(near[frame], row)
 
@@ -50,8 +56,10 @@ def near_copies(prints: Prints, radius: int) -> tuple[Rows, Rows]:
     for frame in track(compared.tolist(), "near-copies", len(compared)):
         # Points take longest to compare, so only frames without a copy so far are looked up.
         if near[frame] == frame:
-            matches = point_matches(concepts, index, constellation(prints.points, frame), earlier)
-            near[frame] = min((row for row, _ in matches), default=frame)
+            query = constellation(prints.points, frame)
+            matches = point_matches(concepts, index, query, earlier)
+            rows_of_copies = [row for row, _ in matches]
+            near[frame] = min(rows_of_copies, default=frame)
         earlier[frame] = True
     return exact, np.asarray(near[exact])
 
@@ -63,6 +71,8 @@ def first_of_chain(near: Rows) -> Rows:
         near: int64 (n,), an earlier row or the frame's own.
     """
     first = near.copy()
+    # Rows rise, so the entry that a row leads to is final before it is read.
     for row in range(len(first)):
-        first[row] = first[first[row]]
+        earlier = first[row]
+        first[row] = first[earlier]
     return first

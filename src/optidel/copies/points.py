@@ -55,6 +55,7 @@ TURNS = 36
 # Samples along a side of the described square: four a cell.
 SAMPLES = 16
 
+# Bytes of one description: a bit for each direction of each cell.
 BYTES = CELLS * CELLS * BINS // 8
 
 # Bits of 128 from which on two descriptions are of different things: unrelated ones differ in 64
@@ -64,8 +65,7 @@ DIFFERENT_BITS = 32
 # px by which a point may miss the place that a single match predicts: its direction is coarse.
 OFFSET = 8.0
 
-# px by which it may miss the place that all agreeing matches predict together, tightened step by
-# step.
+# px by which it may miss the place that all agreeing matches predict together, tightened in steps.
 REFINED = (8.0, 5.0, 4.0)
 
 # Largest difference of two matches' logarithm of scale, and least cosine of their turns, to be of
@@ -88,7 +88,7 @@ CANDIDATES = 5
 # Consistent votes without which a picture is no candidate.
 VOTES = 3
 
-# Turns that votes are counted by, 45° each: directions are as coarse as that (Lowe votes in steps of 30°).
+# Turns that votes are counted by, 45° each: coarse, as a point's direction is (Lowe's steps are 30°).
 TURN_STEPS = 8
 
 # Scales that votes are counted by, a factor of 2 apart, as in Lowe 2004.
@@ -100,8 +100,8 @@ class Points:
     """The points of n pictures.
 
     Args:
-        geometry: float16 (n, 64, 4): x and y from the picture's centre, px of its reduced copy; the size of the
-            blob, px; its direction, radians. A size of 0 fills up where a picture has fewer.
+        geometry: float16 (n, 64, 4): x and y from the picture's centre, px of its reduced copy; the size of
+            the blob, px; its direction, radians. A size of 0 fills up where a picture has fewer.
         bits: u8 (n, 64, 16), what is around each.
     """
 
