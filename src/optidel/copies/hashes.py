@@ -27,8 +27,8 @@ CANDIDATES = 1 << 22
 # Bands of a hash of 256 bits at least: a band must fit into 64 bits.
 FEWEST_BANDS = 4
 
-# Bits of a band under which so many rows share one that comparing all pairs is simpler and as
-# fast. (Bands of 20 bits compared 1 of 260 pairs of 24,342 medical images: 2 s in place of 74 s.)
+# Bits of a band under which too many rows share one: comparing all pairs is then simpler and as fast.
+# (Bands of 20 bits compared 1 of 260 pairs of 24,342 medical images: 2 s in place of 74 s.)
 SMALLEST_BAND = 12
 
 # Rows up to which all pairs are compared: up to here either way takes less than 0.1 s.

@@ -5,8 +5,8 @@ Four nets, from fine to coarse. *Exact*: SHA-256 of the 8-bit pixels. *Perceptua
 differ by a few (re-encoded, resized, slightly brightened copies). *Embedding*: whitened descriptors, compared
 under the eight symmetries of the square, that are more alike than images which are no copies
 (:mod:`optidel.copies.concepts`); the threshold is set for a stated rate of false positives, concept by
-concept. *Points*: so many points of the pictures agree under one turn, scale and shift as only copies have
-(:mod:`optidel.copies.points`): crops, and turns by any angle.
+concept. *Points*: more points of the pictures agree under one turn, scale and shift than unrelated
+pictures have (:mod:`optidel.copies.points`): crops, and turns by any angle.
 """
 
 from collections.abc import Iterable, Iterator
@@ -143,10 +143,7 @@ def _by_finest_net(pairs: dict[str, list[Pair]], train: Prints, test: Prints) ->
     listed: set[tuple[int, int]] = set()
     matches = {}
     for kind in KINDS:
-        fresh = []
-        for pair in pairs[kind]:
-            if pair[:2] not in listed:
-                fresh.append(pair)
+        fresh = [pair for pair in pairs[kind] if pair[:2] not in listed]
         listed |= {pair[:2] for pair in fresh}
         matches[kind] = _matches(fresh, train, test)
     return matches

@@ -26,18 +26,16 @@ from optidel.copies.hashes import ranges
 # Points kept of a picture, the strongest: 1.5 kB. Histology has more, most other pictures fewer.
 COUNT = 64
 
-# Longest side of the picture in which points are looked for, px: most medical thumbnails have no
-# more detail.
+# Longest side of the picture in which points are looked for, px: most medical thumbnails have no more detail.
 SIDE = 128
 
-# Widths of the Gaussians, px: from Lowe's 1.6, 2.5 steps an octave, up to a twelfth of the side.
+# Widths of the Gaussians, px: from Lowe's 1.6, 2.5 steps an octave, up to a fifteenth of the side.
 SIGMAS = 1.6 * 2 ** (np.arange(7) / 2.5)
 
 # Levels of 255 that a blob stands out at least: under it lies the noise of JPEG.
 CONTRAST = 0.8
 
-# Ratio of the principal curvatures above which a blob is part of an edge and slides along it
-# (Lowe 2004).
+# Ratio of the principal curvatures above which a blob is part of an edge and slides along it (Lowe 2004).
 EDGE = 10.0
 
 # px from the rim within which a blob's neighbourhood is cut off.
@@ -58,8 +56,7 @@ SAMPLES = 16
 # Bytes of one description: a bit for each direction of each cell.
 BYTES = CELLS * CELLS * BINS // 8
 
-# Bits of 128 from which on two descriptions are of different things: unrelated ones differ in 64
-# ± 6.
+# Bits of 128 from which on two descriptions are of different things: unrelated ones differ in 64 ± 6.
 DIFFERENT_BITS = 32
 
 # px by which a point may miss the place that a single match predicts: its direction is coarse.
@@ -68,15 +65,14 @@ OFFSET = 8.0
 # px by which it may miss the place that all agreeing matches predict together, tightened in steps.
 REFINED = (8.0, 5.0, 4.0)
 
-# Largest difference of two matches' logarithm of scale, and least cosine of their turns, to be of
-# one move.
+# Largest difference of two matches' logarithm of scale, and least cosine of their turns, to be of one move:
+# a factor of 1.8 and 32°, for a point's own size and direction are coarse.
 SCALES, DIRECTIONS = 0.6, 0.85
 
 # Matches from which a move (turn, scale, shift) can be told from chance at all.
 FEWEST = 3
 
-# Hash tables: a true match shares the key of one of them in two cases of five, and a copy has
-# many.
+# Hash tables: a true match shares the key of one of them in two cases of five, and a copy has many.
 TABLES = 4
 
 # Points that share a key on average; the keys are as long as that takes.
