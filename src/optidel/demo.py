@@ -35,10 +35,12 @@ def demo_recipe(out: Path, *, quick: bool = False) -> Recipe:
     """
     root = Store(out).root
     data = root / "data"
+    # Renamed when whole: a killed demo writes its data again.
     if not data.is_dir():
         scratch = root / ".tmp-data"
         _write_data(scratch)
         scratch.rename(data)
+
     steps = 20 if quick else 200
     return make_recipe(
         {
@@ -57,9 +59,11 @@ def demo_recipe(out: Path, *, quick: bool = False) -> Recipe:
 
 def _write_data(data: Path) -> None:
     brain, grey, white = (_template(name) for name in ("t1", "gm", "wm"))
-    (data / "corpus").mkdir(parents=True, exist_ok=True)
-    corpus = nib.Nifti1Image(brain[:, :POSTERIOR], np.eye(4))
-    nib.save(corpus, data / "corpus" / "mni152-posterior.nii")
+    folder = data / "corpus"
+    folder.mkdir(parents=True, exist_ok=True)
+    posterior = brain[:, :POSTERIOR]
+    corpus = nib.Nifti1Image(posterior, np.eye(4))
+    nib.save(corpus, folder / "mni152-posterior.nii")
 
     # Probabilities are stored as 0 to 255: a voxel whose tissues both stay under one half is background.
     background = np.full_like(grey, 127)
@@ -69,7 +73,9 @@ def _write_data(data: Path) -> None:
             folder = data / "labelled" / part / kind
             folder.mkdir(parents=True, exist_ok=True)
             for plane in planes:
-                upright = np.ascontiguousarray(np.rot90(volume[:, plane]))
+                # The last axis of the volume runs upwards; turned, it runs up the picture.
+                turned = np.rot90(volume[:, plane])
+                upright = np.ascontiguousarray(turned)
                 PillowImage.fromarray(upright).save(folder / f"coronal-{plane}.png")
 
 
@@ -80,5 +86,7 @@ def _template(name: str) -> np.ndarray[Any, Any]:
         raise InputError(
             "the demo's brain volume comes with nilearn, which is not installed; pip install 'optidel[demo]'"
         ) from error
-    with resources.as_file(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz") as path:
-        return np.asarray(nib.load(path).dataobj)
+    file = folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz"
+    with resources.as_file(file) as path:
+        volume = nib.load(path)
+        return np.asarray(volume.dataobj)
