@@ -58,7 +58,9 @@ def demo_recipe(out: Path, *, quick: bool = False) -> Recipe:
 
 
 def _write_data(data: Path) -> None:
-    brain, grey, white = (_template(name) for name in ("t1", "gm", "wm"))
+    brain = _template("t1")
+    grey = _template("gm")
+    white = _template("wm")
     folder = data / "corpus"
     folder.mkdir(parents=True, exist_ok=True)
     posterior = brain[:, :POSTERIOR]
@@ -67,7 +69,8 @@ def _write_data(data: Path) -> None:
 
     # Probabilities are stored as 0 to 255: a voxel whose tissues both stay under one half is background.
     background = np.full_like(grey, 127)
-    tissue = np.stack([background, grey, white]).argmax(axis=0).astype(np.uint8)
+    tissues = np.stack([background, grey, white])
+    tissue = tissues.argmax(axis=0).astype(np.uint8)
     for part, planes in LABELLED.items():
         for kind, volume in (("images", brain), ("masks", tissue)):
             folder = data / "labelled" / part / kind
