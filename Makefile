@@ -32,10 +32,11 @@ test: export HF_HUB_OFFLINE = 1
 test: setup weights  ## the tests, with coverage of src
 	$(BIN)/python -m pytest -n auto --cov --cov-report=term --cov-fail-under=90 $(TEST_ARGS)
 
-lint: setup  ## ruff, format and the floors
+lint: setup  ## ruff, format, the floors and how the source reads
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/python scripts/statements.py --check
 
 types: setup  ## mypy --strict
 	$(BIN)/mypy

@@ -1,4 +1,4 @@
-"""Copies inside a corpus: turned, mirrored, cropped and recompressed ones are found, other pictures are not."""
+"""Copies inside a corpus: turned, mirrored, cropped and recompressed ones are found; others are not."""
 
 import io
 

@@ -121,7 +121,7 @@ def test_output_in_another_code_page_escapes_what_it_lacks(
 
 
 def test_an_interrupted_command_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("optidel.report.write_report", interrupted)
