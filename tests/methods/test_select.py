@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optidel.errors import BudgetError, InputError, OptidelError, RecipeError
-from optidel.methods import METHODS, count_for, select
+from optidel.methods import GUIDED_METHODS, METHODS, count_for, select
 from optidel.methods.inputs import GIVEN
 
-BUDGETED = [name for name in METHODS if name != "full"]
+ENTRIES = METHODS | GUIDED_METHODS
+BUDGETED = [name for name in ENTRIES if name != "full"]
 
 
 def gaussian(n=60, d=5, seed=0):
@@ -44,9 +45,9 @@ def check(selection, n, count):
     assert (np.isfinite(selection.similarity) == twinned).all()
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ENTRIES)
 def test_the_registry_says_what_a_person_needs(method):
-    entry = METHODS[method]
+    entry = ENTRIES[method]
     signature = inspect.signature(entry.select)
     assert entry.summary
     assert entry.cost.startswith("O(")
@@ -81,7 +82,7 @@ def test_any_budget_is_met_exactly_even_among_copies(method, n, share, seed, lev
     check(selection, n, count)
 
 
-@pytest.mark.parametrize("method", [name for name in BUDGETED if METHODS[name].nested])
+@pytest.mark.parametrize("method", [name for name in BUDGETED if ENTRIES[name].nested])
 @settings(max_examples=8, deadline=None)
 @given(n=st.integers(2, 50), share=st.floats(0.02, 1), seed=st.integers(0, 99), copies=st.booleans())
 def test_one_ranking_serves_every_smaller_budget(method, n, share, seed, copies):
@@ -95,7 +96,7 @@ def test_one_ranking_serves_every_smaller_budget(method, n, share, seed, copies)
     np.testing.assert_allclose(ranking.gains[:count], alone.gains, atol=1e-6)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ENTRIES)
 @pytest.mark.parametrize(
     "vectors", [np.ones((1, 3)), np.ones((12, 3)), gaussian(12)[0]], ids=["one row", "all equal", "gaussian"]
 )
@@ -242,3 +243,11 @@ def test_an_unknown_name_or_value_is_refused_with_the_nearest(method, params, sa
     with pytest.raises(RecipeError, match=says) as caught:
         select(gaussian()[0], method, difficulty=np.ones(60), **params)
     assert isinstance(caught.value, OptidelError)
+
+
+def test_whoever_has_vectors_and_a_difficulty_can_run_every_entry_of_methods() -> None:
+    rng = np.random.default_rng(0)
+    vectors, difficulty = rng.standard_normal((60, 8)), rng.random(60)
+    for method in METHODS:
+        count = 60 if method == "full" else 6
+        assert len(select(vectors, method, count, difficulty=difficulty).indices) == count

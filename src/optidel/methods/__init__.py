@@ -49,7 +49,7 @@ from optidel.methods.target_similarity import target_similarity
 from optidel.methods.target_transport import target_transport
 from optidel.records import Selection
 
-__all__ = ["METHODS", "Method", "count_for", "select"]
+__all__ = ["GUIDED_METHODS", "METHODS", "Method", "count_for", "method_named", "select"]
 
 
 # ``select(vectors, count, *, …)``. By keyword it takes what it reads of ``rng`` and ``difficulty``, and its
@@ -218,6 +218,34 @@ METHODS: dict[str, Method] = {
         cost="O(n·m·(d + m)), above 20,000 rows in parts",
         nested=True,
     ),
+    "sas": Method(
+        select=sas,
+        unit="frame",
+        summary="of each latent class the rows most similar to those left out, for contrastive learning",
+        paper="arXiv 2302.09195",
+        cost="O(n·k·d + n·m·d/k)",
+    ),
+    "optidel": Method(
+        select=optidel,
+        unit="frame",
+        summary="balanced over concepts, from a window of difficulty that theory places, no near-copies",
+        paper="after arXiv 2408.07107",
+        cost="O(n·k·d)",
+        needs="difficulty",
+    ),
+    "optidel-paper": Method(
+        select=optidel_paper,
+        unit="key patch",
+        summary="the hardest, diverse by cluster quotas and a radius",
+        paper="arXiv 2408.07107",
+        cost="O(n·k·d + n·m·d/k)",
+        needs="difficulty",
+    ),
+}
+
+
+# Methods that a loop over METHODS cannot run: they need more than vectors and difficulty.
+GUIDED_METHODS: dict[str, Method] = {
     "influence": Method(
         select=influence,
         unit="frame",
@@ -225,13 +253,6 @@ METHODS: dict[str, Method] = {
         paper="arXiv 2406.11011",
         cost="O(n·k·d + n·m·d/k)",
         needs="influences",
-    ),
-    "sas": Method(
-        select=sas,
-        unit="frame",
-        summary="of each latent class the rows most similar to those left out, for contrastive learning",
-        paper="arXiv 2302.09195",
-        cost="O(n·k·d + n·m·d/k)",
     ),
     "target-similarity": Method(
         select=target_similarity,
@@ -259,23 +280,19 @@ METHODS: dict[str, Method] = {
         cost="O(n·t·d), t target images",
         needs="target",
     ),
-    "optidel": Method(
-        select=optidel,
-        unit="frame",
-        summary="balanced over concepts, from a window of difficulty that theory places, no near-copies",
-        paper="after arXiv 2408.07107",
-        cost="O(n·k·d)",
-        needs="difficulty",
-    ),
-    "optidel-paper": Method(
-        select=optidel_paper,
-        unit="key patch",
-        summary="the hardest, diverse by cluster quotas and a radius",
-        paper="arXiv 2408.07107",
-        cost="O(n·k·d + n·m·d/k)",
-        needs="difficulty",
-    ),
 }
+
+
+def method_named(name: str) -> Method:
+    """The entry of a method, guided ones included.
+
+    Raises:
+        RecipeError: there is none of this name.
+    """
+    entries = METHODS | GUIDED_METHODS
+    if name not in entries:
+        raise RecipeError(f"unknown method {name!r}{nearest(name, entries)}; there are {', '.join(entries)}")
+    return entries[name]
 
 
 def select(
@@ -295,7 +312,7 @@ def select(
     Args:
         vectors: float16, float32 or float64 (n, d), one row per item, finite and not all zero; compared by
             cosine similarity. A memory map is read in blocks.
-        method: a name in ``METHODS``.
+        method: a name in ``METHODS`` or ``GUIDED_METHODS``.
         budget: a fraction in (0, 1] or a whole number of items, met exactly.
         difficulty: float (n,), higher is harder; some methods need it, the others do not read it.
         groups: (n,), the patient, video or centre of each row; obeyed by every method.
@@ -324,11 +341,7 @@ def select(
     [0, 1, 2, 3]
 
     """
-    if method not in METHODS:
-        raise RecipeError(
-            f"unknown method {method!r}{nearest(method, METHODS)}; there are {', '.join(METHODS)}"
-        )
-    entry = METHODS[method]
+    entry = method_named(method)
     check_parameters(method, entry.select, params)
     check_vectors(vectors)
     count = count_for(budget, len(vectors))

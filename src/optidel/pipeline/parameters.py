@@ -6,8 +6,8 @@ from typing import Any, get_type_hints
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from optidel.errors import RecipeError, nearest
-from optidel.methods import METHODS
+from optidel.errors import RecipeError
+from optidel.methods import method_named
 from optidel.methods.inputs import accepted, check_parameters
 from optidel.recipe import Recipe
 
@@ -23,7 +23,7 @@ def check_methods(recipe: Recipe) -> None:
     """
     for method in recipe.methods:
         _check_method(method)
-        needs = METHODS[method].needs
+        needs = method_named(method).needs
         if needs not in AVAILABLE:
             raise RecipeError(
                 f"method {method!r} needs {needs}, which a run cannot pass yet; "
@@ -36,9 +36,10 @@ def check_methods(recipe: Recipe) -> None:
 
 
 def _check_method(method: str, where: str = "") -> None:
-    if method not in METHODS:
-        hint, names = nearest(method, METHODS), ", ".join(METHODS)
-        raise RecipeError(f"{where}unknown method {method!r}{hint}; there are {names}")
+    try:
+        method_named(method)
+    except RecipeError as error:
+        raise RecipeError(f"{where}{error}") from None
 
 
 def parameters(recipe: Recipe, method: str) -> dict[str, Any]:
@@ -49,9 +50,9 @@ def parameters(recipe: Recipe, method: str) -> dict[str, Any]:
     Raises:
         RecipeError: a parameter that the method does not have, or a value of another type.
     """
-    function = METHODS[method].select
+    function = method_named(method).select
     values: dict[str, Any] = {}
-    if METHODS[method].unit == "key patch" and "diversity" in accepted(function):
+    if method_named(method).unit == "key patch" and "diversity" in accepted(function):
         values["diversity"] = recipe.optidel.diversity
 
     # The method's own table wins over the section, which is older.
@@ -66,7 +67,7 @@ def parameters(recipe: Recipe, method: str) -> dict[str, Any]:
 
 def _typed(method: str, section: Mapping[str, Any]) -> dict[str, Any]:
     """The values as the method's annotations want them: a list of TOML becomes a tuple, for example."""
-    hints = get_type_hints(METHODS[method].select)
+    hints = get_type_hints(method_named(method).select)
     values = {}
     for name, value in section.items():
         try:
