@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 # Columns of the result table where standard output is no terminal: the table's own width, so that no row is
 # broken in a log file.
-PIPED_WIDTH = 120
+PIPED_WIDTH = 150
 
 
 def _run_until(step: str, recipe: "Recipe", as_json: bool) -> None:
