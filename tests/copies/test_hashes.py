@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from optidel.copies import hashes as copies
-from optidel.copies.hashes import first_equal, hashes, leaders, neighbours, pixel_hash
+from optidel.copies.hashes import first_equal, hashes, leaders, neighbours
+from optidel.readers.decode import pixel_hash
 
 
 def some(rng: np.random.Generator, count: int) -> np.ndarray:

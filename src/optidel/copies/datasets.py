@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from optidel.copies.hashes import hashes, neighbours, pixel_hash
+from optidel.copies.hashes import hashes, neighbours
 from optidel.corpus.quality import DEFAULTS, examine
 from optidel.datasets.dataset import Registry
 from optidel.datasets.recognise import listing, recognise
@@ -13,7 +13,7 @@ from optidel.datasets.registry import DATASETS, dataset_named
 from optidel.datasets.templates import RASTER_ENDINGS
 from optidel.errors import InputError
 from optidel.progress import track
-from optidel.readers.decode import read_frame, to_image
+from optidel.readers.decode import pixel_hash, read_frame, to_image
 
 # Folders that labelled sets commonly put their masks in, in small letters.
 MASK_FOLDERS = ("mask", "masks", "ground truth", "groundtruth", "gt")

@@ -8,15 +8,12 @@ compared.
 Source: Norouzi, Punjani & Fleet, "Fast search in Hamming space with multi-index hashing", CVPR 2012.
 """
 
-import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Int64, UInt8, UInt64
-
-from optidel.arrays import Image
 
 # Queries compared at a time; a round number, nothing depends on it.
 BLOCK = 1024
@@ -38,19 +35,6 @@ Hashes = UInt8[np.ndarray, "n b"]
 """n perceptual hashes of b bytes."""
 
 Rows = Int64[np.ndarray, "m"]
-
-
-def pixel_hash(image: Image) -> str:
-    """SHA-256 of a picture as it is shown, as hex digits: equal hashes are equal pixels, whatever the file.
-
-    Args:
-        image: u8 (h, w, 3).
-    """
-    # The shape is hashed too: the same bytes in rows of another length are another picture.
-    shape = repr(image.shape).encode()
-    values = np.ascontiguousarray(image).tobytes()
-    digest = hashlib.sha256(shape + values)
-    return digest.hexdigest()
 
 
 def hashes(texts: Sequence[str]) -> Hashes:

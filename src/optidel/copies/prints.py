@@ -9,12 +9,13 @@ import polars as pl
 from jaxtyping import Bool, Float16, Float32, UInt8
 
 from optidel.arrays import Image
-from optidel.copies.hashes import hashes, pixel_hash
+from optidel.copies.hashes import hashes
 from optidel.copies.pixels import DIM, describe, shrink
 from optidel.copies.points import BYTES, COUNT, Points, find_points
 from optidel.corpus.frames import Corpus
 from optidel.corpus.quality import examine
 from optidel.progress import track
+from optidel.readers.decode import pixel_hash
 
 # The table of prints: SHA-256 of the shown pixels, perceptual hash, and whether the frame shows
 # something.

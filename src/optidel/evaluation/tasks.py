@@ -1,6 +1,5 @@
 """A labelled set: images with class masks, split into training and test."""
 
-import hashlib
 import math
 import os
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ from optidel.datasets.readings import (
 from optidel.errors import InputError
 from optidel.evaluation.pairs import Pair, check_sizes, known_set, pairs_by_side, with_groups
 from optidel.progress import say, track
-from optidel.readers.decode import fit
+from optidel.readers.decode import fit, pixel_hash
 from optidel.records import Rejected
 
 Part = Literal["train", "test"]
@@ -367,14 +366,13 @@ def _example(pair: Pair, size: int) -> _Example:
     centres = np.arange(size) + 0.5
     rows = (centres * height / size).astype(int)
     columns = (centres * width / size).astype(int)
-    content = repr(image.shape).encode() + image.tobytes()
     return _Example(
         pair=pair,
         image=fit(image, size),
         codes=codes[np.ix_(rows, columns)],
         present=np.array(sorted(count_codes(codes))),
         shape=(height, width),
-        sha256=hashlib.sha256(content).hexdigest(),
+        sha256=pixel_hash(image),
     )
 
 

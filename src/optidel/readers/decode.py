@@ -1,5 +1,6 @@
 """Frames again, by their locators; and pixels to the images that models take."""
 
+import hashlib
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from functools import lru_cache
@@ -118,3 +119,16 @@ def fit(image: Image, size: int) -> Image:
 
 
 __all__ = ["MAX_PIXELS", "RASTER", "cropped", "fit", "read_frame", "read_frames", "to_image"]
+
+
+def pixel_hash(image: Image) -> str:
+    """SHA-256 of a picture as it is shown, as hex digits: equal hashes are equal pixels, whatever the file.
+
+    Args:
+        image: u8 (h, w, 3).
+    """
+    # The shape is hashed too: the same bytes in rows of another length are another picture.
+    shape = repr(image.shape).encode()
+    values = np.ascontiguousarray(image).tobytes()
+    digest = hashlib.sha256(shape + values)
+    return digest.hexdigest()
