@@ -285,7 +285,10 @@ def test_held_out_entropy_comes_first_and_says_what_is_closed(tmp_path: Path) ->
     assert "Held-out H against budget" in page.read_text()
     text = (page.parent / "tables.md").read_text()
     assert text.index("held-out H, nats per value") < text.index("different from random")
-    assert re.search(r"At 5 %, held-out H.*full 0\.3005.*meddel 0\.3015 \(.*\), closes 90 %", text)
+    assert re.search(
+        r"At 5 %, held-out H.*full 0\.3005.*meddel 0\.3015 \(.*\), closes 90 % \(90 to 90\)", text
+    )
+    assert re.search(r"random 0\.3105 \(.*?\), above full by 0\.0100 \(0\.0100 to 0\.0100\)", text)
     assert "| H | mIoU |" in text
 
 
