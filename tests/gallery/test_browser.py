@@ -1,0 +1,224 @@
+"""The gallery in a real browser: lasso, twins, filters, tags, and no request outside."""
+
+import csv
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Browser, Page, chromium, running
+
+from optidel.gallery import write_gallery
+from optidel.gallery.server import Server
+from optidel.runs.collect import read_run
+
+BINARY = chromium()
+pytestmark = pytest.mark.skipif(
+    BINARY is None, reason="no Chromium; `apt-get install chromium` brings the browser that these tests drive"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    assert BINARY is not None
+    with running(BINARY) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def gallery(chosen: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_gallery(chosen, tmp_path_factory.mktemp("page") / "gallery").as_uri()
+
+
+Look = Callable[..., Page]
+
+
+@pytest.fixture
+def look(browser: Browser) -> Iterator[Look]:
+    """Open a page; at the end it must have written no error and asked for nothing outside its folder."""
+    pages = []
+
+    def open_page(address: str, **options: Any) -> Page:
+        page = browser.page()
+        page.open(address, **options)
+        page.wait("window.gallery && document.querySelectorAll('#grid .tile').length")
+        page.ask("localStorage.clear(), gallery.tags.clear()")
+        pages.append((page, address))
+        return page
+
+    yield open_page
+    for page, address in pages:
+        assert page.errors == []
+        scheme = address.partition("//")[0]
+        inside = (scheme, "data:", "blob:", f"{scheme}//127.0.0.1")
+        assert [url for url in page.requests if not url.startswith(inside)] == []
+
+
+def ring(page: Page, share: float) -> list[tuple[float, float]]:
+    """A circle in the middle of the map; ``share`` of its half height is the radius."""
+    left, top, width, height = page.ask(
+        "(() => { const r = document.getElementById('map').getBoundingClientRect();"
+        " return [r.left, r.top, r.width, r.height]; })()"
+    )
+    radius = share * height / 2
+    angles = [2 * math.pi * step / 36 for step in range(37)]
+    return [
+        (left + width / 2 + radius * math.cos(angle), top + height / 2 + radius * math.sin(angle))
+        for angle in angles
+    ]
+
+
+@pytest.mark.parametrize("flat", [False, True], ids=["webgl", "canvas"])
+def test_a_lasso_shows_what_lies_in_it(look: Look, gallery: str, chosen: Path, flat: bool) -> None:
+    frames = read_run(chosen).frames.height
+    page = look(gallery + ("?flat" if flat else ""))
+    assert page.ask("gallery.plot() === null") is flat
+    assert f"{frames} images on the map" in page.ask("document.getElementById('selected').textContent")
+    # Until the map is drawn, a lasso holds nothing.
+    page.wait("!gallery.plot() || gallery.plot().get('points').length")
+    page.drag(ring(page, 0.98))
+    page.wait("document.getElementById('selected').textContent.includes('in the lasso')")
+    inside = page.ask("gallery.shown()")
+    assert 0 < len(inside) <= frames
+    assert page.ask("document.querySelectorAll('#grid .tile').length") == len(inside)
+    page.key("Escape")
+    page.wait(f"gallery.shown().length === {frames}")
+
+
+def test_an_image_tells_why_and_shows_its_twin(look: Look, gallery: str, chosen: Path) -> None:
+    page = look(gallery)
+    select = next(trial.select for trial in read_run(chosen).trials if trial.method == "optidel")
+    assert select is not None
+    table = select.table("selection.parquet")
+    ids = read_run(chosen).frames["id"].to_list()
+    dropped = next(row for row in table.iter_rows(named=True) if row["twin"])
+    page.ask(f"gallery.go({ids.index(dropped['id'])})")
+    text = page.ask("document.getElementById('detail').textContent")
+    assert dropped["id"] in text
+    assert dropped["reason"] in text
+    assert f"cosine {dropped['similarity']:.3f}" in text
+    page.ask("document.querySelector('#detail figure').click()")
+    assert page.ask("document.querySelector('#detail h2').textContent") == dropped["twin"]
+    kept = table.filter("kept").sort("rank")["id"][0]
+    page.ask(f"gallery.go({ids.index(kept)})")
+    assert "kept, rank 1" in page.ask("document.getElementById('detail').textContent")
+
+
+def test_a_composite_stands_beside_its_sources_and_their_boxes(look: Look, gallery: str) -> None:
+    page = look(gallery)
+    row = page.ask("GALLERY.choices.find((choice) => choice.composites.length).composites[0].rows[0]")
+    page.ask(f"gallery.go({row})")
+    assert "composite" in page.ask("document.getElementById('detail').textContent")
+    assert page.ask("document.querySelectorAll('#detail .box').length") >= 4
+
+
+def test_names_filters_and_methods_narrow_what_is_shown(look: Look, gallery: str, chosen: Path) -> None:
+    page = look(gallery)
+    ids = read_run(chosen).frames["id"].to_list()
+    page.key("/")
+    page.ask("document.getElementById('query').value = 'south', document.getElementById('query').oninput()")
+    assert len(page.ask("gallery.shown()")) == sum("south" in name for name in ids)
+    page.key("Escape")
+    page.ask("document.getElementById('show').value = 'kept', document.getElementById('show').onchange()")
+    assert len(page.ask("gallery.shown()")) == 3
+    page.ask("document.getElementById('show').value = 'all', document.getElementById('show').onchange()")
+    page.ask(
+        "(() => { const c = document.getElementById('compare');"
+        " c.value = c.options[1].value; c.onchange(); })()"
+    )
+    assert "both" in page.ask("document.getElementById('legend').textContent") or "only" in page.ask(
+        "document.getElementById('legend').textContent"
+    )
+    page.ask("document.querySelector('#legend button').click()")
+    assert len(page.ask("gallery.shown()")) < len(ids)
+
+
+def test_hostile_names_do_nothing(look: Look, gallery: str) -> None:
+    page = look(gallery)
+    assert page.ask("document.querySelectorAll('#grid img, #detail img').length") == 0
+    row = page.ask("GALLERY.labels.findIndex((label) => label.includes('onerror'))")
+    page.ask(f"gallery.go({row})")
+    assert "<img src=x onerror=alert(1)>" in page.ask("document.querySelector('#detail h2').textContent")
+
+
+def test_the_keyboard_walks_and_tags(look: Look, gallery: str) -> None:
+    page = look(gallery)
+    page.key("ArrowRight")
+    first = page.ask("gallery.shown()[0]")
+    page.key("d")
+    page.key("k")
+    tags = page.ask("[...gallery.tags]")
+    assert tags[0] == [first, "drop"]
+    assert tags[1][1] == "keep"
+    assert "1 keep, 1 drop" in page.ask("document.getElementById('tagged').textContent")
+    page.key("ArrowLeft")
+    page.key("ArrowLeft")
+    page.key("u")
+    assert page.ask("[...gallery.tags].length") in (1, 2)
+
+
+def test_tags_survive_a_visit_and_read_back(look: Look, gallery: str) -> None:
+    page = look(gallery)
+    page.ask("gallery.go(GALLERY.labels.findIndex((label) => label.includes('=cmd')))")
+    page.key("d")
+    text = page.ask("gallery.csv()")
+    rows = list(csv.reader(text.splitlines()))
+    assert rows[0] == ["id", "tag"]
+    assert rows[1][1] == "drop"
+    assert rows[1][0].endswith("=cmd,\"quoted\" and 'so'.png")
+    page.ask("location.reload()")
+    page.wait("window.gallery && gallery.tags.size === 1")
+    page.ask("localStorage.clear()")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 800])
+def test_nothing_is_cut_off_and_text_can_be_read(look: Look, gallery: str, width: int, dark: bool) -> None:
+    page = look(gallery, size=(width, 900), dark=dark)
+    assert page.ask("document.documentElement.scrollWidth") <= width
+    page.ask("gallery.go(gallery.shown()[0])")
+    low = page.ask(CONTRAST)
+    assert low == []
+
+
+# Texts whose contrast with what lies behind them is under 4.5 to 1 (WCAG 2.2, AA).
+CONTRAST = """(() => {
+  const linear = (v) => v / 255 <= .04045 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
+  const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = parts(getComputedStyle(node).backgroundColor);
+      if (colour.length < 4 || colour[3] > .9) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const low = [];
+  const texts = 'h1, h2, h3, p, td, th, button, dt, dd, label, summary, figcaption';
+  for (const node of document.querySelectorAll(texts)) {
+    const style = getComputedStyle(node);
+    const unseen = !node.textContent.trim() || !node.offsetParent;
+    if (unseen || node.closest('.tile') || Number(style.opacity) < 1) continue;
+    const [a, b] = [light(parts(style.color)), light(ground(node))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) low.push(`${node.tagName}: ${node.textContent.slice(0, 40)}`);
+  }
+  return low;
+})()"""
+
+
+def test_the_server_shows_the_same(look: Look, chosen: Path) -> None:
+    import threading
+
+    server = Server(chosen)
+    thread = threading.Thread(target=server.serve, daemon=True)
+    thread.start()
+    try:
+        page = look(server.address)
+        page.ask("gallery.go(0)")
+        assert page.ask("getComputedStyle(document.querySelector('.picture')).backgroundImage").endswith(
+            '.webp")'
+        )
+    finally:
+        server.close()
+        thread.join()
