@@ -80,6 +80,9 @@ class CorpusSection(_Section):
     about which its decoder warns is quarantined. ``workers``: decoding processes, by default one a core.
     ``holdout``: share of the frames, in whole groups, that no method sees and no model trains on, and on
     which every encoder is measured; by default 0.03 of a corpus of 1,000 frames or more, else none.
+    ``tags``: CSV with the columns id and tag, as the gallery saves it: frames tagged ``drop`` leave the
+    corpus, those tagged ``keep`` are in every choice of whole frames, those tagged ``look again`` stay as
+    they are.
     """
 
     axes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
@@ -93,6 +96,7 @@ class CorpusSection(_Section):
     manifest: str | None = None
     workers: int | None = Field(None, ge=1, le=1024)
     holdout: float | None = Field(None, ge=0, le=0.5)
+    tags: str | None = None
     limits: LimitsSection = LimitsSection()
 
 

@@ -8,9 +8,14 @@ from typing import Any
 
 import pytest
 from browser import Browser, Page, chromium, running
+from nano import NANO_RECIPE
+from pictures import NANO
 
 from optidel.gallery import write_gallery
 from optidel.gallery.server import Server
+from optidel.models.presets import PRESETS
+from optidel.pipeline.pipeline import Pipeline
+from optidel.recipe import make_recipe
 from optidel.runs.collect import read_run
 
 BINARY = chromium()
@@ -222,3 +227,31 @@ def test_the_server_shows_the_same(look: Look, chosen: Path) -> None:
     finally:
         server.close()
         thread.join()
+
+
+def test_lasso_tag_save_and_run_again_with_the_tags(
+    look: Look, gallery: str, chosen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = look(gallery)
+    page.wait("gallery.plot().get('points').length")
+    page.drag(ring(page, 0.6))
+    page.wait("document.getElementById('selected').textContent.includes('in the lasso')")
+    rows = page.ask("gallery.shown()")
+    page.ask("document.querySelector('.bar [data-tag=\"drop\"]').click()")
+    page.ask(f"gallery.go({rows[0]})")
+    page.key("k")
+    (tmp_path / "tags.csv").write_text(page.ask("gallery.csv()"))
+
+    monkeypatch.setitem(PRESETS, "tiny", NANO)
+    values = {
+        "images": str(chosen.parent / "images"),
+        "out": str(tmp_path / "again"),
+        "methods": ["random"],
+        "corpus": {"tags": str(tmp_path / "tags.csv")},
+        **NANO_RECIPE,
+    }
+    select = Pipeline(make_recipe(values)).select("random", 0)
+    table = select.table("selection.parquet")
+    ids = read_run(chosen).frames["id"].to_list()
+    assert table.filter("kept").sort("rank")["id"][0] == ids[rows[0]]
+    assert set(table["id"]) == set(ids) - {ids[row] for row in rows[1:]}

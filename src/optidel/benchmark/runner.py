@@ -121,12 +121,14 @@ class Runner:
         base = Pipeline(self._recipe(first))
         whole = base.listed
         for task in self.bench.tasks:
-            shared = Shared(store=base.store, listed=base.listed, whole=whole)
+            shared = Shared(store=base.store, listed=base.listed, whole=whole, tags=base.tags)
             pipeline = Pipeline(self._recipe(replace(first, task=task)), shared)
             pipeline.build("leaks")
             whole = pipeline.cleaned(whole)
 
-        clean = Shared(store=base.store, listed=base.listed, whole=whole, ranking=self.ranking)
+        clean = Shared(
+            store=base.store, listed=base.listed, whole=whole, tags=base.tags, ranking=self.ranking
+        )
         return replace(clean, holdout=Pipeline(base.recipe, clean).held_out(whole))
 
     @cached_property

@@ -14,6 +14,7 @@ from optidel.cli.options import (
     NameStyle,
     Out,
     Settings,
+    TagsFile,
     print_json,
     recipe_of,
     without_none,
@@ -100,6 +101,7 @@ def export(
         Path | None,
         typer.Option("--out", help="New or empty folder.  [default: RUN/exports/…]", show_default=False),
     ] = None,
+    tags: TagsFile = None,
     names: Names = NameStyle.plain,
     as_json: Json = False,
 ) -> None:
@@ -109,7 +111,7 @@ def export(
     from optidel.export import export as write_export
 
     written = write_export(
-        run_folder, format, method=method, budget=budget, seed=seed, out=out, names=names.value
+        run_folder, format, method=method, budget=budget, seed=seed, out=out, names=names.value, tags=tags
     )
     if as_json:
         print_json(

@@ -83,6 +83,14 @@ Settings = Annotated[
         show_default=False,
     ),
 ]
+TagsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--tags",
+        help="tags.csv as the gallery saves it: frames tagged drop go, those tagged keep stay.",
+        show_default=False,
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]
@@ -132,6 +140,7 @@ def recipe_of(
     preset: PresetName | None = None,
     config: Path | None = None,
     settings: list[str] | None = None,
+    tags: Path | None = None,
 ) -> "Recipe":
     """The recipe of a command: the TOML file where there is one, the options typed on top, ``--set`` last.
 
@@ -156,6 +165,8 @@ def recipe_of(
     }
     values = read_values(config) if config else {}
     values = values | without_none(options)
+    if tags is not None:
+        values["corpus"] = {**values.get("corpus", {}), "tags": str(tags)}
     for setting in settings or []:
         set_value(values, setting)
     return make_recipe(values)

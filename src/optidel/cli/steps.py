@@ -22,6 +22,7 @@ from optidel.cli.options import (
     PresetOption,
     Seeds,
     Settings,
+    TagsFile,
     print_json,
     recipe_of,
 )
@@ -81,6 +82,7 @@ def select(
     preset: PresetOption = None,
     config: Config = None,
     settings: Settings = None,
+    tags: TagsFile = None,
     as_json: Json = False,
 ) -> None:
     """Choose what is worth training on: `selection.parquet` says why each item stayed or went."""
@@ -93,6 +95,7 @@ def select(
         preset=preset,
         config=config,
         settings=settings,
+        tags=tags,
     )
     _run_until("select", recipe, as_json)
 
@@ -120,6 +123,7 @@ def compose(
     preset: PresetOption = None,
     config: Config = None,
     settings: Settings = None,
+    tags: TagsFile = None,
     as_json: Json = False,
 ) -> None:
     """Compose the hardest, diverse key patches into new images."""
@@ -132,6 +136,7 @@ def compose(
         preset=preset,
         config=config,
         settings=settings,
+        tags=tags,
     )
     _run_until("compose", recipe, as_json)
 
@@ -157,6 +162,7 @@ def pretrain(
     preset: PresetOption = None,
     config: Config = None,
     settings: Settings = None,
+    tags: TagsFile = None,
     as_json: Json = False,
 ) -> None:
     """Pre-train an encoder on what each method keeps; each artifact holds a Hugging Face folder
@@ -171,6 +177,7 @@ def pretrain(
         preset=preset,
         config=config,
         settings=settings,
+        tags=tags,
     )
     _run_until("pretrain", recipe, as_json)
 
@@ -186,6 +193,7 @@ def evaluate(
     preset: PresetOption = None,
     config: Config = None,
     settings: Settings = None,
+    tags: TagsFile = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune and probe each encoder on a labelled set."""
@@ -199,6 +207,7 @@ def evaluate(
         preset=preset,
         config=config,
         settings=settings,
+        tags=tags,
     )
     _run_until("evaluate", recipe, as_json)
 
@@ -219,6 +228,7 @@ def run(
     preset: PresetOption = None,
     config: Config = None,
     settings: Settings = None,
+    tags: TagsFile = None,
     as_json: Json = False,
 ) -> None:
     """Everything: from images to a table and a report."""
@@ -234,6 +244,7 @@ def run(
         preset=preset,
         config=config,
         settings=settings,
+        tags=tags,
     )
     result = run_recipe(recipe)
     _print_result(result, as_json)

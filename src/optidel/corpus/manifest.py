@@ -75,7 +75,7 @@ def load_manifest(path: Path, root: Path) -> Manifest:
     Raises:
         InputError: not readable, without a column ``path``, without rows, or with two rows that disagree.
     """
-    table = _read(path)
+    table = read_listing(path, "manifest")
     column = next((name for name in PATHS if name in table.columns), None)
     if column is None:
         raise InputError(f"the manifest {path} has no column 'path'; it has {', '.join(table.columns)}")
@@ -91,7 +91,7 @@ def load_manifest(path: Path, root: Path) -> Manifest:
         if not cell or not cell.strip():
             continue  # spreadsheets write empty rows behind the last
         file = _relative(cell, root)
-        row = {name: _plain(value) for name, value in values.items() if value and value.strip()}
+        row = {name: plain_cell(value) for name, value in values.items() if value and value.strip()}
         if rows.setdefault(file, row) != row:
             raise InputError(f"the manifest {path} lists {file} twice, with different values; leave one row")
     if not rows:
@@ -99,14 +99,14 @@ def load_manifest(path: Path, root: Path) -> Manifest:
     return Manifest(rows=rows)
 
 
-def _read(path: Path) -> pl.DataFrame:
-    """The table of a file, all columns as they stand there.
+def read_listing(path: Path, kind: str) -> pl.DataFrame:
+    """The table of a CSV or Parquet file, all columns as they stand there; ``kind`` is its name in errors.
 
     Raises:
         InputError: it cannot be read.
     """
     if path.suffix.lower() in SPREADSHEETS:
-        raise InputError(f"the manifest {path} is a spreadsheet; save it as CSV")
+        raise InputError(f"the {kind} {path} is a spreadsheet; save it as CSV")
     try:
         if path.suffix.lower() == ".parquet":
             return pl.read_parquet(path)
@@ -114,7 +114,7 @@ def _read(path: Path) -> pl.DataFrame:
         return _parsed(text)
     except (OSError, pl.exceptions.PolarsError) as error:
         first_line = str(error).partition("\n")[0]
-        raise InputError(f"the manifest {path} cannot be read as CSV or Parquet: {first_line}") from error
+        raise InputError(f"the {kind} {path} cannot be read as CSV or Parquet: {first_line}") from error
 
 
 def _parsed(text: str) -> pl.DataFrame:
@@ -146,7 +146,7 @@ def _decoded(content: bytes) -> str:
         return content.decode("cp1252", "replace")
 
 
-def _plain(cell: str) -> str:
+def plain_cell(cell: str) -> str:
     """A cell without the apostrophe that keeps a spreadsheet from running it."""
     text = cell.strip()
     return text[1:] if text.startswith("'") and text[1:2] in FORMULA_STARTS else text
@@ -156,7 +156,7 @@ def _relative(cell: str, root: Path) -> str:
     """The path of a cell, relative to the images' folder where it leads into it."""
     text = cell.strip()
     if not _exists(text, root):
-        text = _plain(text)
+        text = plain_cell(text)
     if "\\" in text and not _exists(text, root):
         text = text.replace("\\", "/")  # from Windows; elsewhere a name may hold a backslash
     path = PurePosixPath(text)

@@ -1,6 +1,7 @@
 """``manifest.csv``: which image of an export is which of the originals, and why it was kept."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,13 @@ import polars as pl
 
 from optidel.corpus.frames import Corpus
 from optidel.corpus.names import Names
+from optidel.corpus.tags import Tags
 from optidel.export.selection import ExportedSelection
 from optidel.records import Composite, from_table
 
 FILE = "manifest.csv"
+
+NO_TAGS = Tags()
 
 COLUMNS = {
     "item": pl.Int64,
@@ -40,8 +44,8 @@ KEY_DIGITS = 6
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
-def manifest(selection: ExportedSelection, corpus: Corpus) -> pl.DataFrame:
-    """A row an image, keyed by rank: 000001 is the best.
+def manifest(selection: ExportedSelection, corpus: Corpus, tags: Tags = NO_TAGS) -> pl.DataFrame:
+    """A row an image, keyed by rank: 000001 is the best. What is tagged ``drop`` has none.
 
     Rows are in the order of the corpus, so that one pass over its files serves, or of the composites.
 
@@ -49,8 +53,10 @@ def manifest(selection: ExportedSelection, corpus: Corpus) -> pl.DataFrame:
     boxes; the last two, JSON, say for a composite which frames and boxes (x0, y0, x1, y1 px, ends exclusive)
     it is made of.
     """
-    rows = _composite_rows(selection) if selection.compose else _frame_rows(selection, corpus)
+    rows = _composite_rows(selection) if selection.compose else _frame_rows(selection, corpus, tags.keep)
     table = pl.DataFrame(rows, schema=COLUMNS)
+    if tags.drop:
+        table = _without(table, frozenset(tags.drop))
 
     most = str(len(rows))
     digits = max(KEY_DIGITS, len(most))
@@ -61,9 +67,28 @@ def manifest(selection: ExportedSelection, corpus: Corpus) -> pl.DataFrame:
     return table.with_columns(key=pl.Series(keys))
 
 
-def _frame_rows(selection: ExportedSelection, corpus: Corpus) -> list[dict[str, Any]]:
+def _without(table: pl.DataFrame, dropped: frozenset[str]) -> pl.DataFrame:
+    """The table without dropped frames and without composites that show one; ranks close up."""
+    staying = []
+    for name, sources in table.select("id", "sources").iter_rows():
+        shown = json.loads(sources) if sources else [name]
+        staying.append(dropped.isdisjoint(shown))
+    rank = pl.col("rank").rank("ordinal").cast(pl.Int64) - 1
+    return table.filter(pl.Series(staying, dtype=pl.Boolean)).with_columns(rank)
+
+
+def _frame_rows(selection: ExportedSelection, corpus: Corpus, keep: Sequence[str]) -> list[dict[str, Any]]:
     # In the order of the corpus, so that each file is opened once.
-    kept = selection.select.table("selection.parquet").filter("kept").sort("item")
+    table = selection.select.table("selection.parquet")
+    count = int(table["kept"].sum())
+    # What a person keeps comes behind what the method chose, unless it chose that too.
+    added = ~pl.col("kept") & pl.col("id").is_in(list(keep))
+    kept = table.filter(pl.col("kept") | added).sort("item")
+    behind = count + added.cum_sum() - 1
+    kept = kept.with_columns(
+        rank=pl.when(added).then(behind).otherwise("rank"),
+        reason=pl.when(added).then(pl.lit("kept: tagged keep")).otherwise("reason"),
+    )
     rows = []
     for row in kept.select("item", "rank", "reason", "gain").iter_rows(named=True):
         frame = corpus.frames[row["item"]]

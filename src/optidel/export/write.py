@@ -13,7 +13,8 @@ from filelock import FileLock
 
 from optidel.corpus.frames import Corpus
 from optidel.corpus.names import Names, names_of
-from optidel.errors import RecipeError, StoreError, nearest
+from optidel.corpus.tags import Tags, load_tags
+from optidel.errors import InputError, RecipeError, StoreError, nearest
 from optidel.export.formats import FORMATS, LEADING
 from optidel.export.job import Job
 from optidel.export.manifest import FILE, manifest, write_manifest
@@ -50,6 +51,7 @@ def export(
     seed: int | None = None,
     out: str | Path | None = None,
     names: str = "plain",
+    tags: str | Path | None = None,
 ) -> Export:
     """Write the training set that a run chose, for another trainer.
 
@@ -63,6 +65,8 @@ def export(
         seed: which of its seeds; by default the lowest.
         out: folder to write, new or empty; by default one in the run folder.
         names: ``hashed`` writes keyed hashes in place of the names of files and groups.
+        tags: CSV with the columns id and tag, as the gallery saves it. Frames tagged ``drop``, and composites
+            of any, are left out; frames tagged ``keep`` come behind the rest where whole frames are exported.
 
     Raises:
         InputError: no run, no such selection, files that are gone, or frames that this format cannot hold.
@@ -73,17 +77,19 @@ def export(
     store = open_store(Path(run))
     naming = names_of(names, store.root)
     selection = find_selection(store, method, budget, seed)
-    default = store.root / "exports" / _name(selection, format, names)
+    corpus = Corpus.load(selection.index)
+    decided = _tags(tags, corpus, store.root)
+    default = store.root / "exports" / _name(selection, format, names, decided)
     target = Path(out) if out else default
 
-    note = _note(selection, format, names)
+    note = _note(selection, format, names, decided)
     # A full disk is one sentence, and what is written so far stays for the next attempt.
     with disk_errors(target.parent):
         make_folder(target.parent)
         with _lock(store, target):
             count = _finished(target, digest(canonical(note)))
             if count is None:
-                count = _write(target, format, selection, note, naming)
+                count = _write(target, format, selection, note, naming, corpus, decided)
     return Export(
         path=target,
         format=format,
@@ -107,16 +113,26 @@ def _check(format: str, names: str) -> None:
         )
 
 
-def _name(selection: ExportedSelection, format: str, names: str) -> str:
+def _tags(path: str | Path | None, corpus: Corpus, root: Path) -> Tags:
+    """What a person decided; nothing without a file."""
+    if path is None:
+        return Tags()
+    ids = [frame.id for frame in corpus.frames]
+    return load_tags(Path(path), ids, names_of("hashed", root))
+
+
+def _name(selection: ExportedSelection, format: str, names: str, tags: Tags) -> str:
     """The folder of an export inside the run."""
     choice = f"{selection.method}-{selection.budget:g}-seed{selection.seed}"
     name = f"{choice}-{format}"
+    if tags != Tags():
+        name = f"{name}-tags-{tags.digest[:8]}"
     if names == "plain":
         return name
     return f"{name}-{names}"
 
 
-def _note(selection: ExportedSelection, format: str, names: str) -> dict[str, Any]:
+def _note(selection: ExportedSelection, format: str, names: str, tags: Tags) -> dict[str, Any]:
     """What decides the content of an export."""
     compose = selection.compose
     note: dict[str, Any] = {
@@ -130,6 +146,8 @@ def _note(selection: ExportedSelection, format: str, names: str) -> dict[str, An
     # Left out where nothing is hashed, so that exports of earlier versions are still recognised.
     if names != "plain":
         note["names"] = names
+    if tags != Tags():
+        note["tags"] = tags.digest
     return note
 
 
@@ -178,7 +196,13 @@ def _finished(target: Path, mark: str) -> int | None:
 
 
 def _write(
-    target: Path, format: str, selection: ExportedSelection, note: Mapping[str, Any], names: Names
+    target: Path,
+    format: str,
+    selection: ExportedSelection,
+    note: Mapping[str, Any],
+    names: Names,
+    corpus: Corpus,
+    tags: Tags,
 ) -> int:
     """Fill a hidden folder beside ``target``, resuming, then rename it."""
     mark = digest(canonical(dict(note)))
@@ -186,9 +210,10 @@ def _write(
     partial = target.with_name(f".{target.name}-{mark}.partial")
     partial.mkdir(exist_ok=True)
     work = Workspace(partial)
-    corpus = Corpus.load(selection.index)
 
-    table = manifest(selection, corpus)
+    table = manifest(selection, corpus, tags)
+    if table.is_empty():
+        raise InputError("every chosen image is tagged drop, so there is nothing to export; tag fewer")
     job = Job(work=work, rows=table, selection=selection, corpus=corpus)
     paths = FORMATS[format](job)
     with work.writing(FILE) as scratch:

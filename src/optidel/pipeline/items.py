@@ -1,7 +1,7 @@
 """What a selection method chooses among: whole frames, key patches, or frames by their hardest key patch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -50,6 +50,20 @@ class Items:
     def __len__(self) -> int:
         """How many can be chosen."""
         return len(self.ids)
+
+    def without(self, positions: Indices) -> "Items":
+        """The items but those at some positions, int64 (k,), ascending."""
+        mask = np.ones(len(self), dtype=bool)
+        mask[positions] = False
+        rest = np.flatnonzero(mask)
+        return replace(
+            self,
+            rows=self.rows[rest],
+            ids=[self.ids[position] for position in rest.tolist()],
+            frames=self.frames[rest],
+            vectors=self.vectors[rest],
+            difficulty=None if self.difficulty is None else self.difficulty[rest],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

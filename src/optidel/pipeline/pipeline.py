@@ -11,7 +11,9 @@ import polars as pl
 
 from optidel.corpus.frames import Corpus
 from optidel.corpus.index import index_step, listing
+from optidel.corpus.names import names_of
 from optidel.corpus.options import IndexOptions
+from optidel.corpus.tags import Tags, load_tags
 from optidel.errors import BudgetError, RecipeError
 from optidel.methods import METHODS, count_for
 from optidel.models.presets import PRESETS, make_views
@@ -26,6 +28,7 @@ from optidel.pipeline.steps.leaks import leaks_step
 from optidel.pipeline.steps.pixels import pixels_step
 from optidel.pipeline.steps.result import result_step
 from optidel.pipeline.steps.select import Composites, SelectOptions, Sources, select_step
+from optidel.pipeline.steps.tag import tag_step
 from optidel.pipeline.steps.task import task_step
 from optidel.pipeline.steps.whiten import whiten_step
 from optidel.pipeline.weights import Weights
@@ -66,7 +69,8 @@ class Shared:
     """What the pipelines of one bench have in common.
 
     ``listed``, ``whole`` and ``index`` are the frames of the corpus: all, without dropped test images, and
-    without those that are held out (``holdout``); so files that change meanwhile change nothing. ``ranking``
+    without those that are held out (``holdout``); so files that change meanwhile change nothing. ``tags`` are
+    what a person decided. ``ranking``
     gives a method its largest budget: a nested method (a smaller budget keeps the first of a larger one)
     ranks the frames once, and smaller budgets are cut from that. ``announced`` are the folders of the
     artifacts that were reported.
@@ -76,6 +80,7 @@ class Shared:
     listed: Artifact
     whole: Artifact
     holdout: Artifact | None = None
+    tags: Tags = field(default_factory=Tags)
     ranking: Mapping[str, float] = field(default_factory=dict)
     announced: set[Path] = field(default_factory=set)
 
@@ -119,15 +124,40 @@ class Pipeline:
 
     @cached_property
     def listed(self) -> Artifact:
-        """All frames of the folder."""
+        """All frames of the folder, without those that a person dropped."""
         if self._shared:
             return self._shared.listed
 
+        if not self.tags.drop:
+            return self._indexed
+        return self._announce(tag_step(self.store, self._indexed, self.tags))
+
+    @cached_property
+    def _indexed(self) -> Artifact:
+        """All frames of the folder, those that a person dropped too."""
         section = self.recipe.corpus
-        own_keys = section.model_dump(exclude={"limits", "holdout"})
+        own_keys = section.model_dump(exclude={"limits", "holdout", "tags"})
         options = IndexOptions(**own_keys, **section.limits.model_dump())
         index = index_step(self.store, Path(self.recipe.images), options)
         return self._announce(index)
+
+    @cached_property
+    def tags(self) -> Tags:
+        """What a person decided about single frames; nothing without a file of tags.
+
+        Raises:
+            InputError: the file cannot be used.
+        """
+        if self._shared:
+            return self._shared.tags
+        path = self.recipe.corpus.tags
+        if path is None:
+            return Tags()
+        ids = self._indexed.table("frames.parquet")["id"].to_list()
+        tags = load_tags(Path(path), ids, names_of("hashed", self.store.root))
+        counted = f"{len(tags.keep)} keep, {len(tags.drop)} drop, {len(tags.again)} look again"
+        say(f"tags: {counted}; dropped frames leave the corpus, kept ones are always chosen")
+        return tags
 
     @cached_property
     def whole(self) -> Artifact:
@@ -319,6 +349,7 @@ class Pipeline:
             groups=self.recipe.selection.groups,
             scorer=METHODS[method].scorer,
             params=parameters(self.recipe, method),
+            keep=() if method == FULL else self.tags.keep,  # it keeps them in any case
         )
         if METHODS[method].unit == "frame":
             return options
@@ -342,9 +373,10 @@ class Pipeline:
         if self._shared is None:
             return None
         # Shares of groups depend on the count, so under a group rule no method is nested. Key patches are
-        # chosen for composites, a share of them for whole frames: they are not cut either.
+        # chosen for composites, a share of them for whole frames: they are not cut either. Nor is what a
+        # person kept.
         method = METHODS[options.method]
-        if not method.nested or method.unit == "key patch" or options.groups != "none":
+        if options.keep or not method.nested or method.unit == "key patch" or options.groups != "none":
             return None
 
         largest = self._shared.ranking.get(options.method, options.budget)

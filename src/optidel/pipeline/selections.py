@@ -11,6 +11,8 @@ from optidel.store import Artifact, digest
 
 # Why an item went that a larger budget kept.
 BELOW = "ranked below the budget"
+# Why an item stayed that no method was asked about.
+TAGGED = "kept: tagged keep"
 
 
 def selection_table(ids: Sequence[str], rows: Indices, selection: Selection) -> pl.DataFrame:
@@ -57,6 +59,28 @@ def refused_table(ids: Sequence[str], rows: Indices, reasons: Sequence[str]) -> 
         reason=np.array(reasons, dtype=str),
     )
     return selection_table(ids, rows, nothing)
+
+
+def kept_first(ids: Sequence[str], rows: Indices, kept: Indices, rest: pl.DataFrame) -> pl.DataFrame:
+    """A selection's table with what a person keeps before what the method chose.
+
+    Args:
+        ids: of all items.
+        rows: int64, what training reads of each of them.
+        kept: int64 (k,), positions of the items that a person keeps.
+        rest: the table of all other items.
+    """
+    count = len(kept)
+    person = Selection(
+        indices=np.arange(count),
+        gains=np.full(count, np.nan),
+        kept_twin=np.full(count, -1, np.int64),
+        similarity=np.full(count, np.nan),
+        reason=np.full(count, TAGGED),
+    )
+    table = selection_table([ids[position] for position in kept.tolist()], rows[kept], person)
+    later = pl.when("kept").then(pl.col("rank") + count).otherwise("rank")
+    return pl.concat([table, rest.with_columns(rank=later)])
 
 
 def cut(table: pl.DataFrame, count: int) -> pl.DataFrame:

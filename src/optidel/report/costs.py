@@ -13,6 +13,7 @@ from optidel.store import Artifact
 # In the order in which they run; a step of another name follows them.
 STEPS = (
     "index",
+    "tag",
     "clean",
     "pixels",
     "warmup",

@@ -5,14 +5,23 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
+from optidel.arrays import Indices
 from optidel.errors import BudgetError
 from optidel.methods import count_for, select
 from optidel.pipeline.groups import group_config, group_labels
 from optidel.pipeline.incremental import since_earlier
 from optidel.pipeline.items import Items, Scored, frame_items, holder_items, patch_items
-from optidel.pipeline.selections import cut, kept_content, refused_table, selection_table
+from optidel.pipeline.selections import (
+    BELOW,
+    cut,
+    kept_content,
+    kept_first,
+    refused_table,
+    selection_table,
+)
 from optidel.progress import say
 from optidel.records import Frame, from_table
 from optidel.runs.baselines import BLIND
@@ -48,6 +57,7 @@ class SelectOptions:
     ``budget`` is a fraction of the frames. ``params`` are the method's own parameters, only those that differ
     from its defaults, so that a parameter that a later version adds leaves older choices valid.
     ``composites`` says how key patches become images; it is None where the frames around them are kept.
+    ``keep`` are ids of frames that a person keeps whatever the method says.
     """
 
     method: str
@@ -57,6 +67,7 @@ class SelectOptions:
     scorer: Scorer = "error"
     params: Mapping[str, Any] = field(default_factory=dict)
     composites: Composites | None = None
+    keep: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +162,8 @@ def _config(sources: Sources, options: SelectOptions) -> dict[str, Any]:
     }
     if options.composites:
         config["composites"] = asdict(options.composites)
+    if options.keep:
+        config["keep"] = list(options.keep)
     config |= group_config(sources.index, options.groups)
     return config
 
@@ -176,6 +189,22 @@ def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count
     if count > len(items):
         raise BudgetError(_shortage(sources, options, len(frames), count, len(items)))
 
+    refused = items.refused
+    refused_rows = refused_table(refused.ids, refused.rows, refused.reasons)
+    kept = _kept_by_person(options, items, count)
+    if not len(kept):
+        return pl.concat([_selected(options, items, frames, count), refused_rows])
+
+    rest = items.without(kept)
+    if count == len(kept):
+        unchosen = refused_table(rest.ids, rest.rows, [BELOW] * len(rest))
+    else:
+        unchosen = _selected(options, rest, frames, count - len(kept))
+    return pl.concat([kept_first(items.ids, items.rows, kept, unchosen), refused_rows])
+
+
+def _selected(options: SelectOptions, items: Items, frames: list[Frame], count: int) -> pl.DataFrame:
+    """What the method makes of items."""
     rule: dict[str, Any] = {}
     if options.groups != "none":
         labels = group_labels(frames)
@@ -189,10 +218,25 @@ def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count
         **rule,
         **options.params,
     )
+    return selection_table(items.ids, items.rows, selection)
 
-    table = selection_table(items.ids, items.rows, selection)
-    refused = items.refused
-    return pl.concat([table, refused_table(refused.ids, refused.rows, refused.reasons)])
+
+def _kept_by_person(options: SelectOptions, items: Items, count: int) -> Indices:
+    """Positions of the items that a person keeps, int64 (k,); none of key patches.
+
+    Raises:
+        BudgetError: more than the budget.
+    """
+    if items.unit != "frame" or not options.keep:
+        return np.empty(0, np.int64)
+    wanted = set(options.keep)
+    kept = np.array([position for position, name in enumerate(items.ids) if name in wanted], np.int64)
+    if len(kept) > count:
+        raise BudgetError(
+            f"{options.method}: {len(kept)} frames are tagged keep, and budget {options.budget:g} is "
+            f"{count}; raise the budget or tag fewer"
+        )
+    return kept
 
 
 def _items(sources: Sources, options: SelectOptions, frames: list[Frame]) -> Items:
