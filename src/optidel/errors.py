@@ -46,6 +46,14 @@ class WeightsError(OptidelError):
     """Model weights are missing, unsafe or of the wrong kind."""
 
 
+class WorkerError(OptidelError):
+    """A worker, or the cluster that it runs on, cannot do its share."""
+
+
+class PendingError(OptidelError):
+    """A step waits for shards that other processes are to do."""
+
+
 class ExtraError(OptidelError):
     """A package that only some users need is not installed."""
 

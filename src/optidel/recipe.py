@@ -231,6 +231,19 @@ class EvaluateSection(_Section):
     batch: int | None = Field(None, ge=1, le=MAX_BATCH)
 
 
+class WorkSection(_Section):
+    """Who does the shards of the steps that go through the whole corpus; no result depends on it.
+
+    ``executor``: ``local``, ``slurm``, ``ray`` or ``ray://HOST:PORT``. ``workers``: processes or actors; by
+    default this process alone, with Ray all cores. ``shard``: rows that are done as one.
+    """
+
+    executor: str = "local"
+    workers: int | None = Field(None, ge=1, le=1024)
+    # As in ``mapping.SHARD``: a part of some ten MB.
+    shard: Count = 4096
+
+
 class Recipe(_Section):
     """Everything that determines a run, and where it goes.
 
@@ -264,6 +277,7 @@ class Recipe(_Section):
     selection: SelectionSection = SelectionSection()
     pretrain: PretrainSection = PretrainSection()
     evaluate: EvaluateSection = EvaluateSection()
+    work: WorkSection = WorkSection()
 
 
 # What a larger model needs beyond the sections' own defaults: more steps, and batches that fill a GPU.
@@ -434,8 +448,10 @@ def _toml_value(text: str, assignment: str) -> Any:
 
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as JSON values, without those of :data:`LATER` that stand at their default."""
-    values = recipe.model_dump(mode="json")
+    """The recipe as JSON values, without those of :data:`LATER` that stand at their default, and without
+    ``work``, on which no result depends.
+    """
+    values = recipe.model_dump(mode="json", exclude={"work"})
     for key in LATER:
         *section, name = key.split(".")
         table, model = values, Recipe

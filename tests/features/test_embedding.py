@@ -28,12 +28,12 @@ def test_mean_image_and_null_error() -> None:
 def test_block_size_changes_nothing(nano: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_encoder(build_mae(PRESETS["tiny"], torch.Generator().manual_seed(0)), tmp_path / "mae", 32)
     mean = mean_image(IMAGES, np.random.default_rng(0))
+    pixels = tmp_path / "pixels.npy"
+    np.save(pixels, IMAGES)
     for block in (4, 64):
         monkeypatch.setattr(embedding, "BLOCK", block)
         (tmp_path / str(block)).mkdir()
-        write_scores(
-            Workspace(tmp_path / str(block)), IMAGES, tmp_path / "mae", None, mean, 0, torch.device("cpu")
-        )
+        write_scores(Workspace(tmp_path / str(block)), pixels, tmp_path / "mae", None, mean, 0)
     for name in ("vectors", "error", "null_error", "error_map"):
         one, two = (np.load(tmp_path / block / f"{name}.npy") for block in ("4", "64"))
         np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-5)
@@ -46,15 +46,9 @@ def test_vectors_of_another_encoder(nano: object, tmp_path: Path) -> None:
     other = build_encoder(PRESETS["tiny"], generator).eval()
     save_encoder(other.backbone, tmp_path / "other", 32)
     work = Workspace(tmp_path)
-    write_scores(
-        work,
-        IMAGES,
-        tmp_path / "mae",
-        str(tmp_path / "other"),
-        IMAGES.mean(0).astype(np.float32) / 255,
-        0,
-        torch.device("cpu"),
-    )
+    mean = IMAGES.mean(0).astype(np.float32) / 255
+    np.save(tmp_path / "pixels.npy", IMAGES)
+    write_scores(work, tmp_path / "pixels.npy", tmp_path / "mae", str(tmp_path / "other"), mean, 0)
     with torch.no_grad():
         expected = other(other.normalise(IMAGES)).numpy()
     np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, rtol=1e-4, atol=1e-5)

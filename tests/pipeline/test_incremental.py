@@ -130,10 +130,10 @@ def test_killed_while_copying_it_starts_the_rows_that_another_state_left_open(
 
     monkeypatch.setattr(embedding, "score", once)
     with pytest.raises(KeyboardInterrupt):
-        pipeline(folder, tmp_path / "run").embed  # noqa: B018
+        pipeline(folder, tmp_path / "run", work={"shard": 8}).embed  # noqa: B018
     monkeypatch.setattr(embedding, "score", score)
     scored.clear()
-    resumed = pipeline(folder, tmp_path / "run")
+    resumed = pipeline(folder, tmp_path / "run", work={"shard": 8})
     after = resumed.embed
     assert scored == [8]
     assert resumed.mae.artifact is not None

@@ -135,8 +135,8 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
     return result
 
 
-# Where things lie is no part of what a trial is.
-PATHS: Any = {"images": True, "labelled": True, "out": True, "evaluate": {"test_on"}}
+# Where things lie, and who does them, is no part of what a trial is.
+PATHS: Any = {"images": True, "labelled": True, "out": True, "work": True, "evaluate": {"test_on"}}
 
 
 def key_of(bench: Bench, trial: Trial) -> str:

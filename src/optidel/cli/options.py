@@ -91,6 +91,23 @@ TagsFile = Annotated[
         show_default=False,
     ),
 ]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        "--executor",
+        help="Who does the shards: local, slurm, ray or ray://HOST:PORT.  [default: local]",
+        show_default=False,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        help="Processes or actors that do the shards.  [default: this process alone]",
+        show_default=False,
+        min=1,
+    ),
+]
 Json = Annotated[
     bool, typer.Option("--json", help="Print one JSON object and nothing else on standard output.")
 ]
@@ -141,6 +158,8 @@ def recipe_of(
     config: Path | None = None,
     settings: list[str] | None = None,
     tags: Path | None = None,
+    executor: str | None = None,
+    workers: int | None = None,
 ) -> "Recipe":
     """The recipe of a command: the TOML file where there is one, the options typed on top, ``--set`` last.
 
@@ -165,6 +184,9 @@ def recipe_of(
     }
     values = read_values(config) if config else {}
     values = values | without_none(options)
+    doing = without_none({"executor": executor, "workers": workers})
+    if doing:
+        values["work"] = {**values.get("work", {}), **doing}
     if tags is not None:
         values["corpus"] = {**values.get("corpus", {}), "tags": str(tags)}
     for setting in settings or []:

@@ -12,6 +12,7 @@ from optidel.cli.app import app
 from optidel.cli.options import (
     Budget,
     Config,
+    Executor,
     Images,
     Json,
     Labelled,
@@ -23,6 +24,7 @@ from optidel.cli.options import (
     Seeds,
     Settings,
     TagsFile,
+    Workers,
     print_json,
     recipe_of,
 )
@@ -65,10 +67,14 @@ def embed(
     preset: PresetOption = None,
     config: Config = None,
     settings: Settings = None,
+    executor: Executor = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Embed every frame and map what a masked autoencoder cannot predict of it."""
-    recipe = recipe_of(images, out, preset=preset, config=config, settings=settings)
+    recipe = recipe_of(
+        images, out, preset=preset, config=config, settings=settings, executor=executor, workers=workers
+    )
     _run_until("embed", recipe, as_json)
 
 
@@ -83,6 +89,8 @@ def select(
     config: Config = None,
     settings: Settings = None,
     tags: TagsFile = None,
+    executor: Executor = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Choose what is worth training on: `selection.parquet` says why each item stayed or went."""
@@ -95,6 +103,8 @@ def select(
         preset=preset,
         config=config,
         settings=settings,
+        executor=executor,
+        workers=workers,
         tags=tags,
     )
     _run_until("select", recipe, as_json)
@@ -107,10 +117,14 @@ def patches(
     preset: PresetOption = None,
     config: Config = None,
     settings: Settings = None,
+    executor: Executor = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Cut key patches out of the frames; refused ones are listed with their reason."""
-    recipe = recipe_of(images, out, preset=preset, config=config, settings=settings)
+    recipe = recipe_of(
+        images, out, preset=preset, config=config, settings=settings, executor=executor, workers=workers
+    )
     _run_until("patches", recipe, as_json)
 
 
@@ -124,6 +138,8 @@ def compose(
     config: Config = None,
     settings: Settings = None,
     tags: TagsFile = None,
+    executor: Executor = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Compose the hardest, diverse key patches into new images."""
@@ -136,6 +152,8 @@ def compose(
         preset=preset,
         config=config,
         settings=settings,
+        executor=executor,
+        workers=workers,
         tags=tags,
     )
     _run_until("compose", recipe, as_json)
@@ -163,6 +181,8 @@ def pretrain(
     config: Config = None,
     settings: Settings = None,
     tags: TagsFile = None,
+    executor: Executor = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Pre-train an encoder on what each method keeps; each artifact holds a Hugging Face folder
@@ -177,6 +197,8 @@ def pretrain(
         preset=preset,
         config=config,
         settings=settings,
+        executor=executor,
+        workers=workers,
         tags=tags,
     )
     _run_until("pretrain", recipe, as_json)
@@ -194,6 +216,8 @@ def evaluate(
     config: Config = None,
     settings: Settings = None,
     tags: TagsFile = None,
+    executor: Executor = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Fine-tune and probe each encoder on a labelled set."""
@@ -207,6 +231,8 @@ def evaluate(
         preset=preset,
         config=config,
         settings=settings,
+        executor=executor,
+        workers=workers,
         tags=tags,
     )
     _run_until("evaluate", recipe, as_json)
@@ -229,6 +255,8 @@ def run(
     config: Config = None,
     settings: Settings = None,
     tags: TagsFile = None,
+    executor: Executor = None,
+    workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Everything: from images to a table and a report."""
@@ -244,6 +272,8 @@ def run(
         preset=preset,
         config=config,
         settings=settings,
+        executor=executor,
+        workers=workers,
         tags=tags,
     )
     result = run_recipe(recipe)
@@ -268,6 +298,34 @@ def demo(
     recipe = demo_recipe(out, quick=quick)
     result = run_recipe(recipe)
     _print_result(result, as_json)
+
+
+@app.command(epilog="Example: `optidel work run --step embed --shard 0/4`")
+def work(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    step: Annotated[str, typer.Option("--step", help="Which step's shards: embed.")] = "embed",
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            help="Share i/n of the shards, i from 0.  [default: what Slurm says, else all]",
+            show_default=False,
+        ),
+    ] = None,
+    executor: Executor = None,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Do a share of the shards of a step that another command has begun, on this or another machine."""
+    from optidel.mapping import Plan
+    from optidel.pipeline.work import work_step
+
+    plan = Plan(executor=executor or "local", workers=workers)
+    done = work_step(run_folder, step, shard, plan)
+    if as_json:
+        print_json({"step": step, "shards": done.shards, "missing": done.missing})
+    else:
+        print(f"{step}: {done.shards} shards done, {done.missing} are missing")
 
 
 @app.command(epilog="Example: `optidel report run --names hashed`")

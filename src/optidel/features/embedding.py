@@ -9,21 +9,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 from jaxtyping import Float32, Int64
 
 from optidel.arrays import Images, Vectors
 from optidel.errors import WeightsError
+from optidel.mapping import Make, Plan, Tick, join_arrays, run
 from optidel.models.encoders import STD, load_encoder, load_mae, normalise
 from optidel.models.mae import complementary_noise, score
 from optidel.progress import say
-from optidel.store import Workspace
+from optidel.store import PARTS, Workspace
 
-# Images of one pass, never fewer, and the most that are scored again after a kill.
+# Images of one pass, never fewer.
 BLOCK = 128
 
-# Rows copied between two marks: a round number, some MB.
-COPIED = 4096
+# What is written of every image, and what of it an earlier state may hold already.
+SCORES = ("vectors", "error", "null_error", "error_map")
+COPIED = ("vectors", "error", "error_map")
+
+# Rows checked at once: a round number, some MB.
+CHECKED = 4096
 
 # Variance of unit vectors below which an embedding tells nothing apart: some ten times the rounding of
 # float32.
@@ -64,89 +70,152 @@ class Earlier:
     """Scores that the same models gave before: ``rows`` int64 (n,), for each image of now its row in the
     arrays, -1 where it is new.
 
-    ``vectors`` f32 (m, d), ``error`` f32 (m,) and ``error_map`` f32 (m, g, g) are as :func:`write_scores`
-    wrote them; ``name`` tells one earlier state from another.
+    ``folder`` holds ``vectors.npy``, ``error.npy`` and ``error_map.npy`` as :func:`write_scores` wrote them;
+    ``name`` tells one earlier state from another.
     """
 
     name: str
+    folder: Path
     rows: Int64[np.ndarray, "n"]
-    vectors: Float32[np.ndarray, "m d"]
-    error: Float32[np.ndarray, "m"]
-    error_map: Float32[np.ndarray, "m g g"]
 
 
 def write_scores(
     work: Workspace,
-    images: Images,
+    pixels: Path,
     mae_folder: str | Path,
     weights: str | None,
     mean: Float32[np.ndarray, "s s 3"],
     seed: int,
-    where: torch.device,
     earlier: Earlier | None = None,
+    plan: Plan | None = None,
 ) -> None:
-    """Write vectors, error, null_error and error_map of ``images`` into ``work``, resumable block by block.
+    """Write vectors, error, null_error and error_map of images into ``work``, resumable shard by shard.
 
     Blocks all have one shape, the last one padded, so that an image gets the same bytes whatever is scored
     beside it: numerical libraries may round differently for another shape. What is known is therefore copied,
-    with the same result as scoring it again.
+    with the same result as scoring it again, and it does not matter who does which shard.
 
     Args:
-        images: u8 (n, s, s, 3) at the autoencoder's size.
+        work: where to write.
+        pixels: file of u8 (n, s, s, 3) at the autoencoder's size.
         mae_folder: masked autoencoder that scores.
         weights: another encoder for the vectors, or None to take the autoencoder's own from the same pass.
         mean: the null model's prediction, in [0, 1]; its errors are computed for all images, for it is
             another one when images come.
         seed: of the masks, the same for every image.
         earlier: what these models gave for some of the images.
+        plan: who does the shards; None for this process.
     """
-    count, side = images.shape[:2]
-    mae = load_mae(mae_folder).eval().to(where)
-    dim = int(mae.config.hidden_size)
-    encoder = None
-    if weights:
-        encoder = load_encoder(weights, side).eval().to(where)
-        dim = encoder.dim
-    grid = side // int(mae.config.patch_size)
-    generator = torch.Generator().manual_seed(seed)
-    noise = complementary_noise(grid**2, generator)
+    work.write_array(f"{PARTS}/mean.npy", mean)
+    if earlier:
+        work.write_array(f"{PARTS}/earlier-{earlier.name}.npy", earlier.rows)
+    worker = ScoreWorker(
+        pixels=str(pixels.absolute()),
+        mae=_anywhere(mae_folder),
+        weights=weights and _anywhere(weights),
+        mean=str(work.part("mean.npy").absolute()),
+        seed=seed,
+        earlier=str(earlier.folder.absolute()) if earlier else None,
+        earlier_rows=str(work.part(f"earlier-{earlier.name}.npy").absolute()) if earlier else None,
+    )
+    count = len(np.load(pixels, mmap_mode="r"))
+    identity = f"-{earlier.name}" if earlier else ""
+    job = run(work, worker, count, "embed", plan or Plan(), identity)
+    join_arrays(work, job, SCORES)
 
-    vectors = work.open_array("vectors.npy", (count, dim), np.float32)
-    error = work.open_array("error.npy", (count,), np.float32)
-    null = work.open_array("null_error.npy", (count,), np.float32)
-    maps = work.open_array("error_map.npy", (count, grid, grid), np.float32)
-    for start, stop in work.blocks(count, READ, "null model"):
-        block = np.asarray(images[start:stop])
-        null[start:stop] = null_errors(block, mean)
 
-    fresh = np.arange(count)
-    label = "embed"
-    if earlier is not None:
-        scored = np.flatnonzero(earlier.rows >= 0)
-        fresh = np.flatnonzero(earlier.rows < 0)
-        # The marks of a killed attempt that knew another earlier state are not these.
-        label = f"embed-{earlier.name}"
-        for start, stop in work.blocks(len(scored), COPIED, f"copy-{earlier.name}"):
-            now = scored[start:stop]
-            then = earlier.rows[now]
-            vectors[now] = earlier.vectors[then]
-            error[now] = earlier.error[then]
-            maps[now] = earlier.error_map[then]
+def _anywhere(weights: str | Path) -> str:
+    """A folder by a path that holds in any process; a hub id as it is."""
+    return str(Path(weights).absolute()) if Path(weights).is_dir() else str(weights)
 
-    for start, stop in work.blocks(len(fresh), BLOCK, label):
-        rows = fresh[start:stop]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreWorker:
+    """Scores rows of a file of pixels; the arguments are those of :func:`write_scores`, as files."""
+
+    pixels: str
+    mae: str
+    weights: str | None
+    mean: str
+    seed: int
+    earlier: str | None
+    earlier_rows: str | None
+
+    def open(self) -> Make:
+        """Load the models, once in each process."""
+        return _Scorer(self)
+
+    def stand_in(self, row: int) -> None:
+        """No frame can be left out of an embedding."""
+
+
+class _Scorer:
+    """The models, and the images that they score."""
+
+    def __init__(self, worker: ScoreWorker) -> None:
+        self.images: Images = np.load(worker.pixels, mmap_mode="r")
+        side = self.images.shape[1]
+        self.where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.mae = load_mae(worker.mae).eval().to(self.where)
+        self.dim = int(self.mae.config.hidden_size)
+        self.encoder = None
+        if worker.weights:
+            self.encoder = load_encoder(worker.weights, side).eval().to(self.where)
+            self.dim = self.encoder.dim
+        self.grid = side // int(self.mae.config.patch_size)
+        generator = torch.Generator().manual_seed(worker.seed)
+        self.noise = complementary_noise(self.grid**2, generator)
+        self.mean = np.load(worker.mean)
+        self.known = np.full(len(self.images), -1)
+        self.earlier = {}
+        if worker.earlier and worker.earlier_rows:
+            self.known = np.load(worker.earlier_rows, mmap_mode="r")
+            for name in COPIED:
+                self.earlier[name] = np.load(Path(worker.earlier) / f"{name}.npy", mmap_mode="r")
+
+    def __call__(self, rows: range, tick: Tick) -> pl.DataFrame:
+        """Score some rows: a table with one row for each, and a column for each of :data:`SCORES`."""
+        count = len(rows)
+        scores = {
+            "vectors": np.empty((count, self.dim), np.float32),
+            "error": np.empty(count, np.float32),
+            "null_error": np.empty(count, np.float32),
+            "error_map": np.empty((count, self.grid, self.grid), np.float32),
+        }
+        known = np.asarray(self.known[rows.start : rows.stop])
+        copied = np.flatnonzero(known >= 0)
+        for name, values in self.earlier.items():
+            scores[name][copied] = values[known[copied]]
+        for start in range(0, count, READ):
+            stop = min(start + READ, count)
+            block = np.asarray(self.images[rows.start + start : rows.start + stop])
+            scores["null_error"][start:stop] = null_errors(block, self.mean)
+        tick(len(copied))
+
+        fresh = np.flatnonzero(known < 0)
+        for start in range(0, len(fresh), BLOCK):
+            inside = fresh[start : start + BLOCK]
+            self._score(scores, inside, rows.start + inside)
+            tick(len(inside))
+        return pl.DataFrame([pl.Series(name, values) for name, values in scores.items()])
+
+    def _score(
+        self, scores: dict[str, Vectors], inside: Int64[np.ndarray, "m"], rows: Int64[np.ndarray, "m"]
+    ) -> None:
+        """Score one block: images ``rows``, written at ``inside``."""
         size = len(rows)
         # Padded with copies of the last image, so that every block has one shape.
         padding = np.repeat(rows[-1], BLOCK - size)
-        block = np.asarray(images[np.append(rows, padding)])
-        scores = score(mae, normalise(block, where), noise)
-        embedded = scores.vectors
-        if encoder:
+        block = np.asarray(self.images[np.append(rows, padding)])
+        scored = score(self.mae, normalise(block, self.where), self.noise)
+        embedded = scored.vectors
+        if self.encoder:
             with torch.no_grad():
-                embedded = encoder(encoder.normalise(block))
-        vectors[rows] = embedded.float().cpu().numpy()[:size]
-        maps[rows] = scores.error_map.cpu().numpy()[:size]
-        error[rows] = maps[rows].mean(axis=(1, 2))
+                embedded = self.encoder(self.encoder.normalise(block))
+        maps = scored.error_map.cpu().numpy()[:size]
+        scores["vectors"][inside] = embedded.float().cpu().numpy()[:size]
+        scores["error_map"][inside] = maps
+        scores["error"][inside] = maps.mean(axis=(1, 2))
 
 
 def check_vectors(vectors: Vectors, encoder: str) -> None:
@@ -161,8 +230,8 @@ def check_vectors(vectors: Vectors, encoder: str) -> None:
     """
     total = np.zeros(vectors.shape[1])
     counted = 0
-    for start in range(0, len(vectors), COPIED):
-        block = np.asarray(vectors[start : start + COPIED], np.float64)
+    for start in range(0, len(vectors), CHECKED):
+        block = np.asarray(vectors[start : start + CHECKED], np.float64)
         finite = np.isfinite(block)
         if not finite.all():
             raise WeightsError(

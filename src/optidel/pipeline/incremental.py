@@ -135,10 +135,11 @@ def earlier_scores(
         f"embed: {best.count} of {total} frames are as in {name} and copied from there, "
         f"{total - best.count} are computed"
     )
-    arrays = {array: best.artifact.array(f"{array}.npy") for array in ("vectors", "error", "error_map")}
-    from optidel.features.embedding import Earlier  # brings torch, which most commands do not need
+    from optidel.features.embedding import COPIED, Earlier  # brings torch, which most commands do not need
 
-    return Earlier(name=name, rows=best.rows, **arrays)
+    for array in COPIED:
+        best.artifact.file(f"{array}.npy")  # compared with its hash here, once for all workers
+    return Earlier(name=name, folder=best.artifact.path, rows=best.rows)
 
 
 def _hashes(artifacts: Sequence[Artifact], pixels: Artifact) -> list[str] | None:

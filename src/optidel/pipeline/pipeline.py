@@ -15,6 +15,7 @@ from optidel.corpus.names import names_of
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.tags import Tags, load_tags
 from optidel.errors import BudgetError, RecipeError
+from optidel.mapping import Plan
 from optidel.methods import METHODS, count_for
 from optidel.models.presets import PRESETS, make_views
 from optidel.pipeline.incremental import earlier_warmup
@@ -117,6 +118,7 @@ class Pipeline:
         # A name that is wrong is told before a folder is made.
         check_methods(recipe)
         self.recipe = recipe
+        self.plan = Plan(**recipe.work.model_dump())
         self.preset = PRESETS[recipe.preset]
         self.store = shared.store if shared else Store(recipe.out)
         self._shared = shared
@@ -282,7 +284,7 @@ class Pipeline:
         section = self.recipe.encoder
         # An autoencoder that was given makes the vectors itself, in the pass that scores.
         weights = section.weights if self.mae.artifact else None
-        embed = embed_step(self.store, self.pixels, self.mae, weights, section.seed)
+        embed = embed_step(self.store, self.pixels, self.mae, weights, section.seed, self.plan)
         return self._announce(embed)
 
     @cached_property

@@ -133,7 +133,7 @@ def _recipe_text(run: Run, names: Names) -> str:
     """The recipe to copy, without where its folders lie on this machine."""
     if run.recipe is None:
         return ""
-    values = _without_paths(run.recipe.model_dump(mode="json", exclude_none=True), names)
+    values = _without_paths(run.recipe.model_dump(mode="json", exclude={"work"}, exclude_none=True), names)
     # These three are folders also where they are written as a relative path.
     for key in ("images", "labelled", "out"):
         if values.get(key):

@@ -6,17 +6,24 @@ import numpy as np
 
 from optidel.arrays import Images
 from optidel.features.embedding import check_vectors, mean_image, write_scores
+from optidel.mapping import Plan
 from optidel.pipeline.incremental import earlier_scores
 from optidel.pipeline.weights import Weights
 from optidel.runs.summaries import EmbedSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
-from optidel.training.precision import device
 
 # Of the code of this step.
 VERSION = 2
 
 
-def embed_step(store: Store, pixels: Artifact, mae: Weights, weights: str | None, seed: int) -> Artifact:
+def embed_step(
+    store: Store,
+    pixels: Artifact,
+    mae: Weights,
+    weights: str | None,
+    seed: int,
+    plan: Plan | None = None,
+) -> Artifact:
     """Score every frame; rows of frames that an earlier state of the corpus held are copied from there.
 
     Args:
@@ -25,13 +32,17 @@ def embed_step(store: Store, pixels: Artifact, mae: Weights, weights: str | None
         mae: the masked autoencoder that scores.
         weights: encoder of the vectors, a folder or hub id; None takes them from the autoencoder's pass.
         seed: of the masks, the same for every frame.
+        plan: who does the shards; None for this process.
+
+    Raises:
+        PendingError: other processes are to do shards.
     """
 
     def make(work: Workspace) -> None:
         images: Images = pixels.array("pixels.npy")
         earlier = earlier_scores(store, pixels, inputs, config, VERSION)
         mean = mean_image(images, np.random.default_rng(seed))
-        write_scores(work, images, mae.folder, weights, mean, seed, device(), earlier)
+        write_scores(work, pixels.file("pixels.npy"), mae.folder, weights, mean, seed, earlier, plan)
         work.write_array("mean_image.npy", mean)
         check_vectors(
             np.load(work.path / "vectors.npy", mmap_mode="r"), weights or "the warmed-up autoencoder"

@@ -28,7 +28,6 @@ from optidel.recipe import PatchesSection
 from optidel.records import Frame, KeyPatch, from_table, to_table
 from optidel.runs.summaries import PatchesSummary, write_summary
 from optidel.store import PARTS, Artifact, Store, Workspace
-from optidel.training.precision import device
 
 # Folder, centre, shape and size of the frames of one kind of device.
 Kind = tuple[str, str | None, int, int]
@@ -239,4 +238,4 @@ def _score(
                 pixels[number] = crop(image, accepted[number].box, size)
 
     mean = mean_image(pixels, np.random.default_rng(seed))
-    write_scores(work, pixels, mae.folder, None, mean, seed, device())
+    write_scores(work, work.path / "pixels.npy", mae.folder, None, mean, seed)

@@ -15,7 +15,6 @@ from optidel.runs.sets import TrainedSet
 from optidel.runs.summaries import InformationSummary, write_summary
 from optidel.store import MANIFEST, Artifact, Store, Workspace
 from optidel.training.objectives import objective_named
-from optidel.training.precision import device
 from optidel.vinformation import information, log_determinant, vendi
 from optidel.vinformation.models import ROUNDING, masked_values, own_null_errors
 
@@ -84,9 +83,9 @@ def _scored(
 
     mae = _scoring_model(store, embed, scoring)
     # The null model of the corpus, not of the set: frames and composites are scored alike.
-    pixels = trained.images.array("pixels.npy")
+    pixels = trained.images.file("pixels.npy")
     mean = np.asarray(embed.array("mean_image.npy"))
-    write_scores(work, pixels, mae.folder, scoring["weights"], mean, int(scoring["seed"]), device())
+    write_scores(work, pixels, mae.folder, scoring["weights"], mean, int(scoring["seed"]))
     error, vectors = np.load(work.path / "error.npy"), np.load(work.path / "vectors.npy")
     return error.astype(np.float64), vectors
 
