@@ -104,8 +104,8 @@ class Plan:
     """Who does the shards.
 
     Args:
-        executor: ``local``, ``slurm``, ``ray`` (a running cluster, else one that is started here) or
-            ``ray://HOST:PORT``.
+        executor: ``local``, ``slurm``, ``ray`` (the cluster that ``RAY_ADDRESS`` names, else one of this
+            machine, for as long as the step takes) or ``ray://HOST:PORT``.
         workers: processes, or actors of Ray; None does everything in this process, or, with Ray, on all
             cores.
         shard: rows of a shard.
@@ -148,6 +148,13 @@ class Job:
     def read(self, shard: Shard) -> pl.DataFrame:
         """The part of a shard."""
         return pl.read_parquet(self.folder / shard.name, memory_map=False)
+
+    def table(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """All parts below each other, or some columns of them: equal rows give equal bytes, however they are
+        cut.
+        """
+        parts = [self.read(shard) for shard in self.shards]
+        return pl.concat([part.select(columns) if columns else part for part in parts]).rechunk()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,7 +235,15 @@ def slurm_share(environment: Mapping[str, str]) -> tuple[int, int] | None:
     return None
 
 
-def run(work: Workspace, worker: Worker, count: int, label: str, plan: Plan, identity: str = "") -> Job:
+def run(
+    work: Workspace,
+    worker: Worker,
+    count: int,
+    label: str,
+    plan: Plan,
+    identity: str = "",
+    cost: int = 1,
+) -> Job:
     """Have a worker do ``count`` rows, shard by shard; parts that are there are not made again.
 
     Args:
@@ -238,6 +253,7 @@ def run(work: Workspace, worker: Worker, count: int, label: str, plan: Plan, ide
         label: of the bar, and of the parts.
         plan: who does it.
         identity: what, beside the step's own fingerprint, the parts depend on.
+        cost: of a row, in rows of an embedding: shards are smaller by that.
 
     Returns:
         The job, with a part for every shard.
@@ -247,9 +263,10 @@ def run(work: Workspace, worker: Worker, count: int, label: str, plan: Plan, ide
         WorkerError: a row kills its worker, and the step cannot do without it.
     """
     name = work.path.name.removesuffix(".partial")
-    job = _job(work.path / PARTS / label, worker, count, label, plan.shard, f"{name}{identity}")
+    size = max(1, plan.shard // cost)
+    job = _job(work.path / PARTS / label, worker, count, label, size, f"{name}{identity}")
     job.folder.mkdir(parents=True, exist_ok=True)
-    _note(job, plan.shard, f"{name}{identity}", count)
+    _note(job, size, f"{name}{identity}", count)
     shards = job.missing()
     if plan.name == "slurm":
         share = slurm_share(os.environ)
@@ -530,8 +547,11 @@ def main() -> None:
 
 
 def _send(out: IO[bytes], answer: dict[str, Any]) -> None:
-    out.write(json.dumps(answer).encode() + b"\n")
-    out.flush()
+    try:
+        out.write(json.dumps(answer).encode() + b"\n")
+        out.flush()
+    except BrokenPipeError:  # the driver is gone, and with it whoever would read this
+        os._exit(1)
 
 
 class _Seat:
@@ -652,26 +672,26 @@ def _connect(plan: Plan) -> tuple[Any, bool]:
     if ray.is_initialized():
         return ray, False
 
-    quiet = {"log_to_driver": False, "include_dashboard": False, "logging_level": "error"}
-    if plan.executor.startswith("ray://"):
+    # A cluster is joined only where a person names one: another person's may run on the same machine.
+    address = plan.executor if plan.executor.startswith("ray://") else os.environ.get("RAY_ADDRESS")
+    if address:
         try:
-            ray.init(plan.executor, log_to_driver=False)
+            ray.init(address, log_to_driver=False)
         except Exception as error:  # Ray raises ConnectionError, or what its client's network library does
             raise WorkerError(
-                f"no Ray cluster answers at {plan.executor} ({type(error).__name__}); "
-                "start one with `ray start --head`, or pass --executor ray"
+                f"no Ray cluster answers at {address} ({type(error).__name__}); start one with "
+                "`ray start --head`, or pass --executor ray without RAY_ADDRESS"
             ) from error
         return ray, True
-    try:
-        ray.init("auto", log_to_driver=False, logging_level="error")
-    except ConnectionError:
-        ray.init(
-            "local",
-            num_cpus=plan.workers,
-            object_store_memory=OBJECT_STORE,
-            _node_ip_address="127.0.0.1",
-            **quiet,
-        )
+    ray.init(
+        "local",
+        num_cpus=plan.workers,
+        object_store_memory=OBJECT_STORE,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        _node_ip_address="127.0.0.1",
+    )
     return ray, True
 
 

@@ -15,8 +15,10 @@ from optidel.corpus.manifest import Manifest, listed, load_manifest
 from optidel.corpus.masks import masks_among, member_masks
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import Scanned, scan_files
+from optidel.corpus.scanning import scan_in_shards
 from optidel.corpus.walk import Listing, printable, walk
 from optidel.errors import InputError
+from optidel.mapping import Plan
 from optidel.progress import say, track
 from optidel.records import Frame, Quality, Rejected, from_table, to_table
 from optidel.store import PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors
@@ -84,11 +86,20 @@ def index(path: str | Path, axes: Sequence[str] = ("axial",), **options: Any) ->
     )
 
 
-def index_step(store: Store, path: Path, options: IndexOptions) -> Artifact:
+def index_step(store: Store, path: Path, options: IndexOptions, plan: Plan | None = None) -> Artifact:
     """Index a folder as an artifact; of files that did not change since the newest earlier index of the
     folder the rows are taken over.
 
     Later steps depend on ids and pixels alone, not on where the folder lies or when a file was touched.
+
+    Args:
+        store: the run.
+        path: the folder, or one file.
+        options: what becomes a frame.
+        plan: who reads the files; None, or a plan without workers, for the decoding processes of this one.
+
+    Raises:
+        PendingError: other processes are to read files.
     """
     listing, manifest = _listing(path, options)
     scan = options.config()
@@ -103,7 +114,7 @@ def index_step(store: Store, path: Path, options: IndexOptions) -> Artifact:
         "listing": listing.digest,
         "root": digest(str(listing.root).encode()),
     }
-    build = _Build(store, listing, manifest, options, canonical(scan).decode())
+    build = _Build(store, listing, manifest, options, canonical(scan).decode(), plan or Plan())
     return _with_retries(store, build, config)
 
 
@@ -132,12 +143,19 @@ class _Build:
     """The making of an index artifact."""
 
     def __init__(
-        self, store: Store, listing: Listing, manifest: Manifest | None, options: IndexOptions, scan: str
+        self,
+        store: Store,
+        listing: Listing,
+        manifest: Manifest | None,
+        options: IndexOptions,
+        scan: str,
+        plan: Plan,
     ) -> None:
         self.store = store
         self.listing = listing
         self.options = options
         self.scan = scan
+        self.plan = plan
         self.resolver = Resolver(options, manifest)
         self.has_manifest = manifest is not None
         self.sources = [file.source for file in listing.files]
@@ -193,16 +211,21 @@ class _Build:
         try:
             for start, stop in work.blocks(len(self.sources), SHARD, "index"):
                 if scanned is None:  # not before: a killed index may have finished all blocks
-                    scanned = self._read(start, earlier)
+                    scanned = self._read(work, start, earlier)
                 self._scan_shard(work, start, stop, earlier, scanned)
         finally:
             if scanned is not None:
                 # Ends the processes at once, also when interrupted.
                 scanned.close()  # type: ignore[attr-defined]
 
-    def _read(self, start: int, earlier: Earlier | None) -> Iterator[Scanned]:
+    def _read(self, work: Workspace, start: int, earlier: Earlier | None) -> Iterator[Scanned]:
         """Read the files from ``start`` on that no earlier index knows."""
         unknown = [source for source in self.sources[start:] if not (earlier and earlier.knows(source))]
+        # Without workers the decoding processes of this one are enough, and pass from shard to shard.
+        if self.plan.workers or self.plan.executor != "local":
+            before = [source for source in self.sources[:start] if not (earlier and earlier.knows(source))]
+            files = before + unknown  # the same list after a kill, so that the same parts serve
+            return scan_in_shards(work, self.listing.root, files, self.options, self.plan, len(before))
         options = self.options.scan(group_key(self.store.root))
         return scan_files(self.listing.root, unknown, options, self.options.workers)
 

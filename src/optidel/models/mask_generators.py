@@ -52,3 +52,12 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
         return load_mask_generator("regions")
     say(f"key patches: using the SAM weights in {folder}")
     return load_onnx(folder)
+
+
+def mask_weights(backend: str, weights: str | None) -> str | None:
+    """What :func:`load_mask_generator` takes as weights, good in any process: a folder by its whole path, a
+    model id as it is, None where none are needed.
+    """
+    if backend == "onnx":
+        weights = str(weights or os.environ.get("OPTIDEL_SAM") or DEFAULT_WEIGHTS)
+    return str(Path(weights).absolute()) if weights and Path(weights).is_dir() else weights

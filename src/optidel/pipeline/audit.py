@@ -72,7 +72,7 @@ def audit(
         raise RecipeError(f"sample must be 0 or more, got {sample}; 0 looks for text in every frame")
 
     pipeline = Pipeline(recipe)
-    audited = audit_step(pipeline.store, pipeline.whole, limits, sample)
+    audited = audit_step(pipeline.store, pipeline.whole, limits, sample, pipeline.plan)
     corpus = Corpus.load(pipeline.whole)
     naming = names_of(names, pipeline.store.root)
     page = audit_page(corpus, audited, pipeline.whole, limits, naming)

@@ -27,6 +27,7 @@ from optidel.pipeline.steps.compose import compose_step
 from optidel.pipeline.steps.holdout import check_holdout, holdout_step, share_of, unseen_step
 from optidel.pipeline.steps.leaks import leaks_step
 from optidel.pipeline.steps.pixels import pixels_step
+from optidel.pipeline.steps.prints import prints_step
 from optidel.pipeline.steps.result import result_step
 from optidel.pipeline.steps.select import Composites, SelectOptions, Sources, select_step
 from optidel.pipeline.steps.tag import tag_step
@@ -140,7 +141,7 @@ class Pipeline:
         section = self.recipe.corpus
         own_keys = section.model_dump(exclude={"limits", "holdout", "tags"})
         options = IndexOptions(**own_keys, **section.limits.model_dump())
-        index = index_step(self.store, Path(self.recipe.images), options)
+        index = index_step(self.store, Path(self.recipe.images), options, self.plan)
         return self._announce(index)
 
     @cached_property
@@ -220,7 +221,7 @@ class Pipeline:
 
         images, labelled = Path(recipe.images), Path(recipe.evaluate.test_on or recipe.labelled)
         # All frames are compared, also those that another task's leaks took out.
-        leaks = leaks_step(self.store, self.listed, self.task, labelled)
+        leaks = leaks_step(self.store, self.listed, self.task, labelled, self.plan)
         if leaks.path not in self._announced:
             drop = recipe.leaks == "drop"
             say(f"leaks: {sentence(leaks, drop=drop)}")
@@ -288,12 +289,17 @@ class Pipeline:
         return self._announce(embed)
 
     @cached_property
+    def prints(self) -> Artifact:
+        """What is kept of every frame to find its copies."""
+        return self._announce(prints_step(self.store, self.whole, self.plan))
+
+    @cached_property
     def patches(self) -> Artifact:
         """Key patches."""
         from optidel.pipeline.steps.patches import patches_step
 
         section, seed, size = self.recipe.patches, self.recipe.encoder.seed, self.preset.size
-        patches = patches_step(self.store, self.index, self.embed, self.mae, size, section, seed)
+        patches = patches_step(self.store, self.index, self.embed, self.mae, size, section, seed, self.plan)
         return self._announce(patches)
 
     @cached_property

@@ -12,7 +12,10 @@ from optidel.store import Store
 
 # Workers that a job may name, and where each is defined: nothing else is ever loaded by name.
 WORKERS: dict[str, tuple[str, str]] = {
+    "index": ("optidel.corpus.scanning", "ScanWorker"),
+    "prints": ("optidel.pipeline.steps.prints", "PrintWorker"),
     "embed": ("optidel.features.embedding", "ScoreWorker"),
+    "patches": ("optidel.pipeline.steps.patches", "PatchWorker"),
 }
 
 

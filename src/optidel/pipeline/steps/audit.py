@@ -11,6 +11,7 @@ from optidel.copies.near import first_of_chain, near_copies
 from optidel.corpus.frames import Corpus
 from optidel.corpus.quality import Thresholds, marks
 from optidel.features.overlay import forbidden
+from optidel.mapping import Plan
 from optidel.pipeline.steps.prints import load_prints, prints_step
 from optidel.records import Quality, from_table
 from optidel.report.audit_page import RULES
@@ -27,13 +28,15 @@ TEXT_VERSION = 2
 BLOCK = 32
 
 
-def audit_step(store: Store, indexed: Artifact, thresholds: Thresholds, sample: int) -> Artifact:
+def audit_step(
+    store: Store, indexed: Artifact, thresholds: Thresholds, sample: int, plan: Plan | None = None
+) -> Artifact:
     """Marks and copies of every frame: ``marks.parquet`` (id, marks, exact, near, text) and ``summary.json``.
 
     ``exact`` and ``near`` are the row of the earlier frame that a frame is a copy, or a near-copy, of; its
     own row where it is none.
     """
-    printed = prints_step(store, indexed)
+    printed = prints_step(store, indexed, plan)
     texts = text_step(store, indexed, sample)
 
     def make(work: Workspace) -> None:

@@ -11,6 +11,7 @@ from optidel.copies.leaks import KINDS, find_leaks
 from optidel.copies.prints import describe_images
 from optidel.corpus.frames import Corpus
 from optidel.datasets.masks import single_image
+from optidel.mapping import Plan
 from optidel.pipeline.steps.prints import load_prints, prints_step
 from optidel.progress import track
 from optidel.runs.summaries import LeaksSummary, write_summary
@@ -28,7 +29,9 @@ SIDE = 260
 COLUMNS = {"kind": pl.String, "test": pl.String, "train": pl.String, "value": pl.Float64}
 
 
-def leaks_step(store: Store, indexed: Artifact, task: Artifact, folder: Path) -> Artifact:
+def leaks_step(
+    store: Store, indexed: Artifact, task: Artifact, folder: Path, plan: Plan | None = None
+) -> Artifact:
     """Compare the test images of a labelled set, at full size, to the corpus.
 
     Writes ``leaks.parquet`` (kind, test, train, value: bits that differ of perceptual hashes, cosine
@@ -39,7 +42,7 @@ def leaks_step(store: Store, indexed: Artifact, task: Artifact, folder: Path) ->
 
     def make(work: Workspace) -> None:
         items = task.table("items.parquet").filter(pl.col("split") == "test")
-        corpus_prints = load_prints(prints_step(store, indexed), indexed)
+        corpus_prints = load_prints(prints_step(store, indexed, plan), indexed)
         test_prints = describe_images(_images(folder, items), folder.resolve().name)
         leaks = find_leaks(corpus_prints, test_prints)
 

@@ -1,8 +1,10 @@
 """Key patches: masks on the frames that survive de-duplication, squares around them, their scores."""
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int64
 
-from optidel.arrays import BoolImage, ErrorMaps, Image, Images
+from optidel.arrays import BoolImage, Image, Images
 from optidel.corpus.frames import Corpus
 from optidel.corpus.reading import place as member_and_locator
 from optidel.errors import BudgetError
@@ -18,8 +20,9 @@ from optidel.features.embedding import mean_image, write_scores
 from optidel.features.overlay import Zones, forbidden, group_overlay
 from optidel.features.patches import PatchOptions, crop, key_patches, refusals
 from optidel.features.prompts import error_points, grid_points
+from optidel.mapping import Make, Plan, Tick, run
 from optidel.methods import count_for, select
-from optidel.models.mask_generators import load_mask_generator
+from optidel.models.mask_generators import load_mask_generator, mask_weights
 from optidel.models.masks import MaskGenerator, mask_nms
 from optidel.pipeline.weights import Weights
 from optidel.readers.decode import fit
@@ -27,13 +30,13 @@ from optidel.readers.volume import AXES
 from optidel.recipe import PatchesSection
 from optidel.records import Frame, KeyPatch, from_table, to_table
 from optidel.runs.summaries import PatchesSummary, write_summary
-from optidel.store import PARTS, Artifact, Store, Workspace
+from optidel.store import PARTS, Artifact, Store, Workspace, read_artifact
 
 # Folder, centre, shape and size of the frames of one kind of device.
 Kind = tuple[str, str | None, int, int]
 
-# Frames between two writes, and at most masked again after a kill: some ten seconds of work on a CPU.
-SHARD = 16
+# What masking a frame costs, in embeddings of one: a shard is some ten seconds of work on a CPU.
+MASK_COST = 256
 
 # Key patches cropped between two writes; a round number, as crops are cheap.
 CROPS = 256
@@ -61,6 +64,7 @@ def patches_step(
     size: int,
     options: PatchesSection,
     seed: int,
+    plan: Plan | None = None,
 ) -> Artifact:
     """Propose key patches, refuse the unusable ones, and score the others.
 
@@ -75,9 +79,11 @@ def patches_step(
         size: side in px at which a crop is scored.
         options: which frames, what proposes masks, and what is refused.
         seed: of every draw.
+        plan: who does the shards; None for this process.
 
     Raises:
         BudgetError: no key patch was accepted.
+        PendingError: other processes are to do shards.
     """
     # Loaded before the step is looked for: which backend "auto" is decides the fingerprint.
     generator = load_mask_generator(options.backend, options.weights)
@@ -85,7 +91,8 @@ def patches_step(
     def make(work: Workspace) -> None:
         corpus = Corpus.load(indexed)
         rows = candidate_rows(corpus.frames, embedded, options.candidates, seed)
-        _propose(work, corpus, rows, embedded.array("error_map.npy"), generator, options, seed)
+        where = Sources(index=indexed, embed=embedded, corpus=corpus, generator=generator)
+        _propose(work, where, rows, options, seed, plan or Plan())
 
         patches = from_table(KeyPatch, work.table("patches.parquet"))
         accepted = [patch for patch in patches if not patch.refused]
@@ -94,7 +101,7 @@ def patches_step(
                 f"no key patch was accepted on {len(rows)} frames (refused: {refusals(patches)}); "
                 "raise patches.candidates"
             )
-        _score(work, corpus, accepted, mae, size, seed)
+        _score(work, corpus, accepted, mae, size, seed, plan or Plan())
 
         summary = PatchesSummary(
             backend=generator.name,
@@ -133,39 +140,100 @@ def candidate_rows(
     return np.sort(sound[selection.indices])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """Where key patches come from: the artifacts, and what this process has loaded of them."""
+
+    index: Artifact
+    embed: Artifact
+    corpus: Corpus
+    generator: MaskGenerator
+
+
 def _propose(
     work: Workspace,
-    corpus: Corpus,
+    where: Sources,
     rows: Int64[np.ndarray, "m"],
-    error_maps: ErrorMaps,
-    generator: MaskGenerator,
     options: PatchesSection,
     seed: int,
+    plan: Plan,
 ) -> None:
     """Write the key patches of some frames, shard by shard."""
-    overlays: dict[Kind, BoolImage] = {}
-    limits = PatchOptions(contrast=0.0)
-    if options.filter:
-        overlays = _overlays(corpus, np.random.default_rng(seed))
-        limits = PatchOptions()
+    overlays = _overlays(where.corpus, np.random.default_rng(seed)) if options.filter else {}
+    # Learnt once here, for all workers.
+    shape = (len(overlays), OVERLAY_SIZE, OVERLAY_SIZE)
+    work.write_array(f"{PARTS}/overlays.npy", np.array(list(overlays.values()), dtype=bool).reshape(shape))
+    work.write_json(f"{PARTS}/kinds.json", [list(kind) for kind in overlays])
+    work.write_array(f"{PARTS}/rows.npy", rows)
+    worker = PatchWorker(
+        index=str(where.index.path.absolute()),
+        error_map=str(where.embed.file("error_map.npy").absolute()),
+        parts=str((work.path / PARTS).absolute()),
+        backend=where.generator.name,
+        weights=mask_weights(where.generator.name, options.weights),
+        options=options.model_dump(mode="json"),
+    )
+    job = run(work, worker, len(rows), "patches", plan, cost=MASK_COST)
+    work.write_table("patches.parquet", job.table())
 
-    for start, stop in work.blocks(len(rows), SHARD, "patches"):
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchWorker:
+    """Proposes key patches: on frames ``rows.npy`` of an index, with the overlays of each kind of device.
+
+    ``parts`` is the folder of these two; ``options`` are those of the recipe.
+    """
+
+    index: str
+    error_map: str
+    parts: str
+    backend: str
+    weights: str | None
+    options: dict[str, Any]
+
+    def open(self) -> Make:
+        """Load the mask generator, once in each process."""
+        return _Proposer(self)
+
+    def stand_in(self, row: int) -> pl.DataFrame:
+        """A frame that no worker survives has no key patch."""
+        return to_table(KeyPatch, [])
+
+
+class _Proposer:
+    """The mask generator, and the frames that it looks at."""
+
+    def __init__(self, worker: PatchWorker) -> None:
+        parts = Path(worker.parts)
+        self.options = PatchesSection.model_validate(worker.options)
+        self.corpus = Corpus.load(read_artifact(Path(worker.index)))
+        self.error_maps = np.load(worker.error_map, mmap_mode="r")
+        self.generator = load_mask_generator(worker.backend, worker.weights)
+        self.rows = np.load(parts / "rows.npy")
+        kinds = json.loads((parts / "kinds.json").read_bytes())
+        overlays = np.load(parts / "overlays.npy")
+        self.overlays = {tuple(kind): overlay for kind, overlay in zip(kinds, overlays, strict=True)}
+        self.limits = PatchOptions() if self.options.filter else PatchOptions(contrast=0.0)
+
+    def __call__(self, rows: range, tick: Tick) -> pl.DataFrame:
+        """The key patches of some candidates, in the order of the frames."""
         by_row: dict[int, list[KeyPatch]] = {}
-        for row, image in corpus.images(rows[start:stop].tolist()):
-            frame = corpus.frames[row]
-            zones = forbidden(image, overlays.get(_kind(frame))) if options.filter else _free(image)
-            points = _points(frame, error_maps[row], options, zones)
-            # Everything may be forbidden: then there is nothing to ask for.
-            masks = mask_nms(generator(image, points)) if len(points) else []
-            by_row[row] = key_patches(frame.id, image, masks, zones, limits)
+        for row, image in self.corpus.images(self.rows[rows.start : rows.stop].tolist()):
+            by_row[row] = self._patches(self.corpus.frames[row], image, self.error_maps[row])
+            tick(1)
 
         # Files are read in their own order; the table is in the order of the frames.
         proposals = [patch for row in sorted(by_row) for patch in by_row[row]]
-        work.write_table(f"{PARTS}/patches-{start}.parquet", to_table(KeyPatch, proposals))
+        return to_table(KeyPatch, proposals)
 
-    starts = range(0, len(rows), SHARD)
-    shards = [work.table(f"{PARTS}/patches-{start}.parquet") for start in starts]
-    work.write_table("patches.parquet", pl.concat(shards))
+    def _patches(self, frame: Frame, image: Image, error_map: Float32[np.ndarray, "g g"]) -> list[KeyPatch]:
+        zones = _free(image)
+        if self.options.filter:
+            zones = forbidden(image, self.overlays.get(_kind(frame)))
+        points = _points(frame, error_map, self.options, zones)
+        # Everything may be forbidden: then there is nothing to ask for.
+        masks = mask_nms(self.generator(image, points)) if len(points) else []
+        return key_patches(frame.id, image, masks, zones, self.limits)
 
 
 def _points(
@@ -222,7 +290,13 @@ def _stretched(corpus: Corpus, rows: Int64[np.ndarray, "m"]) -> Images:
 
 
 def _score(
-    work: Workspace, corpus: Corpus, accepted: Sequence[KeyPatch], mae: Weights, size: int, seed: int
+    work: Workspace,
+    corpus: Corpus,
+    accepted: Sequence[KeyPatch],
+    mae: Weights,
+    size: int,
+    seed: int,
+    plan: Plan,
 ) -> None:
     """Crops at the model's size, their vectors, error and null error; the null model is the mean crop."""
     row_of = {frame.id: row for row, frame in enumerate(corpus.frames)}
@@ -238,4 +312,4 @@ def _score(
                 pixels[number] = crop(image, accepted[number].box, size)
 
     mean = mean_image(pixels, np.random.default_rng(seed))
-    write_scores(work, work.path / "pixels.npy", mae.folder, None, mean, seed)
+    write_scores(work, work.path / "pixels.npy", mae.folder, None, mean, seed, None, plan)
