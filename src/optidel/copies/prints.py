@@ -122,9 +122,7 @@ def in_order(images: Iterable[tuple[int, Image]]) -> list[Print]:
 
 def of_corpus(corpus: Corpus, part: Part) -> Prints:
     """Prints of all frames of a corpus, with its names and groups."""
-    frames = corpus.frames
-    ids = [frame.id for frame in frames]
-    groups = [frame.group for frame in frames]
+    ids, groups = corpus.column("id"), corpus.column("group")
     folder = corpus.root.name
     return with_names(part, ids, folder, groups)
 

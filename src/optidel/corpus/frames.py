@@ -4,15 +4,20 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from optidel.arrays import Image, Pixels
+from optidel.corpus.frame_table import FrameTable
 from optidel.corpus.reading import place, read_rows
 from optidel.readers import Decoded, Window, window_of
 from optidel.readers.decode import read_frame, to_image
 from optidel.records import Frame, Rejected, from_table
 from optidel.store import Artifact
+
+# Frames up to which records are kept: 13 MB of them.
+FEW = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +39,7 @@ class Corpus:
     """
 
     root: Path
-    frames: list[Frame]
+    frames: Sequence[Frame]
     rejected: list[Rejected]
     crop: str = "none"
     window: Window | None = None
@@ -73,6 +78,12 @@ class Corpus:
             image = decoded.image
             yield row, np.ascontiguousarray(np.broadcast_to(image, (*image.shape[:2], 3)))
 
+    def column(self, name: str) -> list[Any]:
+        """One field of all frames, without making a record of each."""
+        if isinstance(self.frames, FrameTable):
+            return self.frames.column(name).to_list()
+        return [getattr(frame, name) for frame in self.frames]
+
     def __len__(self) -> int:
         """Number of frames."""
         return len(self.frames)
@@ -84,8 +95,15 @@ class Corpus:
         scan = json.loads(about["scan"])
         return Corpus(
             root=Path(about["root"]),
-            frames=from_table(Frame, artifact.table("frames.parquet")),
+            frames=_frames(artifact),
             rejected=from_table(Rejected, artifact.table("rejected.parquet")),
             crop=scan.get("crop", "none"),
             window=window_of(scan.get("window")),
         )
+
+
+def _frames(artifact: Artifact) -> Sequence[Frame]:
+    """The frames of an index: records where they are few, else packed columns."""
+    if artifact.json("index.json")["frames"] <= FEW:
+        return from_table(Frame, artifact.table("frames.parquet"))
+    return FrameTable(artifact.file("frames.parquet"))

@@ -25,7 +25,7 @@ def write_pixels(work: Workspace, corpus: Corpus, size: int, store: Store | None
         store: the run folder in which an earlier artifact may lie.
     """
     pixels = work.open_array("pixels.npy", (len(corpus), size, size, 3), np.uint8)
-    hashes = [frame.sha256 for frame in corpus.frames]
+    hashes = corpus.column("sha256")
     earlier = _earlier_pixels(store, size) if store else None
     if earlier:
         earlier_rows = known_rows(earlier.table("rows.parquet")["sha256"].to_list(), hashes)
@@ -43,7 +43,7 @@ def write_pixels(work: Workspace, corpus: Corpus, size: int, store: Store | None
         for row, image in corpus.images(rows[~is_copy].tolist()):
             pixels[row] = fit(image, size)
 
-    ids = [frame.id for frame in corpus.frames]
+    ids = corpus.column("id")
     work.write_table("rows.parquet", pl.DataFrame({"id": ids, "sha256": hashes}))
 
 

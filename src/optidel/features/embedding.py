@@ -143,17 +143,23 @@ class ScoreWorker:
 
     def open(self) -> Make:
         """Load the models, once in each process."""
-        return _Scorer(self)
+        return Scorer(self, np.load(self.pixels, mmap_mode="r"))
 
     def stand_in(self, row: int) -> None:
         """No frame can be left out of an embedding."""
 
 
-class _Scorer:
+class Scorer:
     """The models, and the images that they score."""
 
-    def __init__(self, worker: ScoreWorker) -> None:
-        self.images: Images = np.load(worker.pixels, mmap_mode="r")
+    def __init__(self, worker: ScoreWorker, images: Images) -> None:
+        """Load the models.
+
+        Args:
+            worker: which models, and with what.
+            images: u8 (n, s, s, 3), all rows that may be asked for.
+        """
+        self.images = images
         side = self.images.shape[1]
         self.where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.mae = load_mae(worker.mae).eval().to(self.where)

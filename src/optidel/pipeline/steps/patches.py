@@ -90,7 +90,7 @@ def patches_step(
 
     def make(work: Workspace) -> None:
         corpus = Corpus.load(indexed)
-        rows = candidate_rows(corpus.frames, embedded, options.candidates, seed)
+        rows = candidate_rows(corpus, embedded, options.candidates, seed)
         where = Sources(index=indexed, embed=embedded, corpus=corpus, generator=generator)
         _propose(work, where, rows, options, seed, plan or Plan())
 
@@ -126,15 +126,13 @@ def patches_step(
     return store.build("patches", make, version=3, config=config, inputs=inputs)
 
 
-def candidate_rows(
-    frames: Sequence[Frame], embedded: Artifact, fraction: float, seed: int
-) -> Int64[np.ndarray, "m"]:
+def candidate_rows(corpus: Corpus, embedded: Artifact, fraction: float, seed: int) -> Int64[np.ndarray, "m"]:
     """Sound frames that are no near-duplicate of each other, int64 (m,), ascending.
 
     Masks are dear, and a copy would only give the same patch again.
     """
-    sound = np.flatnonzero([not frame.flaw for frame in frames])
-    count = min(count_for(fraction, len(frames)), len(sound))
+    sound = np.flatnonzero([not flaw for flaw in corpus.column("flaw")])
+    count = min(count_for(fraction, len(corpus)), len(sound))
     vectors = embedded.array("vectors.npy")
     selection = select(np.asarray(vectors[sound]), "meddel", count, seed=seed)
     return np.sort(sound[selection.indices])
