@@ -46,7 +46,7 @@ class Entropy:
 def entropies(tables: Tables, setting: Setting) -> dict[Choice, Entropy]:
     """H of every method and budget of a setting that has one, in the order of the plan."""
     seeds = entropy_by_seed(tables, setting)
-    return {choice: _entropy(choice, seeds) for choice in seeds}
+    return {choice: entropy_of(choice, seeds) for choice in seeds}
 
 
 def entropy_by_seed(tables: Tables, setting: Setting) -> dict[Choice, Seeds]:
@@ -58,7 +58,8 @@ def entropy_by_seed(tables: Tables, setting: Setting) -> dict[Choice, Seeds]:
     return dict(seeds)
 
 
-def _entropy(choice: Choice, seeds: Mapping[Choice, Seeds]) -> Entropy:
+def entropy_of(choice: Choice, seeds: Mapping[Choice, Seeds]) -> Entropy:
+    """H of one method and budget, beside the references, from the H of every seed."""
     values = np.array(list(seeds[choice].values()))
     gains, distances = _gains(choice, seeds)
     distance = float(distances.mean()) if len(distances) else 0.0

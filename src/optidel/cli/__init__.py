@@ -16,7 +16,7 @@ from optidel.errors import OptidelError, extras_named
 # isort: split
 # Importing registers the commands, in the order of the help page.
 # isort: off
-from optidel.cli import corpus, datasets, steps, gallery, predict, benchmark, science, check  # noqa: F401
+from optidel.cli import corpus, datasets, steps, gallery, predict, benchmark, science, check, doctor  # noqa: F401
 # isort: on
 
 __all__ = ["app", "main"]

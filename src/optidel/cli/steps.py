@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 # broken in a log file.
 PIPED_WIDTH = 150
 
+# Frames in which the demo looks for burned-in text: with 200 it takes some ten seconds.
+FULL_SAMPLE, QUICK_SAMPLE = 200, 20
+
 
 def _run_until(step: str, recipe: "Recipe", as_json: bool) -> None:
     from optidel.pipeline.pipeline import Pipeline
@@ -291,13 +294,29 @@ def demo(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """The whole path on a brain volume that comes with nilearn: nothing to download, a few minutes."""
-    from optidel.demo import demo_recipe
+    """The whole path on real images that come with two packages: nothing to download, some five minutes."""
+    from optidel.demo import demo_recipe, hospital_recipe, story
+    from optidel.gallery import write_gallery
+    from optidel.pipeline.audit import audit
     from optidel.pipeline.run import run as run_recipe
 
     recipe = demo_recipe(out, quick=quick)
+    looked = audit(hospital_recipe(out), sample=QUICK_SAMPLE if quick else FULL_SAMPLE)
     result = run_recipe(recipe)
-    _print_result(result, as_json)
+    page = write_gallery(out)
+    chapters = story(out, looked)
+    if as_json:
+        told = {chapter.title: list(chapter.lines) for chapter in chapters}
+        print_json({**_result_values(result), "gallery": str(page), "story": told})
+        return
+    for chapter in chapters:
+        print(f"\n{chapter.title}")
+        for line in chapter.lines:
+            print(f"  {line}")
+    print("\nWhat a segmenter makes of each encoder")
+    _print_result(result, as_json=False)
+    print(f"gallery: {page}")
+    print("next: open the gallery in a browser; then `optidel audit YOUR-IMAGES --out RUN`")
 
 
 @app.command(epilog="Example: `optidel work run --step embed --shard 0/4`")
@@ -344,15 +363,17 @@ def report(
         print(path)
 
 
+def _result_values(result: "Result") -> dict[str, Any]:
+    return {
+        "report": str(result.report),
+        "table": result.table.to_dicts(),
+        "cells": result.cells.to_dicts(),
+    }
+
+
 def _print_result(result: "Result", as_json: bool) -> None:
     if as_json:
-        print_json(
-            {
-                "report": str(result.report),
-                "table": result.table.to_dicts(),
-                "cells": result.cells.to_dicts(),
-            }
-        )
+        print_json(_result_values(result))
         return
 
     table = Table(box=None, header_style="bold")
