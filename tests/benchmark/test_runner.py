@@ -8,6 +8,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,11 +18,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from filelock import FileLock
 from nano_bench import values
 from PIL import Image
 
 from optidel.benchmark import make_bench, run_bench, runner, write_bench_report
-from optidel.benchmark.plan import Trial, trials
+from optidel.benchmark.plan import Trial, key_of, trials
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.stopping import decided
 from optidel.benchmark.tables import open_bench
@@ -30,7 +33,7 @@ from optidel.pipeline.parameters import AVAILABLE
 from optidel.pipeline.run import run
 from optidel.pipeline.steps import embed as embedding
 from optidel.pipeline.steps import patches
-from optidel.store import Store, Workspace
+from optidel.store import Store, Workspace, canonical, digest
 
 Make = Callable[..., Path]
 SECONDS = ("seconds_select", "seconds_train")
@@ -393,3 +396,39 @@ def test_what_was_held_out_is_the_first_outcome_of_every_encoder(
     assert h["random"] > 0
     page = (write_bench_report(tmp_path / "out").parent / "tables.md").read_text()
     assert "held-out H, nats per value" in page
+
+
+def test_an_encoder_that_another_process_trains_is_put_off_with_all_its_trials(
+    nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
+    """Two processes share the work: neither waits for the other's encoder while there is another."""
+    bench = make_bench(values(make_corpus(16), labelled, seeds=[0], budgets=[0.25]))
+    first = next(trial for trial in trials(bench) if not trial.untrained)
+    out = tmp_path / "out"
+    Store(out)
+    name = digest(canonical(list(first.training)))
+    lock = FileLock(out / ".locks" / f"encoder-{name}.lock")
+    held = threading.Event()
+    others = {key_of(bench, trial) for trial in trials(bench) if trial.training != first.training}
+    seen: list[set[str]] = []
+
+    def other_process() -> None:
+        lock.acquire()
+        held.set()
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            done = {path.stem for path in (out / "cells").glob("*.json")}
+            if others <= done:
+                seen.append(done)
+                break
+            time.sleep(0.02)
+        lock.release()
+
+    (out / ".locks").mkdir(exist_ok=True)
+    thread = threading.Thread(target=other_process)
+    thread.start()
+    held.wait()
+    outcome = run_bench(bench, out)
+    thread.join()
+    assert seen == [others]
+    assert outcome.done == outcome.cells

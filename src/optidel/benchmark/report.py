@@ -13,6 +13,8 @@ from optidel.benchmark.bench import Bench, method_of
 from optidel.benchmark.entropy import Entropy, entropies, entropy_sentences
 from optidel.benchmark.figures import figures
 from optidel.benchmark.gate import can_rank, gate_sentence, room_sentences
+from optidel.benchmark.overall import HEADS as HEADS_OF_MEANS
+from optidel.benchmark.overall import Overall, overall
 from optidel.benchmark.plan import trials
 from optidel.benchmark.power import detectable_sentence
 from optidel.benchmark.settings import SETTING, Choice, Setting, settings
@@ -127,11 +129,13 @@ def write_bench_report(root: Path) -> Path:
     for section in sections:
         for name, picture in section.pictures.items():
             write_atomically(folder / "figures" / f"{section.slug}-{name}.svg", standalone(picture))
-    write_atomically(folder / "tables.md", "\n".join(markdown(section) for section in sections))
+    means = overall([section.setting for section in sections])
+    texts = [*(overall_markdown(mean) for mean in means), *(markdown(section) for section in sections)]
+    write_atomically(folder / "tables.md", "\n".join(texts))
     write_atomically(folder / "tables.tex", "\n".join(latex(section) for section in sections))
     _write_table([(section.setting, section.methods) for section in sections], folder / "methods.parquet")
     _write_table([(section.setting, section.compared) for section in sections], folder / "compared.parquet")
-    write_atomically(folder / "report.html", page(tables, sections))
+    write_atomically(folder / "report.html", page(tables, sections, means))
     return folder / "report.html"
 
 
@@ -321,6 +325,14 @@ def markdown(section: Section) -> str:
     return "\n".join(lines) + "\n"
 
 
+def overall_markdown(mean: Overall) -> str:
+    """A heading, the sentence and the table of a mean over tasks."""
+    lines = [f"## Mean over tasks: {mean.name}", "", f"- {mean.sentence}", ""]
+    lines += ["| " + " | ".join(HEADS_OF_MEANS) + " |", "|---|" + "---:|" * (len(HEADS_OF_MEANS) - 1)]
+    lines += ["| " + " | ".join(row) + " |" for row in mean.texts]
+    return "\n".join(lines) + "\n"
+
+
 def latex(section: Section) -> str:
     """The table, as wide as the text, for a paper that loads booktabs and graphicx.
 
@@ -355,11 +367,13 @@ def _tex(text: str) -> str:
     return text
 
 
-def page(tables: Tables, sections: Sequence[Section]) -> str:
+def page(tables: Tables, sections: Sequence[Section], means: Sequence[Overall] = ()) -> str:
     """The page as HTML; it fetches nothing, and its figures are complete without a script."""
     template = environment(Path(__file__).parent).get_template("page.html.j2")
     return template.render(
         sections=sections,
+        means=means,
+        mean_heads=HEADS_OF_MEANS,
         tables=tables,
         titles=TITLES,
         finished=tables.results.height,

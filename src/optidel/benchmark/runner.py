@@ -33,7 +33,7 @@ from optidel.pipeline.steps.result import cell_table
 from optidel.progress import say
 from optidel.recipe import Recipe
 from optidel.runs.baselines import FULL, SCRATCH
-from optidel.store import Artifact, Store
+from optidel.store import Artifact, Store, canonical, digest
 from optidel.training.precision import device
 
 PACKAGE = Path(__file__).parents[1]
@@ -168,11 +168,15 @@ class Runner:
             self.pipeline(trial).build("task")
 
     def run(self, part: Iterable[Trial]) -> None:
-        """Every trial, in order; one that another process works on is put off, and waited for at the end."""
+        """Every trial, in order; one whose encoder another process trains or tests is put off, and waited for
+        at the end.
+        """
         waiting = deque((trial, NO_WAIT) for trial in part)
         while waiting:
             trial, patience = waiting.popleft()
-            lock = FileLock(self.root / ".locks" / f"cell-{self._key(trial)}.lock")
+            # The trials of one encoder belong together: whoever took the next of them would only wait.
+            name = digest(canonical(list(trial.training)))
+            lock = FileLock(self.root / ".locks" / f"encoder-{name}.lock")
             try:
                 with lock.acquire(timeout=patience):
                     state = self.state(trial)
