@@ -151,11 +151,10 @@ class Meter:
 
         artifact = store.build(name, measured, version=1, config=config, inputs=inputs)
         if memory:
-            quarter = memory[len(memory) // 4]
+            tenths = [memory[round(tenth / 10 * (len(memory) - 1))] for tenth in range(1, 11)]
             self.notes[name] = {
                 "cpu_seconds": round(time.process_time() - before, 1),
-                "megabytes_after_a_quarter": round(quarter / 1e6),
-                "megabytes_at_the_end": round(memory[-1] / 1e6),
+                "megabytes_at_each_tenth": [round(held / 1e6) for held in tenths],
                 "bytes_a_frame": round(
                     sum(path.stat().st_size for path in artifact.path.rglob("*") if path.is_file())
                     / config["frames"]

@@ -131,6 +131,11 @@ class Plan:
         """The key in :data:`EXECUTORS`."""
         return self.executor.partition(":")[0]
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes than this one do the shards."""
+        return self.workers is not None or self.name != "local"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -260,7 +265,7 @@ def run(
 
     Raises:
         PendingError: with Slurm, shards that others have to do are missing.
-        WorkerError: a row kills its worker, and the step cannot do without it.
+        WorkerError: a row kills its worker, and the step cannot do without it; or parts do not arrive.
     """
     name = work.path.name.removesuffix(".partial")
     size = max(1, plan.shard // cost)
@@ -274,6 +279,11 @@ def run(
     do(job, shards, plan, work.clock)
 
     missing = job.missing()
+    if missing and plan.name != "slurm":
+        raise WorkerError(
+            f"{label}: {len(missing)} of {len(job.shards)} shards have no part although all were done (does "
+            f"every node see {job.folder}?); run the same command again"
+        )
     if missing:
         root = work.path.parent
         raise PendingError(
@@ -418,6 +428,9 @@ def _error(kind: str, message: str) -> Exception:
     return RuntimeError(f"a worker failed:\n{message}")
 
 
+# Of a desk that was stopped while it was at work: nobody looks at it.
+STOPPED = Receipt(error=(OptidelError.__name__, "stopped"))
+
 # Desks: where a worker sits. -----------------------------------------------------------------------------
 
 
@@ -466,12 +479,14 @@ class _Process:
             if receipt is not None:
                 return receipt
             if self.closed:
-                return Receipt(error=(OptidelError.__name__, "stopped"))
+                return STOPPED
         return None
 
     def _ask_once(self, shard: Shard, tick: Tick) -> Receipt | None:
-        """The receipt, or None where the process died."""
-        process = self._running()
+        """The receipt, or None where the process died over the shard."""
+        process, receipt = self._running()
+        if receipt is not None:
+            return receipt
         assert process.stdin
         assert process.stdout
         ticked = 0
@@ -497,20 +512,37 @@ class _Process:
                     pipe.close()
         self.process = None
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self.process is None:
-            start = f"import sys; sys.path[:] = {sys.path!r}; {START}"
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", start],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=os.environ | self.environment,
-            )
-            assert self.process.stdin
-            with suppress(OSError):
-                self.process.stdin.write(len(self.order).to_bytes(8, "little") + self.order)
-                self.process.stdin.flush()
-        return self.process
+    def _running(self) -> tuple[subprocess.Popen[bytes], Receipt | None]:
+        """The process, ready for a shard; else why not.
+
+        Raises:
+            WorkerError: it died before it was asked for anything, so no shard is to blame.
+        """
+        if self.process is not None:
+            return self.process, None
+        start = f"import sys; sys.path[:] = {sys.path!r}; {START}"
+        process = self.process = subprocess.Popen(
+            [sys.executable, "-c", start],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=os.environ | self.environment,
+        )
+        assert process.stdin
+        assert process.stdout
+        with suppress(OSError):
+            process.stdin.write(len(self.order).to_bytes(8, "little") + self.order)
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if line:
+            receipt = Receipt(**json.loads(line))
+            return process, receipt if receipt.error else None
+        self._bury(process)
+        if self.closed:
+            return process, STOPPED
+        raise WorkerError(
+            f"a worker could not start ({describe(process.returncode)}); what it printed is above, and "
+            "fewer --workers need less memory"
+        )
 
     def stop(self) -> None:
         self.closed = True
@@ -534,15 +566,15 @@ def main() -> None:
     size = int.from_bytes(sys.stdin.buffer.read(8), "little")
     # From the pipe of the process that started this one, never from a file.
     worker, folder = pickle.loads(sys.stdin.buffer.read(size))
-    make: Make | None = None
+    try:
+        make: Make = worker.open()
+    except OptidelError as error:
+        _send(out, asdict(Receipt(error=(type(error).__name__, str(error)))))
+        return
+    _send(out, asdict(Receipt()))  # ready: if it dies from now on, it is over a shard
     for line in sys.stdin.buffer:
         shard = Shard(**json.loads(line))
-        try:
-            make = make or worker.open()
-        except OptidelError as error:
-            receipt = Receipt(error=(type(error).__name__, str(error)))
-        else:
-            receipt = _make_part(make, Path(folder), shard, lambda rows: _send(out, {"rows": rows}))
+        receipt = _make_part(make, Path(folder), shard, lambda rows: _send(out, {"rows": rows}))
         _send(out, asdict(receipt))
 
 
@@ -554,6 +586,11 @@ def _send(out: IO[bytes], answer: dict[str, Any]) -> None:
         os._exit(1)
 
 
+def describe(code: int) -> str:
+    """How a process ended."""
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
 class _Seat:
     """A worker inside an actor of Ray."""
 
@@ -563,7 +600,7 @@ class _Seat:
         sys.path.extend(path for path in paths if path not in sys.path)
         self.make: Make | None = None
 
-    def do(self, shard: Shard) -> Receipt:
+    def ready(self) -> Receipt:
         try:
             # Unpickled here, so that what is missing on this node is an error and not a death.
             self.make = self.make or pickle.loads(self.order).open()
@@ -571,6 +608,12 @@ class _Seat:
             return Receipt(error=(type(error).__name__, str(error)))
         except Exception:
             return Receipt(error=("", traceback.format_exc()))
+        return Receipt()
+
+    def do(self, shard: Shard) -> Receipt:
+        receipt = self.ready()  # Ray may have started it anew
+        if receipt.error or self.make is None:
+            return receipt
         return _make_part(self.make, Path(self.folder), shard, lambda rows: None)
 
 
@@ -580,16 +623,32 @@ class _Actor:
     def __init__(self, ray: Any, actor: Any) -> None:
         self.ray = ray
         self.actor = actor
+        self.closed = False
 
     def ask(self, shard: Shard, tick: Tick) -> Receipt | None:
         try:
             receipt: Receipt = self.ray.get(self.actor.do.remote(shard))
         except self.ray.exceptions.RayActorError:
-            return None
+            return STOPPED if self.closed else self._blame()
         tick(len(shard.rows))
         return receipt
 
+    def _blame(self) -> Receipt | None:
+        """None where the shard is to blame: Ray has started the actor anew, and without work it lives."""
+        try:
+            receipt: Receipt = self.ray.get(self.actor.ready.remote())
+        except self.ray.exceptions.RayError as error:
+            return Receipt(
+                error=(
+                    WorkerError.__name__,
+                    f"an actor of Ray cannot be started again ({type(error).__name__}); see that the cluster "
+                    "runs and has memory, and run the same command again",
+                )
+            )
+        return receipt if receipt.error else None
+
     def stop(self) -> None:
+        self.closed = True
         with suppress(Exception):  # the cluster may be gone
             self.ray.kill(self.actor)
 

@@ -84,6 +84,18 @@ def test_a_row_that_a_step_cannot_do_without_is_named(work: Workspace) -> None:
         squares(work, Squares(deadly=(6,), replace=False), Plan(workers=1, shard=2))
 
 
+def test_a_worker_that_cannot_start_blames_no_row(work: Workspace) -> None:
+    with pytest.raises(WorkerError, match=r"a worker could not start \(signal 9\)"):
+        squares(work, Squares(broken=True), Plan(workers=2, shard=4))
+    assert not list((work.path / "parts" / "squares").glob("*.parquet"))
+
+
+def test_a_run_that_is_ended_by_an_error_leaves_no_row_out(work: Workspace) -> None:
+    with pytest.raises(InputError):
+        squares(work, Squares(bad=0), Plan(workers=2, shard=1), 200)
+    assert squares(work, Squares(), Plan(shard=1), 200) == [row**2 for row in range(200)]
+
+
 @pytest.mark.parametrize("workers", [None, 2])
 def test_an_error_of_the_users_comes_back_as_it_was(work: Workspace, workers: int | None) -> None:
     with pytest.raises(InputError, match="row 9 is no number; take it out"):

@@ -17,13 +17,14 @@ from nano import recipe
 from pictures import NANO, fill
 
 from optidel import mapping
+from optidel.corpus import frames
 from optidel.errors import PendingError
 from optidel.models.presets import PRESETS
 from optidel.pipeline.pipeline import Pipeline
 from optidel.recipe import make_recipe
 
 # Steps done in shards, in the order in which a run makes them.
-STEPS = ("index", "prints", "embed", "patches")
+STEPS = ("index", "pixels", "prints", "embed", "patches")
 
 # Key patches are proposed, then scored.
 ROUNDS = {"patches": 2}
@@ -76,6 +77,16 @@ def test_any_number_of_workers_gives_the_same_bytes(
         assert digests(run, step) == digests(corpus[1], step)
 
 
+def test_packed_frames_give_the_same_bytes(
+    corpus: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(frames, "FEW", 0)
+    run = without(STEPS, corpus[1], tmp_path / "run")
+    for step in STEPS:
+        make(corpus[0], run, step)
+        assert digests(run, step) == digests(corpus[1], step)
+
+
 @pytest.mark.parametrize("step", STEPS)
 def test_shares_done_by_the_command_give_the_same_bytes(
     step: str, corpus: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -107,8 +118,9 @@ def test_actors_of_ray_give_the_same_bytes(corpus: tuple[Path, Path], tmp_path: 
 def test_a_driver_that_is_killed_goes_on_with_what_is_missing(
     corpus: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    # Without workers an index is made by decoding processes, which other tests kill.
-    attempts = [(step, 0) for step in STEPS if step != "index"] + [("index", 2), ("embed", 2)]
+    # Without workers index and pixels know no shards; other tests kill them.
+    attempts = [(step, 0) for step in ("prints", "embed", "patches")]
+    attempts += [(step, 2) for step in ("index", "pixels", "embed")]
     runs = {(step, workers): tmp_path / f"{step}-{workers}" for step, workers in attempts}
     arguments: list[str] = []
     for (step, workers), run in runs.items():

@@ -17,7 +17,8 @@ class Squares:
     """Squares row numbers.
 
     Rows in ``deadly`` kill the process each time; row ``shaky`` only while ``mark`` does not exist; row
-    ``bad`` is an error of the user's. With ``replace`` a deadly row gets a row of its own.
+    ``bad`` is an error of the user's. With ``replace`` a deadly row gets a row of its own. A
+    ``broken`` worker never gets to a row.
     """
 
     deadly: tuple[int, ...] = ()
@@ -25,8 +26,11 @@ class Squares:
     bad: int = -1
     mark: str = ""
     replace: bool = True
+    broken: bool = False
 
     def open(self) -> Make:
+        if self.broken:
+            os.kill(os.getpid(), signal.SIGKILL)
         return self.make
 
     def make(self, rows: range, tick: Tick) -> pl.DataFrame:

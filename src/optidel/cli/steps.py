@@ -322,7 +322,9 @@ def demo(
 @app.command(epilog="Example: `optidel work run --step embed --shard 0/4`")
 def work(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    step: Annotated[str, typer.Option("--step", help="Which step's shards: embed.")] = "embed",
+    step: Annotated[
+        str, typer.Option("--step", help="Which step: index, pixels, prints, embed or patches.")
+    ] = "embed",
     shard: Annotated[
         str | None,
         typer.Option(

@@ -222,7 +222,7 @@ class _Build:
         """Read the files from ``start`` on that no earlier index knows."""
         unknown = [source for source in self.sources[start:] if not (earlier and earlier.knows(source))]
         # Without workers the decoding processes of this one are enough, and pass from shard to shard.
-        if self.plan.workers or self.plan.executor != "local":
+        if self.plan.is_shared:
             before = [source for source in self.sources[:start] if not (earlier and earlier.knows(source))]
             files = before + unknown  # the same list after a kill, so that the same parts serve
             return scan_in_shards(work, self.listing.root, files, self.options, self.plan, len(before))

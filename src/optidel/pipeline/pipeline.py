@@ -240,7 +240,7 @@ class Pipeline:
     @cached_property
     def pixels(self) -> Artifact:
         """Every frame at the preset's size."""
-        pixels = pixels_step(self.store, self.index, self.preset.size)
+        pixels = pixels_step(self.store, self.index, self.preset.size, self.plan)
         return self._announce(pixels)
 
     @cached_property

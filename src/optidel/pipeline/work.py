@@ -13,6 +13,7 @@ from optidel.store import Store
 # Workers that a job may name, and where each is defined: nothing else is ever loaded by name.
 WORKERS: dict[str, tuple[str, str]] = {
     "index": ("optidel.corpus.scanning", "ScanWorker"),
+    "pixels": ("optidel.corpus.pixels", "PixelWorker"),
     "prints": ("optidel.pipeline.steps.prints", "PrintWorker"),
     "embed": ("optidel.features.embedding", "ScoreWorker"),
     "patches": ("optidel.pipeline.steps.patches", "PatchWorker"),
