@@ -1,6 +1,6 @@
 """A million synthetic frames through index, embedding and MedDEL: memory, disk and time a frame.
 
-    python benchmarks/million.py --frames 1000000 --out /tmp/million --json benchmarks/million.json
+    python benchmarks/million.py --frames 1000000 --out FOLDER --json benchmarks/million.json
 
 Frames are drawn from their number when they are asked for, so no image is on disk; all else is what a run
 does: an index written in parts, an embedding in shards of 4,096 by a small autoencoder, MedDEL on its
