@@ -1,9 +1,9 @@
 """SIGKILL at random moments over all steps and commands: does any artifact differ afterwards?
 
-``python benchmarks/kills.py --kills 200 --out docs/results/kills.md``. A small corpus and labelled set are
-drawn, every command runs undisturbed once, and then round after round in a new folder: each command is killed
-at a random moment of the time it took, and run again to its end. At the end of a round every file of every
-artifact must be the byte-for-byte same as in the undisturbed folder. Killed itself, it starts over.
+``python benchmarks/kills.py --kills 200 --out docs/results/killed-commands.md``. A small corpus and labelled
+set are drawn, every command runs undisturbed once, and then round after round in a new folder: each command
+is killed at a random moment of the time it took, and run again to its end. At the end of a round every file
+of every artifact must be the byte-for-byte same as in the undisturbed folder. Killed itself, it starts over.
 """
 
 import argparse
@@ -213,7 +213,7 @@ def table(tally: Tally) -> str:
         "that nobody killed.",
         "",
         "```bash",
-        "python benchmarks/kills.py --kills 200 --out docs/results/kills.md",
+        "python benchmarks/kills.py --kills 200 --out docs/results/killed-commands.md",
         "```",
         "",
         "| command | kills sent | met it running |",
