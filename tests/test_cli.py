@@ -215,7 +215,7 @@ def test_interrupt(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 
 def test_any_key_of_the_recipe_is_set_on_the_command_line(
     monkeypatch: pytest.MonkeyPatch,
-    make_corpus: Callable[..., Path],
+    make_corpus: Make,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -230,3 +230,23 @@ def test_any_key_of_the_recipe_is_set_on_the_command_line(
     assert "epsilom" in capsys.readouterr().err
     assert call(monkeypatch, *common, "--set", "pretrain.step=3") == 2
     assert "steps" in capsys.readouterr().err
+
+
+def test_every_command_of_a_run_says_what_comes_next_and_json_stays_one_value(
+    nano: object,
+    make_corpus: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    images, out = make_corpus(24), tmp_path / "out"
+    for command in ("index", "audit", "embed", "select"):
+        words = [command, images, "--out", out, "--set", "encoder.steps=2"]
+        assert call(monkeypatch, *words) == 0
+        printed = capsys.readouterr()
+        assert "next: `optidel " in printed.err
+        assert "next:" not in printed.out
+        assert call(monkeypatch, *words, "--json") == 0
+        printed = capsys.readouterr()
+        json.loads(printed.out)
+        assert "next:" not in printed.err

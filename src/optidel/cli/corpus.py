@@ -17,6 +17,7 @@ from optidel.cli.options import (
     TagsFile,
     print_json,
     recipe_of,
+    say_next,
     without_none,
 )
 
@@ -79,6 +80,7 @@ def index(
         # A file's name may hold control characters, which a terminal would obey.
         print(f"  {printable(file.source)}: {file.reason}")
     print(artifact.path)
+    say_next("index", recipe.out)
 
 
 @app.command(epilog="Example: `optidel export run --method optidel --format webdataset --out shards/`")
@@ -251,3 +253,4 @@ def audit(
         sampled = f" of {result.sampled} looked at" if mark == "text" else ""
         print(f"  {mark:<16}{count}{sampled}")
     print(result.page)
+    say_next("audit", recipe.out)

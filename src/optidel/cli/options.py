@@ -113,6 +113,27 @@ Json = Annotated[
 ]
 
 
+# What a person would do after a step, with the run folder in place of the braces.
+NEXT = {
+    "index": "`optidel audit` with the same options says what is blank, burned in or there twice",
+    "audit": "`optidel select` with the same options and --methods optidel --budget 0.05 chooses",
+    "embed": "`optidel gallery {out}` shows a map of the images; `optidel select` chooses among them",
+    "select": "`optidel gallery {out}` shows what was kept and why; `optidel export {out}` hands it on",
+    "patches": "`optidel compose` with the same options makes new images of them",
+    "compose": "`optidel gallery {out}` shows them beside their sources; `optidel export {out}` writes them",
+    "pretrain": "`optidel evaluate` with --labelled DIR tests the encoders; each is a folder encoder/",
+    "evaluate": "`optidel run` with the same options adds the table and the report",
+    "run": "`optidel gallery {out}` shows what was kept and why; `optidel export {out}` hands it on",
+}
+
+
+def say_next(step: str, out: Path | str) -> None:
+    """One line on standard error: what comes next."""
+    from optidel.progress import say
+
+    say(f"next: {NEXT[step].format(out=out)}")
+
+
 def print_json(value: object) -> None:
     """One JSON value on one line of standard output, as ``--json`` promises."""
     print(json.dumps(value))

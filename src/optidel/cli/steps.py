@@ -27,6 +27,7 @@ from optidel.cli.options import (
     Workers,
     print_json,
     recipe_of,
+    say_next,
 )
 
 # The pipeline loads torch, so each command imports it when it runs: --help answers at once.
@@ -49,6 +50,7 @@ def _run_until(step: str, recipe: "Recipe", as_json: bool) -> None:
     if not as_json:
         for artifact in artifacts:
             print(artifact.path)
+        say_next(step, recipe.out)
         return
 
     rows = [
@@ -281,6 +283,8 @@ def run(
     )
     result = run_recipe(recipe)
     _print_result(result, as_json)
+    if not as_json:
+        say_next("run", recipe.out)
 
 
 @app.command(epilog="Example: `optidel demo --out demo-run`")
