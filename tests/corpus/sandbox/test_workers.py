@@ -92,7 +92,7 @@ def test_nothing_is_left_behind_by_a_program_that_is_killed(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     code = (
-        "import os, signal, subprocess, optidel\n"
+        "import os, signal, subprocess, optidel, optidel.corpus.index\n"
         "from optidel.corpus.sandbox import workers\n"
         "real = subprocess.Popen\n"
         "def killed(*arguments, **options):\n"
