@@ -12,6 +12,8 @@ It needs torch, transformers, scipy, Pillow and the source of this project, and 
 """
 
 import argparse
+import copy
+import functools
 import io
 import json
 import math
@@ -149,8 +151,7 @@ def load(path: Path, size: int, device: torch.device) -> Corpus:
 
 def normal(images: Tensor) -> Tensor:
     """u8 to the model's input, float32."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    deviation = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
+    mean, deviation = statistics_on(images.device)
     return (images.float() / 255 - mean) / deviation
 
 
@@ -168,47 +169,71 @@ def flops_of(preset: Preset) -> float:
     return 3 * (encoder + decoder)
 
 
-def train(
-    images: Tensor, rows: np.ndarray, preset: Preset, *, steps: int, batch: int, seed: int, compiled: bool
-) -> tuple[Any, float]:
-    """Pre-train a masked autoencoder on ``rows``: flips only, so that few images can be exhausted.
-
-    No step waits for the device: rows, flips and masks are drawn there, and the loss is read once at the end.
+class Trainer:
+    """One model and one compiled step for all trials: a new model each time would be compiled each time, and
+    after eight of them no more.
     """
-    device = images.device
-    model: Any = build_mae(preset, torch.Generator().manual_seed(seed)).to(device)
-    generator = torch.Generator(device).manual_seed(seed)
-    pool = torch.from_numpy(rows).to(device)
-    decayed = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in model.parameters() if p.requires_grad and p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}],
-        lr=PEAK_LR,
-        betas=(0.9, 0.95),
-        fused=device.type == "cuda",
-    )
 
-    def loss_of(x: Tensor, noise: Tensor) -> Tensor:
-        error, mask, _ = patch_errors(model, x, noise)
+    def __init__(self, preset: Preset, device: torch.device, *, compiled: bool) -> None:
+        """Build the model on the device."""
+        self.preset = preset
+        self.device = device
+        self.model: Any = build_mae(preset, torch.Generator().manual_seed(0)).to(device)
+        self.step_loss = torch.compile(self._loss) if compiled else self._loss
+
+    def _loss(self, x: Tensor, noise: Tensor) -> Tensor:
+        error, mask, _ = patch_errors(self.model, x, noise)
         return (error * mask).sum() / mask.sum()
 
-    step_loss = torch.compile(loss_of) if compiled else loss_of
-    recent = torch.zeros((), device=device)
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = PEAK_LR * batch / 256 * schedule(step, steps)
-        draw = torch.randint(len(pool), (batch,), generator=generator, device=device)
-        x = normal(images[pool[draw]])
-        flip = torch.rand(batch, 1, 1, 1, generator=generator, device=device) < 0.5
-        x = torch.where(flip, x.flip(-1), x)
-        noise = torch.rand(batch, preset.grid**2, generator=generator, device=device)
-        with torch.autocast(device.type, torch.bfloat16):
-            loss = step_loss(x, noise)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        recent = torch.lerp(recent, loss.detach().float(), 0.05 if step else 1.0)
-    return model.eval(), float(recent)
+    def reset(self, seed: int) -> None:
+        """The weights that a new model of this seed begins with."""
+        fresh = build_mae(self.preset, torch.Generator().manual_seed(seed))
+        self.model.load_state_dict(fresh.state_dict())
+        self.model.train()
+
+    def train(self, images: Tensor, rows: np.ndarray, *, steps: int, batch: int, seed: int) -> float:
+        """Pre-train on ``rows``: flips only, so that few images can be exhausted; the
+        running mean of the loss.
+
+        No step waits for the device: rows, flips and masks are drawn there, and the loss is read once at the
+        end.
+        """
+        device = self.device
+        self.reset(seed)
+        generator = torch.Generator(device).manual_seed(seed)
+        pool = torch.from_numpy(rows).to(device)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        decayed = [p for p in trained if p.ndim > 1]
+        plain = [p for p in trained if p.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}],
+            lr=PEAK_LR,
+            betas=(0.9, 0.95),
+            fused=device.type == "cuda",
+        )
+        recent = torch.zeros((), device=device)
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = PEAK_LR * batch / 256 * schedule(step, steps)
+            draw = torch.randint(len(pool), (batch,), generator=generator, device=device)
+            x = normal(images[pool[draw]])
+            flip = torch.rand(batch, 1, 1, 1, generator=generator, device=device) < 0.5
+            x = torch.where(flip, x.flip(-1), x)
+            noise = torch.rand(batch, self.preset.grid**2, generator=generator, device=device)
+            with torch.autocast(device.type, torch.bfloat16):
+                loss = self.step_loss(x, noise)
+            loss.backward()
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            recent = torch.lerp(recent, loss.detach().float(), 0.05 if step else 1.0)
+        self.model.eval()
+        return float(recent)
+
+
+@functools.cache
+def statistics_on(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the channels, copied to the device once: a copy a step would wait for it."""
+    return tuple(torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
 
 
 def schedule(step: int, steps: int) -> float:
@@ -322,28 +347,24 @@ def measure(
     trial: Trial,
     corpus: Corpus,
     scored: Scored,
-    preset: Preset,
+    trainer: Trainer,
     null_error: float,
     arguments: argparse.Namespace,
 ) -> Result:
     """Train one encoder and measure it."""
+    preset, model = trainer.preset, trainer.model
     rows = rows_of(trial, corpus, scored)
     started = time.perf_counter()
-    model, loss = train(
-        corpus.images,
-        rows,
-        preset,
-        steps=arguments.steps,
-        batch=arguments.batch,
-        seed=trial.seed,
-        compiled=arguments.compile,
-    )
+    loss = trainer.train(corpus.images, rows, steps=arguments.steps, batch=arguments.batch, seed=trial.seed)
     seconds = time.perf_counter() - started
     _, errors = scores(
         model, corpus.images[torch.from_numpy(corpus.holdout).to(corpus.images.device)], preset
     )
     error = float(errors.mean())
-    encoder = Encoder(model.vit, preset.size).to(corpus.images.device).eval()
+    # An encoder hides no patch, and says so in the configuration that it shares: it gets a copy.
+    encoder = Encoder(copy.deepcopy(model.vit), preset.size).to(corpus.images.device).eval()
+    with ThreadPoolExecutor() as pool:  # the probes run on the CPU's cores, one set each
+        mious = list(pool.map(lambda task: probe_miou(encoder, task, trial.seed), corpus.tasks))
     peak = next(
         (flops for name, flops in PEAK_FLOPS.items() if name in device_name(corpus.images.device)), math.nan
     )
@@ -353,7 +374,7 @@ def measure(
         loss=loss,
         error=error,
         entropy=entropy(error, null_error),
-        miou={task.name: probe_miou(encoder, task, trial.seed) for task in corpus.tasks},
+        miou=dict(zip([task.name for task in corpus.tasks], mious, strict=True)),
         seconds=seconds,
         mfu=flops_of(preset) * arguments.steps * arguments.batch / seconds / peak,
     )
@@ -406,16 +427,15 @@ def main() -> None:
     setting = {"device": device_name(device), "torch": torch.__version__, "preset": arguments.preset}
     setting |= {"steps": arguments.steps, "batch": arguments.batch, "pool": len(corpus.pool)}
 
-    model, _ = train(
+    trainer = Trainer(preset, device, compiled=arguments.compile)
+    trainer.train(
         corpus.images,
         corpus.pool,
-        preset,
         steps=max(1, arguments.steps // 4),
         batch=arguments.batch,
         seed=1_000_003,  # no seed of a trial
-        compiled=arguments.compile,
     )
-    vectors, errors = scores(model, corpus.images[torch.from_numpy(corpus.pool).to(device)], preset)
+    vectors, errors = scores(trainer.model, corpus.images[torch.from_numpy(corpus.pool).to(device)], preset)
     raw = vectors.cpu().numpy()
     scored = Scored(vectors=whitening.fit(raw).transform(raw), difficulty=errors.double().cpu().numpy())
     null_error = null_error_of(corpus, preset)
@@ -437,7 +457,7 @@ def main() -> None:
             ended = "out of time"
             break
         began = time.monotonic()
-        result = measure(trial, corpus, scored, preset, null_error, arguments)
+        result = measure(trial, corpus, scored, trainer, null_error, arguments)
         longest = max(longest, time.monotonic() - began)
         with lines.open("a") as handle:
             handle.write(json.dumps({"key": trial.key, **asdict(result), **setting}) + "\n")
