@@ -8,7 +8,7 @@ V-entropy and by a closed-form probe on each labelled set. Every finished encode
 ``FOLDER/trials.jsonl``; run again, with more seeds, it goes on where it stopped. ``--preset tiny`` runs on a
 CPU.
 
-It needs torch, transformers, scipy, Pillow and the source of this project, and nothing else.
+It needs an installation of this project with its libraries.
 """
 
 import argparse
@@ -31,7 +31,7 @@ import torch
 from PIL import Image as PillowImage
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # no installation where this travels to
+sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # measures the source beside it
 
 from optidel.evaluation.ridge import fit_probe, with_neighbours
 from optidel.features import whitening
