@@ -37,8 +37,10 @@ from optidel.evaluation.ridge import fit_probe, with_neighbours
 from optidel.features import whitening
 from optidel.methods import select
 from optidel.models.encoders import MEAN, STD, Encoder
-from optidel.models.mae import build_mae, complementary_noise, patch_errors
+from optidel.models.mae import build_mae, complementary_noise, initialise, masked_loss, patch_errors
 from optidel.models.presets import Preset
+from optidel.training.optimizer import parameter_groups
+from optidel.training.schedule import cosine
 
 MINUTES = 9.0
 RESERVE_SECONDS = 15.0
@@ -149,6 +151,12 @@ def load(path: Path, size: int, device: torch.device) -> Corpus:
     )
 
 
+@functools.cache
+def statistics_on(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Mean and deviation of the channels, copied to the device once: a copy a step would wait for it."""
+    return tuple(torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
+
+
 def normal(images: Tensor) -> Tensor:
     """u8 to the model's input, float32."""
     mean, deviation = statistics_on(images.device)
@@ -178,22 +186,19 @@ class Trainer:
         """Build the model on the device."""
         self.preset = preset
         self.device = device
-        self.model: Any = build_mae(preset, torch.Generator().manual_seed(0)).to(device)
-        self.step_loss = torch.compile(self._loss) if compiled else self._loss
-
-    def _loss(self, x: Tensor, noise: Tensor) -> Tensor:
-        error, mask, _ = patch_errors(self.model, x, noise)
-        return (error * mask).sum() / mask.sum()
+        self.initial = build_mae(preset, torch.Generator())  # on the CPU, whose generator draws the weights
+        self.model: Any = copy.deepcopy(self.initial).to(device)
+        self.step_loss = torch.compile(masked_loss) if compiled else masked_loss
 
     def reset(self, seed: int) -> None:
         """The weights that a new model of this seed begins with."""
-        fresh = build_mae(self.preset, torch.Generator().manual_seed(seed))
-        self.model.load_state_dict(fresh.state_dict())
+        initialise(self.initial, torch.Generator().manual_seed(seed))
+        self.model.load_state_dict(self.initial.state_dict())
         self.model.train()
 
     def train(self, images: Tensor, rows: np.ndarray, *, steps: int, batch: int, seed: int) -> float:
-        """Pre-train on ``rows``: flips only, so that few images can be exhausted; the
-        running mean of the loss.
+        """Pre-train on ``rows``: flips only, so that few images can be exhausted. Returns the running
+        mean of the loss.
 
         No step waits for the device: rows, flips and masks are drawn there, and the loss is read once at the
         end.
@@ -202,11 +207,8 @@ class Trainer:
         self.reset(seed)
         generator = torch.Generator(device).manual_seed(seed)
         pool = torch.from_numpy(rows).to(device)
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        decayed = [p for p in trained if p.ndim > 1]
-        plain = [p for p in trained if p.ndim <= 1]
         optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}],
+            parameter_groups(self.model, WEIGHT_DECAY),
             lr=PEAK_LR,
             betas=(0.9, 0.95),
             fused=device.type == "cuda",
@@ -214,34 +216,20 @@ class Trainer:
         recent = torch.zeros((), device=device)
         for step in range(steps):
             for group in optimizer.param_groups:
-                group["lr"] = PEAK_LR * batch / 256 * schedule(step, steps)
+                group["lr"] = cosine(step, steps, PEAK_LR * batch / 256, WARMUP_SHARE)
             draw = torch.randint(len(pool), (batch,), generator=generator, device=device)
             x = normal(images[pool[draw]])
             flip = torch.rand(batch, 1, 1, 1, generator=generator, device=device) < 0.5
             x = torch.where(flip, x.flip(-1), x)
             noise = torch.rand(batch, self.preset.grid**2, generator=generator, device=device)
             with torch.autocast(device.type, torch.bfloat16):
-                loss = self.step_loss(x, noise)
+                loss = self.step_loss(self.model, x, noise)
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             recent = torch.lerp(recent, loss.detach().float(), 0.05 if step else 1.0)
         self.model.eval()
         return float(recent)
-
-
-@functools.cache
-def statistics_on(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the channels, copied to the device once: a copy a step would wait for it."""
-    return tuple(torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
-
-
-def schedule(step: int, steps: int) -> float:
-    """Linear warm-up, then half a cosine to zero."""
-    warmup = max(1, round(WARMUP_SHARE * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
 @torch.no_grad()

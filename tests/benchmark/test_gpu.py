@@ -10,8 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pictures import NANO, picture
 from PIL import Image as PillowImage
+
+from optidel.models.mae import build_mae
 
 IMAGES, PAIRS = 40, 24
 
@@ -84,6 +87,27 @@ def test_it_stops_in_time_goes_on_and_adds_seeds(
     for row in rows:
         assert np.isfinite(row["entropy"])
         assert 0 <= row["miou"]["blobs"] <= 1
+
+
+def test_an_encoder_does_not_depend_on_those_before_it(load_script: Callable[[str], Any]) -> None:
+    gpu = load_script("benchmarks/gpu.py")
+    images = torch.randint(0, 256, (8, 3, NANO.size, NANO.size), dtype=torch.uint8)
+
+    def weights_after(*seeds: int) -> dict[str, torch.Tensor]:
+        trainer = gpu.Trainer(NANO, torch.device("cpu"), compiled=False)
+        for seed in seeds:
+            trainer.train(images, np.arange(8), steps=2, batch=4, seed=seed)
+        return dict(trainer.model.state_dict())
+
+    alone, after_another = weights_after(1), weights_after(0, 1)
+    for name, weight in alone.items():
+        assert torch.equal(weight, after_another[name])
+
+    trainer = gpu.Trainer(NANO, torch.device("cpu"), compiled=False)
+    trainer.reset(1)
+    fresh = build_mae(NANO, torch.Generator().manual_seed(1)).state_dict()
+    for name, weight in trainer.model.state_dict().items():
+        assert torch.equal(weight, fresh[name])
 
 
 def test_a_step_costs_what_the_layers_multiply(load_script: Callable[[str], Any]) -> None:
