@@ -1,4 +1,4 @@
-"""What a finished demo may say: counts that are the same on every machine, and H with its spread."""
+"""What a finished demo may say: counts, and H with its spread."""
 
 from collections import defaultdict
 from dataclasses import dataclass
