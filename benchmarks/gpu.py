@@ -13,7 +13,6 @@ It needs an installation of this project with its libraries.
 
 import argparse
 import copy
-import functools
 import io
 import json
 import math
@@ -30,17 +29,18 @@ import numpy as np
 import torch
 from PIL import Image as PillowImage
 from torch import Tensor
+from torch.nn import functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))  # measures the source beside it
 
+from gpu_trainer import Trainer, normal
+
 from optidel.evaluation.ridge import fit_probe, with_neighbours
 from optidel.features import whitening
-from optidel.methods import select
-from optidel.models.encoders import MEAN, STD, Encoder
-from optidel.models.mae import build_mae, complementary_noise, initialise, masked_loss, patch_errors
+from optidel.methods import count_for, select
+from optidel.models.encoders import Encoder
+from optidel.models.mae import complementary_noise, patch_errors
 from optidel.models.presets import Preset
-from optidel.training.optimizer import parameter_groups
-from optidel.training.schedule import cosine
 
 MINUTES = 9.0
 RESERVE_SECONDS = 15.0
@@ -56,19 +56,23 @@ PRESETS = {
 }
 """ViT-S/16 at 112 px, and a model that a CPU trains in seconds for the test of this script."""
 
-METHODS = ("optidel", "optidel-paper", "meddel", "hierarchical-kmeans", "d4")
-"""Beside full and random: ours, the papers', and the rivals that did best on the CPU."""
+METHODS = ("optidel-paper", "squares", "optidel", "meddel", "d4", "hierarchical-kmeans")
+"""Beside full and random: the papers' composites of hard, diverse key patches, the same of squares drawn at
+random (what of it is composing alone?), ours, and the rivals that did best on the CPU."""
+
+COMPOSED = ("optidel-paper", "squares")
+TILES = 2
+"""Of a composite along a side: 2 x 2, as published."""
+SQUARE = 4 / 7
+"""Side of a key patch as a share of the image's: 64 of 112 px, which a tile of 56 px shows nearly at its own
+scale."""
 
 BUDGETS = (0.01, 0.05)
-PEAK_LR = 1.5e-4
-"""For a batch of 256; it grows with the batch (He et al. 2022, appendix A.1)."""
-WARMUP_SHARE = 0.1
-WEIGHT_DECAY = 0.05
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 """Dense bf16, from the vendors' data sheets."""
 
-TRAIN_IMAGES, TEST_IMAGES = 80, 520
-"""Of each labelled set, as in the pilot: few labels leave the encoder something to say."""
+TRAIN_IMAGES, TEST_IMAGES = 200, 520
+"""Of each labelled set, as on the CPU: 80 hearts would be four patients."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,18 +155,6 @@ def load(path: Path, size: int, device: torch.device) -> Corpus:
     )
 
 
-@functools.cache
-def statistics_on(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and deviation of the channels, copied to the device once: a copy a step would wait for it."""
-    return tuple(torch.tensor(values, device=device).view(1, 3, 1, 1) for values in (MEAN, STD))
-
-
-def normal(images: Tensor) -> Tensor:
-    """u8 to the model's input, float32."""
-    mean, deviation = statistics_on(images.device)
-    return (images.float() / 255 - mean) / deviation
-
-
 def flops_of(preset: Preset) -> float:
     """Floating-point operations of one training image: three times the forward pass (Kaplan et al. 2020), the
     attention matrices included.
@@ -177,79 +169,26 @@ def flops_of(preset: Preset) -> float:
     return 3 * (encoder + decoder)
 
 
-class Trainer:
-    """One model and one compiled step for all trials: a new model each time would be compiled each time, and
-    after eight of them no more.
-    """
-
-    def __init__(self, preset: Preset, device: torch.device, *, compiled: bool) -> None:
-        """Build the model on the device."""
-        self.preset = preset
-        self.device = device
-        self.initial = build_mae(preset, torch.Generator())  # on the CPU, whose generator draws the weights
-        self.model: Any = copy.deepcopy(self.initial).to(device)
-        self.step_loss = torch.compile(masked_loss) if compiled else masked_loss
-
-    def reset(self, seed: int) -> None:
-        """The weights that a new model of this seed begins with."""
-        initialise(self.initial, torch.Generator().manual_seed(seed))
-        self.model.load_state_dict(self.initial.state_dict())
-        self.model.train()
-
-    def train(self, images: Tensor, rows: np.ndarray, *, steps: int, batch: int, seed: int) -> float:
-        """Pre-train on ``rows``: flips only, so that few images can be exhausted. Returns the running
-        mean of the loss.
-
-        No step waits for the device: rows, flips and masks are drawn there, and the loss is read once at the
-        end.
-        """
-        device = self.device
-        self.reset(seed)
-        generator = torch.Generator(device).manual_seed(seed)
-        pool = torch.from_numpy(rows).to(device)
-        optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, WEIGHT_DECAY),
-            lr=PEAK_LR,
-            betas=(0.9, 0.95),
-            fused=device.type == "cuda",
-        )
-        recent = torch.zeros((), device=device)
-        for step in range(steps):
-            for group in optimizer.param_groups:
-                group["lr"] = cosine(step, steps, PEAK_LR * batch / 256, WARMUP_SHARE)
-            draw = torch.randint(len(pool), (batch,), generator=generator, device=device)
-            x = normal(images[pool[draw]])
-            flip = torch.rand(batch, 1, 1, 1, generator=generator, device=device) < 0.5
-            x = torch.where(flip, x.flip(-1), x)
-            noise = torch.rand(batch, self.preset.grid**2, generator=generator, device=device)
-            with torch.autocast(device.type, torch.bfloat16):
-                loss = self.step_loss(self.model, x, noise)
-            loss.backward()
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            recent = torch.lerp(recent, loss.detach().float(), 0.05 if step else 1.0)
-        self.model.eval()
-        return float(recent)
-
-
 @torch.no_grad()
 def scores(model: Any, images: Tensor, preset: Preset, block: int = 512) -> tuple[Tensor, Tensor]:
-    """Mean token (n, width) and mean squared error of masked patches (n,), over four masks that hide each
-    patch three times.
+    """Mean token (n, width) and mean squared error of each patch (n, grid, grid), over four masks that hide
+    each patch three times.
     """
     noise = complementary_noise(preset.grid**2, torch.Generator().manual_seed(0)).to(images.device)
     vectors, errors = [], []
     for start in range(0, len(images), block):
         x = normal(images[start : start + block])
         pooled = torch.zeros(len(x), preset.width, device=x.device)
-        error = torch.zeros(len(x), device=x.device)
+        error = torch.zeros(len(x), preset.grid**2, device=x.device)
+        hidden = torch.zeros_like(error)
         for row in noise:
             with torch.autocast(x.device.type, torch.bfloat16):
                 error_NL, mask_NL, tokens_NLD = patch_errors(model, x, row.expand(len(x), -1))
             pooled += tokens_NLD[:, 1:].float().mean(1) / len(noise)
-            error += (error_NL * mask_NL).sum(1) / mask_NL.sum(1) / len(noise)
+            error += error_NL * mask_NL
+            hidden += mask_NL
         vectors.append(pooled)
-        errors.append(error)
+        errors.append((error / hidden.clamp(min=1)).view(len(x), preset.grid, preset.grid))
     return torch.cat(vectors), torch.cat(errors)
 
 
@@ -311,16 +250,24 @@ def trials(seeds: Sequence[int], methods: Sequence[str], budgets: Sequence[float
 
 @dataclass(kw_only=True)
 class Scored:
-    """What selection reads of the pool: whitened embeddings (n, d) and the error of each image (n,)."""
+    """What selection reads of the pool: whitened embeddings (n, d), and the error of each patch (n, g, g)."""
 
     vectors: np.ndarray
-    difficulty: np.ndarray
+    errors: Tensor
+
+    @property
+    def difficulty(self) -> np.ndarray:
+        """The mean error of each image, float64 (n,)."""
+        return self.errors.double().mean((1, 2)).cpu().numpy()
 
 
-def rows_of(trial: Trial, corpus: Corpus, scored: Scored) -> np.ndarray:
-    """Images of the corpus that a trial trains on."""
+def training_set(trial: Trial, corpus: Corpus, scored: Scored) -> tuple[Tensor, np.ndarray]:
+    """What a trial trains on: images u8 on the device, and which of them."""
     if trial.method == "full":
-        return corpus.pool
+        return corpus.images, corpus.pool
+    if trial.method in COMPOSED:
+        composites = compose(trial, corpus, scored)
+        return composites, np.arange(len(composites))
     selection = select(
         scored.vectors,
         trial.method,
@@ -328,7 +275,49 @@ def rows_of(trial: Trial, corpus: Corpus, scored: Scored) -> np.ndarray:
         difficulty=scored.difficulty,
         seed=trial.seed,
     )
-    return corpus.pool[selection.indices]
+    return corpus.images, corpus.pool[selection.indices]
+
+
+def compose(trial: Trial, corpus: Corpus, scored: Scored) -> Tensor:
+    """New images of one square each from four times as many images, u8 (count, 3, s, s).
+
+    ``optidel-paper`` takes the square with the largest mean error of every image, and of these the hardest
+    that are diverse; ``squares`` takes images and squares at random.
+    """
+    rng = np.random.default_rng(trial.seed)
+    grid = scored.errors.shape[-1]
+    cells = round(SQUARE * grid)
+    errors_of_places = F.avg_pool2d(scored.errors[:, None], cells, stride=1).flatten(
+        1
+    )  # of each place of a square
+    count = count_for(trial.budget, len(corpus.pool))
+    if trial.method == "squares":
+        chosen = rng.choice(len(corpus.pool), TILES**2 * count, replace=False)
+        places = rng.integers(errors_of_places.shape[1], size=len(chosen))
+    else:
+        hardest, place = errors_of_places.max(1)
+        selection = select(
+            scored.vectors,
+            "optidel-paper",
+            TILES**2 * count,
+            difficulty=hardest.double().cpu().numpy(),
+            seed=trial.seed,
+        )
+        chosen = rng.permutation(selection.indices)
+        places = place.cpu().numpy()[chosen]
+
+    side = corpus.images.shape[-1]
+    pixels = side // grid
+    tile = side // TILES
+    composites = torch.zeros(count, 3, side, side, dtype=torch.uint8, device=corpus.images.device)
+    for number, (row, position) in enumerate(zip(corpus.pool[chosen].tolist(), places.tolist(), strict=True)):
+        top, left = (cell * pixels for cell in divmod(position, grid - cells + 1))
+        square = corpus.images[row, :, top : top + cells * pixels, left : left + cells * pixels]
+        shown = F.interpolate(square[None].float(), (tile, tile), mode="bilinear", antialias=True)[0]
+        image, place_in_image = divmod(number, TILES**2)
+        y, x = (tile * index for index in divmod(place_in_image, TILES))
+        composites[image, :, y : y + tile, x : x + tile] = shown.round().clamp(0, 255).byte()
+    return composites
 
 
 def measure(
@@ -341,9 +330,9 @@ def measure(
 ) -> Result:
     """Train one encoder and measure it."""
     preset, model = trainer.preset, trainer.model
-    rows = rows_of(trial, corpus, scored)
+    images, rows = training_set(trial, corpus, scored)
     started = time.perf_counter()
-    loss = trainer.train(corpus.images, rows, steps=arguments.steps, batch=arguments.batch, seed=trial.seed)
+    loss = trainer.train(images, rows, steps=arguments.steps, seed=trial.seed)
     seconds = time.perf_counter() - started
     _, errors = scores(
         model, corpus.images[torch.from_numpy(corpus.holdout).to(corpus.images.device)], preset
@@ -401,7 +390,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--minutes", type=float, default=MINUTES)
-    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=torch.cuda.is_available())
+    parser.add_argument("--capture", action=argparse.BooleanOptionalAction, default=True)
     arguments = parser.parse_args()
 
     started = time.monotonic()
@@ -415,17 +404,16 @@ def main() -> None:
     setting = {"device": device_name(device), "torch": torch.__version__, "preset": arguments.preset}
     setting |= {"steps": arguments.steps, "batch": arguments.batch, "pool": len(corpus.pool)}
 
-    trainer = Trainer(preset, device, compiled=arguments.compile)
+    trainer = Trainer(preset, device, arguments.batch, capture=arguments.capture)
     trainer.train(
         corpus.images,
         corpus.pool,
         steps=max(1, arguments.steps // 4),
-        batch=arguments.batch,
         seed=1_000_003,  # no seed of a trial
     )
     vectors, errors = scores(trainer.model, corpus.images[torch.from_numpy(corpus.pool).to(device)], preset)
     raw = vectors.cpu().numpy()
-    scored = Scored(vectors=whitening.fit(raw).transform(raw), difficulty=errors.double().cpu().numpy())
+    scored = Scored(vectors=whitening.fit(raw).transform(raw), errors=errors)
     null_error = null_error_of(corpus, preset)
     print(
         f"{len(corpus.pool)} images, warm-up and embedding after {time.monotonic() - started:.0f} s",

@@ -97,11 +97,12 @@ def main() -> None:
 def measure(scratch: Path, kills: int, rng: random.Random) -> Tally:
     """Rounds of kills until there were enough."""
     images, labelled = draw(scratch)
-    expected, seconds = undisturbed(scratch / "undisturbed", images, labelled)
+    out = scratch / "run"  # one name for all: the title of a gallery is the name of its run
+    expected, seconds = undisturbed(out, images, labelled)
+    shutil.rmtree(out)
     tally, round_number = Tally(), 0
     while sum(tally.hits.values()) < kills:
         round_number += 1
-        out = scratch / "killed"
         recipe = write_recipe(out, images, labelled)
         for command in COMMANDS:
             name = " ".join(word for word in command if "{" not in word and not word.startswith("--config"))
@@ -112,6 +113,7 @@ def measure(scratch: Path, kills: int, rng: random.Random) -> Tally:
         for path in sorted(expected.keys() | actual.keys()):
             if expected.get(path) != actual.get(path):
                 tally.differing.append(f"round {round_number}: {path}")
+                print(tally.differing[-1], flush=True)
         shutil.rmtree(out)
         print(
             f"round {round_number}: {sum(tally.hits.values())} kills, {len(tally.differing)} files differ",
@@ -193,12 +195,12 @@ def start(command: Sequence[str], out: Path, recipe: Path, kill_after: float | N
     return False
 
 
-def digests(out: Path) -> dict[str, str]:
-    """The hash of every file that equal runs have in common."""
+def digests(out: Path, but: Sequence[str] = DIFFERING) -> dict[str, str]:
+    """The hash of every file whose name holds none of ``but``: by default of those that equal runs share."""
     values = {}
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
-        if path.is_file() and not any(part in name for part in DIFFERING):
+        if path.is_file() and not any(part in name for part in but):
             values[name] = hashlib.sha256(path.read_bytes()).hexdigest()
     return values
 

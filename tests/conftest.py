@@ -58,11 +58,12 @@ def labelled(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def load_script() -> Callable[[str], Any]:
+def load_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     """Import a program of the repository that is no part of the package, by its path from the root."""
 
     def load(path: str) -> Any:
         file = Path(__file__).parents[1] / path
+        monkeypatch.syspath_prepend(str(file.parent))  # as when it is started: it finds what lies beside it
         spec = importlib.util.spec_from_file_location(file.stem, file)
         assert spec is not None
         assert spec.loader is not None

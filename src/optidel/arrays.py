@@ -17,7 +17,11 @@ ErrorMaps = Float32[np.ndarray, "n g g"]
 BoolImage = Bool[np.ndarray, "h w"]
 ClassMask = Int[np.ndarray, "h w"]
 
+# The class number of pixels that count neither in training nor in a score (as in PASCAL VOC).
+VOID = 255
+
 __all__ = [
+    "VOID",
     "BoolImage",
     "ClassMask",
     "ErrorMaps",

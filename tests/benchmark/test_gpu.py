@@ -94,20 +94,61 @@ def test_an_encoder_does_not_depend_on_those_before_it(load_script: Callable[[st
     images = torch.randint(0, 256, (8, 3, NANO.size, NANO.size), dtype=torch.uint8)
 
     def weights_after(*seeds: int) -> dict[str, torch.Tensor]:
-        trainer = gpu.Trainer(NANO, torch.device("cpu"), compiled=False)
+        trainer = gpu.Trainer(NANO, torch.device("cpu"), 4, capture=False)
         for seed in seeds:
-            trainer.train(images, np.arange(8), steps=2, batch=4, seed=seed)
+            trainer.train(images, np.arange(8), steps=2, seed=seed)
         return dict(trainer.model.state_dict())
 
     alone, after_another = weights_after(1), weights_after(0, 1)
     for name, weight in alone.items():
         assert torch.equal(weight, after_another[name])
 
-    trainer = gpu.Trainer(NANO, torch.device("cpu"), compiled=False)
+    trainer = gpu.Trainer(NANO, torch.device("cpu"), 4, capture=False)
     trainer.reset(1)
     fresh = build_mae(NANO, torch.Generator().manual_seed(1)).state_dict()
     for name, weight in trainer.model.state_dict().items():
         assert torch.equal(weight, fresh[name])
+
+
+@pytest.mark.parametrize("method", ["optidel-paper", "squares"])
+def test_a_composite_shows_one_square_of_each_of_four_images(
+    load_script: Callable[[str], Any], method: str
+) -> None:
+    gpu = load_script("benchmarks/gpu.py")
+    count, side, grid = 40, 28, 7  # a square of 4 cells of 4 px; a tile of 14 px
+    shades = torch.arange(1, count + 1, dtype=torch.uint8)
+    images = shades.view(-1, 1, 1, 1).repeat(1, 3, side, side)
+    errors = torch.rand(count, grid, grid, generator=torch.Generator().manual_seed(0))
+    hard = [3, 7, 11, 15, 19, 23, 27, 31]
+    errors[hard, 3:, 3:] += 5
+    images[hard, :, :12] = 200  # what lies above or left of the hard square
+    images[hard, :, :, :12] = 200
+    corpus = gpu.Corpus(images=images, pool=np.arange(count), holdout=np.arange(0), tasks=())
+    vectors = np.random.default_rng(0).standard_normal((count, 4)).astype(np.float32)
+    trial = gpu.Trial(seed=0, budget=0.05, method=method)
+
+    composites = gpu.compose(trial, corpus, gpu.Scored(vectors=vectors, errors=errors))
+    assert composites.shape == (2, 3, side, side)
+    tiles = composites.unfold(2, 14, 14).unfold(3, 14, 14).permute(0, 2, 3, 1, 4, 5).reshape(8, -1)
+    if method == "squares":
+        assert len({int(tile.min()) for tile in tiles}) == 8
+    else:
+        assert {int(tile.min()) for tile in tiles} == {row + 1 for row in hard}
+        assert all(int(tile.max()) < 200 for tile in tiles)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="a CUDA graph needs a GPU")
+def test_a_captured_step_trains_as_one_that_is_not(load_script: Callable[[str], Any]) -> None:
+    gpu = load_script("benchmarks/gpu.py")
+    device = torch.device("cuda")
+    images = torch.randint(0, 256, (8, 3, NANO.size, NANO.size), dtype=torch.uint8, device=device)
+    losses = []
+    for capture in (False, True):
+        trainer = gpu.Trainer(NANO, device, 4, capture=capture)
+        assert trainer.captured == capture
+        trainer.train(images, np.arange(8), steps=3, seed=1)
+        losses.append(trainer.train(images, np.arange(8), steps=20, seed=0))
+    assert losses[0] == pytest.approx(losses[1], rel=0.01)
 
 
 def test_a_step_costs_what_the_layers_multiply(load_script: Callable[[str], Any]) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image as PillowImage
 
-from optidel.datasets.readings import VOID
+from optidel.arrays import VOID
 from optidel.evaluation import native
 from optidel.evaluation.metrics import score, score_each
 from optidel.evaluation.native import classes_at, scaled

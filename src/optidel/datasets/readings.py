@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from scipy import ndimage
 
+from optidel.arrays import VOID
 from optidel.datasets.masks import (
     COLOUR,
     ShownMask,
@@ -28,9 +29,6 @@ from optidel.errors import InputError
 # is not background is one class. ``values``: each stored value is a class, also behind a palette.
 # ``colours``: each colour or grey level is a class.
 MaskRule = Literal["auto", "half", "foreground", "values", "colours"]
-
-# The class number of pixels that count neither in training nor in a score (as in PASCAL VOC).
-VOID = 255
 
 # More values are no classes: the largest set known to us has 20.
 MAX_CLASSES = 64

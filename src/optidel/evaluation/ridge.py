@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
-from optidel.datasets.readings import VOID
+from optidel.arrays import VOID
 from optidel.errors import InputError
 from optidel.evaluation.native import scaled
 

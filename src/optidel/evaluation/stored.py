@@ -12,8 +12,7 @@ import polars as pl
 from jaxtyping import Float32, Float64, Int64, UInt8
 from PIL import Image as PillowImage
 
-from optidel.arrays import Images
-from optidel.datasets.readings import VOID
+from optidel.arrays import VOID, Images
 from optidel.evaluation.metrics import Scores, score_each
 from optidel.evaluation.native import classes_at, scaled
 from optidel.evaluation.ridge import precision_of_levels

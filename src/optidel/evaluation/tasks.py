@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Int, Int64, Shaped, UInt8
 
-from optidel.arrays import Image, Images
+from optidel.arrays import VOID, Image, Images
 from optidel.corpus.groups import group_key
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import Scanned, scan_files
@@ -18,7 +18,6 @@ from optidel.datasets import DATASETS, LabelledSet, Registry
 from optidel.datasets.masks import ShownMask, count_codes, header_size, read_mask, single_image
 from optidel.datasets.readings import (
     EVIDENCE_FILES,
-    VOID,
     Census,
     MaskRule,
     Reading,

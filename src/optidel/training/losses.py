@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from optidel.datasets.readings import VOID
+from optidel.arrays import VOID
 
 SMOOTH = 1e-5
 """Added above and below the fraction, so that a class absent from batch and prediction costs nothing; MONAI's

@@ -13,8 +13,7 @@ import torch
 from jaxtyping import Float, Float32, Int64, UInt8
 from torch import Tensor, nn
 
-from optidel.arrays import Images
-from optidel.datasets.readings import VOID
+from optidel.arrays import VOID, Images
 from optidel.errors import InputError
 from optidel.models.encoders import Encoder
 from optidel.models.segmenter import Protocol, Segmenter
