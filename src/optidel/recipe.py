@@ -3,7 +3,7 @@
 import math
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -412,25 +412,44 @@ def set_value(values: dict[str, Any], assignment: str) -> None:
         >>> values["pretrain"], values["method"]
         ({'steps': 2000}, {'meddel': {'keep': 'nearest'}})
     """
+    names, value = read_setting(assignment)
+    # As the tables that a file would hold, so that one check serves both.
+    nested: Any = value
+    for name in reversed(names):
+        nested = {name: nested}
+    _check_names(nested, Recipe)
+    put_value(values, names, value)
+
+
+def read_setting(assignment: str) -> tuple[list[str], Any]:
+    """The names of the key and the value of a text such as ``pretrain.steps=2000``.
+
+    Raises:
+        RecipeError: no ``=``, or no TOML value.
+    """
     key, equals, text = assignment.partition("=")
     names = [name.strip() for name in key.split(".")]
     if not equals or not all(names):
         raise RecipeError(
             f"a setting is KEY=VALUE, got {assignment!r}; pass pretrain.steps=2000, for example"
         )
+    return names, _toml_value(text.strip(), assignment)
 
-    value = _toml_value(text.strip(), assignment)
-    # As the tables that a file would hold, so that one check serves both.
-    nested: Any = value
-    for name in reversed(names):
-        nested = {name: nested}
-    _check_names(nested, Recipe)
 
+def put_value(values: dict[str, Any], names: Sequence[str], value: Any) -> None:
+    """Put a value below nested tables, in place; those that are missing are made.
+
+    Raises:
+        RecipeError: what should be a table on the way is none.
+    """
     table = values
     for name in names[:-1]:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise RecipeError(f"recipe: {name} is {table!r} and holds no keys; it cannot take {assignment!r}")
+            key = ".".join(names)
+            raise RecipeError(
+                f"recipe: {name} is {table!r} and holds no keys; it cannot take {key}={value!r}"
+            )
     table[names[-1]] = value
 
 

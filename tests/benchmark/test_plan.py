@@ -255,6 +255,22 @@ def test_refusals_name_the_remedy(changes: dict[str, Any], message: str) -> None
         make_bench(GIVEN | changes)
 
 
+def test_settings_of_the_command_line_have_the_last_word(tmp_path: Path) -> None:
+    path = tmp_path / "bench.toml"
+    path.write_text('images = "A"\nmethods = ["random"]\n[tasks.polyps]\nlabelled = "DIR"\n')
+    settings = ["pretrain.steps=7", "seeds=[3, 4]", "tasks.polyps.train=12", "images=B"]
+    bench = load_bench(path, {"seeds": [0]}, settings)
+    assert (bench.images, list(bench.seeds)) == ("B", [3, 4])
+    recipe = recipe_of(bench, trials(bench)[0])
+    assert (recipe.pretrain.steps, recipe.evaluate.train) == (7, 12)
+    with pytest.raises(RecipeError, match=r"unknown key 'pretrain\.stepz'; did you mean 'steps'"):
+        load_bench(path, settings=["pretrain.stepz=7"])
+    with pytest.raises(RecipeError, match=r"unknown key 'seedz'"):
+        load_bench(path, settings=["seedz=[1]"])
+    with pytest.raises(RecipeError, match=r"images is 'A' and holds no keys; it cannot take images\.deep=3"):
+        load_bench(path, settings=["images.deep=3"])
+
+
 def test_a_file_that_is_none() -> None:
     with pytest.raises(RecipeError, match="cannot read the bench file nowhere"):
         load_bench("nowhere")

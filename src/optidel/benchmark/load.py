@@ -12,14 +12,22 @@ from optidel.benchmark.plan import recipe_of, trials
 from optidel.errors import RecipeError, nearest
 from optidel.methods import METHODS
 from optidel.pipeline.parameters import check_methods
-from optidel.recipe import OBJECTIVE_NAMES, PROTOCOL_NAMES, Recipe
+from optidel.recipe import OBJECTIVE_NAMES, PROTOCOL_NAMES, Recipe, put_value, read_setting
 from optidel.runs.baselines import SCRATCH
 
 LISTED = {"budget": "budgets", "labelled": "tasks"}  # recipe keys that are lists in a bench file
 
 
-def load_bench(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Bench:
-    """A bench file in TOML; ``overrides`` (``images``, ``labelled``, ``seeds`` …) win.
+def load_bench(
+    path: str | Path, overrides: Mapping[str, Any] | None = None, settings: Sequence[str] = ()
+) -> Bench:
+    """A bench file in TOML.
+
+    Args:
+        path: the file.
+        overrides: ``images``, ``labelled``, ``seeds`` …, which win over the file.
+        settings: texts such as ``pretrain.steps=2000`` or ``tasks.polyps.train=100``: any key of a bench
+            file; the last word.
 
     Raises:
         RecipeError: not found, no TOML, or not valid.
@@ -32,6 +40,9 @@ def load_bench(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is no TOML: {error}") from error
     values |= overrides or {}
+    for setting in settings:
+        names, value = read_setting(setting)
+        put_value(values, names, value)
     return make_bench(values)
 
 

@@ -57,6 +57,15 @@ def bench(
     shard: Annotated[
         str | None, typer.Option("--shard", help="i/n: the i-th of n parts, from 0.", show_default=False)
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Any key of the bench file, such as `pretrain.steps=2000`; may be given again.",
+            show_default=False,
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the cells, what they share and the time; compute nothing."),
@@ -93,7 +102,7 @@ def bench(
         "labelled": _labelled_sets(labelled),
         "seeds": comma_separated(seeds),
     }
-    plan = load_bench(what, without_none(options))
+    plan = load_bench(what, without_none(options), settings or ())
     part = _part(shard)
     if dry_run:
         _print_forecast(plan, target, part, pilot, as_json)
