@@ -5,11 +5,12 @@ import numpy as np
 import polars as pl
 import pytest
 from fake_bench import EFFECTS, fake_bench
+from scipy import stats
 
 from optidel.benchmark.entropy import entropies
 from optidel.benchmark.figures import pareto_front
 from optidel.benchmark.gate import can_rank, gate, gate_sentence, room, room_sentences
-from optidel.benchmark.power import detectable_sentence
+from optidel.benchmark.power import detectable_sentence, entropy_detectable_sentence, entropy_spread
 from optidel.benchmark.report import write_bench_report
 from optidel.benchmark.settings import settings
 from optidel.benchmark.statistics import comparison_rows, concordance, method_rows, rank_rows
@@ -155,6 +156,32 @@ def test_what_can_be_detected_is_that_of_the_cells_that_are_planned(tmp_path: Pa
     assert (
         float(found[2][3]) > float(found[0][3]) > float(found[1][3])
     )  # fewer seeds and more methods see less
+
+
+def test_what_of_h_can_be_detected_follows_from_the_seeds_alone(tmp_path: Path) -> None:
+    bench = fake_bench(tmp_path / "out", h={"random": 0.1, "optidel": 0.05})
+    [setting] = settings(open_bench(tmp_path / "out"))
+    measured = {
+        ("full", 1.0): {0: 1.0, 1: 1.0},
+        ("random", 0.05): {0: 1.2, 1: 1.3, 2: 1.4},
+        ("optidel", 0.05): {0: 1.1, 1: 1.25, 2: 1.3, 3: 9.0},  # random has no fourth seed
+    }
+    spread = entropy_spread(measured)
+    assert spread is not None
+    assert spread.seed == pytest.approx(np.var([-0.1, -0.05, -0.1], ddof=1))
+
+    # A t test of three differences at 1 - .05 / 3, for three methods are compared: by simulation.
+    sentence = entropy_detectable_sentence(bench, setting, measured)
+    assert sentence is not None
+    found = re.search(r"3 seeds and 3 methods compared to random \(at .*\), of (\d\.\d+) nats", sentence)
+    assert found
+    rng = np.random.default_rng(0)
+    drawn = float(found[1]) + rng.normal(0, spread.seed**0.5, (20_000, 3))
+    p = stats.ttest_1samp(drawn, 0, axis=1).pvalue
+    assert np.mean((p < 0.05 / 3) & (drawn.mean(axis=1) > 0)) == pytest.approx(0.8, abs=0.01)
+
+    assert entropy_detectable_sentence(bench, setting, {("random", 0.05): {0: 1.2, 1: 1.3}}) is None
+    assert "In held-out H a true difference is detected" in write_bench_report(tmp_path / "out").read_text()
 
 
 def test_cells_tested_on_other_images_are_not_compared(tmp_path: Path) -> None:

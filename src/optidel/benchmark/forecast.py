@@ -11,8 +11,9 @@ from statistics import median
 from typing import Any
 
 from optidel.benchmark.bench import Bench, method_of
+from optidel.benchmark.entropy import entropy_by_seed
 from optidel.benchmark.plan import Trial, key_of, recipe_of, trials
-from optidel.benchmark.power import detectable_sentence
+from optidel.benchmark.power import detectable_sentence, entropy_detectable_sentence
 from optidel.benchmark.settings import settings
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.tables import open_bench, read_record
@@ -146,9 +147,13 @@ def _blocks(part: Sequence[Trial]) -> list[tuple[str, int]]:
 def _detectable(bench: Bench, pilot: Path) -> tuple[str, ...]:
     if not (pilot / "bench.json").exists():
         return (NO_PILOT,)
+    tables = open_bench(pilot)
     sentences = []
-    for setting in settings(open_bench(pilot)):
-        sentences.append(f"{setting.name}: {detectable_sentence(bench, setting)}")
+    for setting in settings(tables):
+        in_entropy = entropy_detectable_sentence(bench, setting, entropy_by_seed(tables, setting))
+        for sentence in (in_entropy, detectable_sentence(bench, setting)):
+            if sentence:
+                sentences.append(f"{setting.name}: {sentence}")
     return tuple(sentences)
 
 

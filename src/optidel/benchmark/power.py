@@ -1,12 +1,14 @@
 """What difference the seeds and test images of a plan could detect, from the spread of a pilot."""
 
+import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from optidel.benchmark.bench import Bench
+from optidel.benchmark.entropy import Seeds
 from optidel.benchmark.plan import Trial, trials
-from optidel.benchmark.settings import SETTING, Setting
+from optidel.benchmark.settings import SETTING, Choice, Setting
 from optidel.evaluation.variance import Spread, detectable, spread_of
 from optidel.report.text import percent
 from optidel.runs.baselines import BASELINES, RANDOM
@@ -15,6 +17,9 @@ NO_PILOT = (
     "No pilot yet: once a method and random have two seeds, "
     "the smallest difference that the plan can detect stands here."
 )
+
+# Test images of a design whose seeds alone spread: any number will do, and two is the least.
+SAME_FOR_ALL = 2
 
 # Seeds of a method, and how many methods are compared to random with it.
 Design = tuple[int, int]
@@ -43,18 +48,65 @@ def detectable_sentence(bench: Bench, setting: Setting) -> str:
         return NO_PILOT
 
     texts = []
-    for (seeds, compared), budgets in designs.items():
+    for design, budgets in designs.items():
+        seeds, compared = design
         points = 100 * detectable(spread, seeds, setting.images, comparisons=compared)
-        shares = ", ".join(map(percent, budgets))
-        methods = f"{compared} method{'s' * (compared > 1)}"
-        texts.append(
-            f"with {seeds} seeds and {methods} compared to random (at {shares}), of {points:.1f} mIoU points"
-        )
+        texts.append(f"{_design_text(design, budgets)}, of {points:.1f} mIoU points")
     return (
         f"On {setting.images} test images a true difference is detected with 80 % power: {'; '.join(texts)} "
         f"(pilot: √variance of seeds {spread.seed**0.5:.4f}, of images {spread.image**0.5:.4f}, "
         f"of the rest {spread.rest**0.5:.4f})."
     )
+
+
+def entropy_spread(measured: Mapping[Choice, Seeds]) -> Spread | None:
+    """Variance over seeds of the paired difference of H to random.
+
+    Pooled over the methods and budgets that ran with two seeds or more; None where none did.
+
+    Args:
+        measured: of every method and budget, seed to H.
+    """
+    variances = []
+    for (method, budget), values in measured.items():
+        random = measured.get((RANDOM, budget), {})
+        common = sorted(values.keys() & random.keys())
+        if method in BASELINES or len(common) < 2:
+            continue  # the references' differences are of another size
+        variances.append(statistics.variance(values[seed] - random[seed] for seed in common))
+    if not variances:
+        return None
+    # H has one value a seed: no image of its own spreads.
+    return Spread(seed=statistics.fmean(variances), image=0.0, rest=0.0)
+
+
+def entropy_detectable_sentence(
+    bench: Bench, setting: Setting, measured: Mapping[Choice, Seeds]
+) -> str | None:
+    """The minimum detectable difference of the plan in held-out H; None before two seeds of a method and
+    random have it.
+    """
+    spread = entropy_spread(measured)
+    designs = _designs(bench, setting)
+    if spread is None or not designs:
+        return None
+
+    texts = []
+    for design, budgets in designs.items():
+        seeds, compared = design
+        nats = detectable(spread, seeds, SAME_FOR_ALL, comparisons=compared)
+        texts.append(f"{_design_text(design, budgets)}, of {nats:.4f} nats a value")
+    return (
+        f"In held-out H a true difference is detected with 80 % power: {'; '.join(texts)} "
+        f"(pilot: √variance of seeds {spread.seed**0.5:.4f})."
+    )
+
+
+def _design_text(design: Design, budgets: Sequence[float]) -> str:
+    seeds, compared = design
+    shares = ", ".join(map(percent, budgets))
+    methods = f"{compared} method{'s' * (compared > 1)}"
+    return f"with {seeds} seeds and {methods} compared to random (at {shares})"
 
 
 def _designs(bench: Bench, setting: Setting) -> dict[Design, list[float]]:

@@ -10,13 +10,13 @@ import polars as pl
 from markupsafe import Markup
 
 from optidel.benchmark.bench import Bench, method_of
-from optidel.benchmark.entropy import Entropy, entropies, entropy_sentences
+from optidel.benchmark.entropy import Entropy, entropies, entropy_by_seed, entropy_sentences
 from optidel.benchmark.figures import figures
 from optidel.benchmark.gate import can_rank, gate_sentence, room_sentences
 from optidel.benchmark.overall import HEADS as HEADS_OF_MEANS
 from optidel.benchmark.overall import Overall, overall
 from optidel.benchmark.plan import trials
-from optidel.benchmark.power import detectable_sentence
+from optidel.benchmark.power import detectable_sentence, entropy_detectable_sentence
 from optidel.benchmark.settings import SETTING, Choice, Setting, settings
 from optidel.benchmark.statistics import (
     BASE,
@@ -163,7 +163,7 @@ def section_of(tables: Tables, setting: Setting) -> Section:
         setting=setting,
         slug=re.sub(r"[^\w.-]+", "-", words),
         passed=can_rank(setting),
-        sentences=tuple(_sentences(tables.bench, setting, compared, measured)),
+        sentences=tuple(_sentences(tables, setting, compared, measured)),
         heads=heads,
         rows=tuple(rows),
         pictures=figures(setting, table, compared, measured),
@@ -177,9 +177,11 @@ def _without_entropy(row: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _sentences(
-    bench: Bench, setting: Setting, compared: pl.DataFrame, measured: Mapping[Choice, Entropy]
+    tables: Tables, setting: Setting, compared: pl.DataFrame, measured: Mapping[Choice, Entropy]
 ) -> list[str]:
-    """What may be said of a setting: the gate first, then held-out H, then mIoU."""
+    """What may be said of a setting: the gate first, then held-out H, mIoU, and what the plan can tell."""
+    bench = tables.bench
+    in_entropy = entropy_detectable_sentence(bench, setting, entropy_by_seed(tables, setting))
     ours = [name for name in compared["method"].unique() if method_of(bench, name) in FAMILY]
     return [
         gate_sentence(setting),
@@ -190,6 +192,7 @@ def _sentences(
         *_against(compared.filter(pl.col("method").is_in(ours)), RIVALS),
         *_against(compared, BASE),
         *_steadiness(setting),
+        *([in_entropy] if in_entropy else []),
         detectable_sentence(bench, setting),
     ]
 
