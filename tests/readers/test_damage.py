@@ -17,7 +17,7 @@ from pydicom.encaps import encapsulate
 from samples import SKIMAGE, dicom_file, encoded
 
 from optidel.readers import DecodeOptions, reader_for
-from optidel.readers.jpeg import has_impossible_blocks
+from optidel.readers.jpeg import _standard_steps, has_changed_steps, has_impossible_blocks
 from optidel.readers.source import Source
 
 CLEARLY = 8
@@ -174,6 +174,40 @@ def test_a_shift_of_all_blocks_behind_a_bit_is_seen() -> None:
             if not isinstance(outcome, str) and np.abs(outcome[..., 0].astype(int) - picture).mean() > 20:
                 shifted += isinstance(values("a.jpg", bytes(copy)), str)
     assert shifted > 20
+
+
+def test_a_changed_step_of_a_standard_table_is_seen_and_tables_of_their_own_are_not() -> None:
+    picture = photograph()
+    start = picture.index(b"\xff\xdb") + 5
+    for position, value in ((start + 3, 200), (start + 40, 120)):
+        changed = bytearray(picture)
+        changed[position] = value
+        assert has_changed_steps(bytes(changed))
+        told = values("a.jpg", bytes(changed))
+        assert isinstance(told, str)
+        assert 'a few steps differ; corpus.damaged = "keep"' in told
+        assert not isinstance(values("a.jpg", bytes(changed), KEEP), str)
+
+    image = Image.open(io.BytesIO(picture))
+    own = np.random.default_rng(0).integers(1, 60, 64).tolist()
+    mean_apart = [1, *range(2, 65)]
+    for tables in ([own, own], [mean_apart, own]):
+        assert not has_changed_steps(encoded(lambda out, t=tables: image.save(out, "JPEG", qtables=t)))
+    first = bytearray(picture)
+    first[start] = 90  # encoders choose the step of the means on its own
+    assert not has_changed_steps(bytes(first))
+
+
+@pytest.mark.parametrize("quality", range(1, 101))
+def test_the_standards_tables_are_those_of_libjpeg(quality: int) -> None:
+    grey = Image.new("RGB", (16, 16), (90, 20, 200))
+    data = encoded(lambda out: grey.save(out, "JPEG", quality=quality))
+    assert not has_changed_steps(data)
+    for number, table in Image.open(io.BytesIO(data)).quantization.items():  # type: ignore[attr-defined]
+        scaled = _standard_steps()[100 * number + quality - 1]
+        assert sorted(scaled.tolist()) == sorted(table)
+        start = data.index(bytes([0xFF, 0xDB, 0, 67, number])) + 5
+        assert scaled.astype(np.uint8).tobytes() == data[start : start + 64]
 
 
 def half_grey(data: bytes) -> bytes:

@@ -1,13 +1,16 @@
-"""JPEG, and whether it is damaged: it has no checksum, but two things tell.
+"""JPEG, and whether it is damaged: it has no checksum, but three things tell.
 
-libjpeg fills what it cannot read with grey and warns, which most wrappers keep to themselves. And where a
+libjpeg fills what it cannot read with grey and warns, which most wrappers keep to themselves. Where a
 changed bit shifts the brightness of all blocks behind it, some of them end up brighter than white or
-darker than black, which no encoder writes.
+darker than black, which no encoder writes. And where all steps of a quantization table but a few are those
+of the standard at one quality, the few were not written so: they lay a pattern over the whole picture.
 """
+
+from functools import cache
 
 import numpy as np
 import simplejpeg
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 
 from optidel.errors import InputError
 
@@ -34,6 +37,31 @@ HEADROOM = 4
 """Times that the range is widened to see block means beyond it; damage seldom shifts by more than 384
 levels.
 """
+
+LUMINANCE = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+CHROMINANCE = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *[(99, 99, 99, 99, 99, 99, 99, 99)] * 4,
+)
+"""Quantization steps of the standard (ITU-T T.81, tables K.1 and K.2), which libjpeg scales by quality."""
+
+FEW = 8
+"""Of the 64 steps may be damaged; where more differ it is a table of its own, and nothing is said of it."""
+
+TUNED = 16
+"""Levels by which encoders that tune a step of the standard stay below; a changed byte seldom does."""
 
 QUANTIZATION, SCAN = 0xDB, 0xDA
 FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
@@ -62,6 +90,11 @@ def decode_jpeg(data: bytes, space: str, strict: bool) -> UInt8[np.ndarray, "h w
         if strict and has_impossible_blocks(data):
             raise InputError(
                 f"is damaged: blocks of its JPEG are brighter than white or darker than black; {REMEDY}"
+            )
+        if strict and has_changed_steps(data):
+            raise InputError(
+                "is damaged: its JPEG has a quantization table of the standard in which a few steps differ; "
+                f"{REMEDY}"
             )
         return values
     is_harmless = message.startswith(HARMLESS)
@@ -124,8 +157,47 @@ def has_impossible_blocks(data: bytes) -> bool:
     return darkest < -rounding or brightest > 255 + rounding
 
 
+def has_changed_steps(data: bytes) -> bool:
+    """Whether a quantization table is one of the standard's, at some quality, but for a few steps.
+
+    The first step, of the means, is left out: encoders choose it on its own.
+
+    Args:
+        data: JPEG of 8 bits.
+    """
+    for position in _table_positions(data)[0].values():
+        steps = np.frombuffer(data, np.uint8, 64, position)[1:].astype(np.int64)
+        gap = np.abs(_standard_steps()[:, 1:] - steps)
+        nearest = int((gap > 0).sum(axis=1).argmin())
+        differing = gap[nearest] > 0
+        if 0 < differing.sum() <= FEW and gap[nearest].max() > TUNED:
+            return True
+    return False
+
+
+@cache
+def _standard_steps() -> Int64[np.ndarray, "200 64"]:
+    """Both tables of the standard at the 100 qualities of libjpeg, in the order in which files hold them."""
+    rows, columns = np.indices((8, 8))
+    diagonal = rows + columns
+    # Up and down the diagonals in turn (ITU-T T.81, figure A.6).
+    along = np.where(diagonal % 2 == 0, columns, rows)
+    zigzag = np.lexsort((along.ravel(), diagonal.ravel()))
+    bases = np.array([LUMINANCE, CHROMINANCE], np.int64).reshape(2, 1, 64)[..., zigzag]
+    quality = np.arange(1, 101)
+    percent = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)  # jpeg_quality_scaling of libjpeg
+    scaled = (bases * percent[:, None] + 50) // 100
+    return scaled.clip(1, 255).reshape(200, 64)
+
+
 def _step_position(data: bytes) -> int | None:
     """Where the header holds the quantization step of the means of the first component's blocks."""
+    tables, table = _table_positions(data)
+    return tables.get(table) if table is not None else None
+
+
+def _table_positions(data: bytes) -> tuple[dict[int, int], int | None]:
+    """Where the header holds each quantization table of 8 bits, by number; that of the first component."""
     tables: dict[int, int] = {}
     table: int | None = None
     position = 2  # behind the start of the image, FF D8
@@ -142,7 +214,7 @@ def _step_position(data: bytes) -> int | None:
         elif marker in FRAMES and position + 12 < len(data):
             table = data[position + 12]
         position = end
-    return tables.get(table) if table is not None else None
+    return tables, table
 
 
 def _tables(data: bytes, position: int, end: int) -> dict[int, int]:
