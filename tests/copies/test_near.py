@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from optidel.copies.near import first_of_chain, near_copies
+from optidel.copies.near import _has_witness, first_of_chain, near_copies
 from optidel.copies.points import Points, agreeing, constellation, find_points
 from optidel.copies.prints import describe_images
 
@@ -63,6 +63,28 @@ def test_a_changed_copy_points_to_its_original_and_no_other_picture_does(change:
     exact, near = near_copies(prints, 24)
     assert exact.tolist() == list(range(15))
     assert near.tolist() == [*range(12), 0, 1, 2]
+
+
+def test_views_that_share_too_little_are_copies_through_one_that_shares_enough_with_both() -> None:
+    large = scene(3, side=280)
+    left, right, middle = (large[40:200, start : start + 160] for start in (0, 120, 60))
+    others = [scene(seed) for seed in range(20, 32)]
+
+    def copies_of(*views: np.ndarray) -> list[int]:
+        images = [*others, *(np.ascontiguousarray(view) for view in views)]
+        prints = describe_images(((str(n), image) for n, image in enumerate(images)), "corpus")
+        return near_copies(prints, 24)[1].tolist()
+
+    assert copies_of(left, right) == [*range(14)]
+    assert copies_of(left, right, middle) == [*range(12), 12, 12, 12]
+
+
+def test_hashes_or_points_are_a_second_witness_for_alike_descriptors() -> None:
+    image = scene(5)
+    shifted, turned_copy = np.roll(image, 2, axis=1), turned(image, 15)
+    views = [image, shifted, turned_copy, np.ascontiguousarray(turned_copy[:, ::-1]), scene(6)]
+    prints = describe_images(((str(n), view) for n, view in enumerate(views)), "corpus")
+    assert [_has_witness(prints, 0, row) for row in range(1, 5)] == [True, True, True, False]
 
 
 def test_a_radius_of_nothing_counts_equal_hashes_alone() -> None:
