@@ -87,7 +87,12 @@ def index(
 def export(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     format: Annotated[
-        str, typer.Option("--format", help="folder, symlinks, webdataset, parquet, hf-datasets or csv.")
+        str,
+        typer.Option(
+            "--format",
+            help="folder, symlinks, webdataset, parquet, hf-datasets, csv, coco, lightly-studio, fiftyone, "
+            "embedding-atlas, monai or weights.",
+        ),
     ] = "folder",
     method: Annotated[
         str | None, typer.Option("--method", help="Whose choice; needed where there are several.")

@@ -15,7 +15,7 @@ from optidel.corpus.frames import Corpus
 from optidel.corpus.names import Names, names_of
 from optidel.corpus.tags import Tags, load_tags
 from optidel.errors import InputError, RecipeError, StoreError, nearest
-from optidel.export.formats import FORMATS, LEADING
+from optidel.export.formats import FORMATS, LEADING, READS
 from optidel.export.job import Job
 from optidel.export.manifest import FILE, manifest, write_manifest
 from optidel.export.selection import ExportedSelection, find_selection
@@ -148,6 +148,10 @@ def _note(selection: ExportedSelection, format: str, names: str, tags: Tags) -> 
         note["names"] = names
     if tags != Tags():
         note["tags"] = tags.digest
+    # Key patches or an embedding may be made after an export that did without.
+    for field in READS.get(format, ()):
+        artifact = getattr(selection, field)
+        note[field] = artifact.path.name if artifact else None
     return note
 
 
