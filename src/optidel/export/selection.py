@@ -61,10 +61,10 @@ def find_selection(
 
     # A method may choose key patches without composing: then frames were chosen, and the unit says so.
     compose = _composed(artifacts, select, index) if summary.unit == "key patch" else None
-    pixels = _made_from([index], artifacts, "pixels")
-    embeds = _made_from(pixels, artifacts, "embed")
-    compared = _made_from(embeds[-1:], artifacts, "whiten") or embeds
-    patches = _made_from([index], artifacts, "patches")
+    pixels = made_from([index], artifacts, "pixels")
+    embeds = made_from(pixels, artifacts, "embed")
+    compared = made_from(embeds[-1:], artifacts, "whiten") or embeds
+    patches = made_from([index], artifacts, "patches")
     return ExportedSelection(
         method=summary.method,
         budget=summary.budget,
@@ -79,7 +79,7 @@ def find_selection(
     )
 
 
-def _made_from(sources: Sequence[Artifact], artifacts: Sequence[Artifact], step: str) -> list[Artifact]:
+def made_from(sources: Sequence[Artifact], artifacts: Sequence[Artifact], step: str) -> list[Artifact]:
     """The artifacts of a step that have one of the sources among their inputs, oldest first."""
     contents = {source.content for source in sources}
     of_step = [artifact for artifact in artifacts if artifact.step == step]
