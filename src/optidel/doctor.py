@@ -22,6 +22,7 @@ EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
         ("onnx", "onnxruntime", "onnxscript"),
         "key patches by SAM from ONNX weights, export of encoders to ONNX",
     ),
+    "tensorboard": (("tensorboard",), "curves of a pre-training in TensorBoard"),
     "demo": (("nilearn", "pydicom-data"), "optidel demo"),
 }
 
