@@ -10,7 +10,7 @@ COPY pyproject.toml constraints.txt README.md LICENSE NOTICE ./
 COPY src ./src
 # Torch first and by itself: its index holds only torch, and the rest must not replace it.
 RUN pip install --no-cache-dir --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)" \
-	&& pip install --no-cache-dir --constraint constraints.txt '.[train,codecs,hf,video,onnx,demo]'
+	&& pip install --no-cache-dir --constraint constraints.txt '.[train,codecs,hf,video,onnx,demo,tensorboard]'
 
 WORKDIR /runs
 ENTRYPOINT ["optidel"]

@@ -18,7 +18,11 @@ EXTRAS: Mapping[str, tuple[tuple[str, ...], str]] = {
     "codecs": (("imagecodecs",), "compressed DICOM, JPEG 2000 and JPEG XL files"),
     "video": (("av",), "videos"),
     "hf": (("pyarrow",), "export to Hugging Face Datasets, Arrow files"),
-    "onnx": (("onnxruntime",), "key patches by SAM from ONNX weights"),
+    "onnx": (
+        ("onnx", "onnxruntime", "onnxscript"),
+        "key patches by SAM from ONNX weights, export of encoders to ONNX",
+    ),
+    "tensorboard": (("tensorboard",), "curves of a pre-training in TensorBoard"),
     "demo": (("nilearn", "pydicom-data"), "optidel demo"),
 }
 

@@ -67,6 +67,9 @@ EXTRA_OF = {
     "skimage": "train",
     "pyarrow": "hf",
     "imagecodecs": "codecs",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "onnxscript": "onnx",
 }
 
 

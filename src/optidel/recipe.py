@@ -181,7 +181,8 @@ class PretrainSection(_Section):
     kept), ``flip`` and ``jitter`` (of colour; 0 for none) change one part of it. ``target``: what a masked
     autoencoder predicts, ``pixels`` or patches ``normalised`` one by one. ``weights``: a ViT, ViT-MAE or
     DINOv2, by hub id or folder, that every pre-training goes on from; ``layer_decay``: factor of the learning
-    rate from one of its blocks to the block below.
+    rate from one of its blocks to the block below. ``loggers``: what shows the progress; by default
+    TensorBoard, where it is installed. No result depends on it.
     """
 
     objective: str = "mae"
@@ -196,6 +197,7 @@ class PretrainSection(_Section):
     target: Literal["pixels", "normalised"] = "pixels"
     weights: str | None = None
     layer_decay: float = Field(1.0, gt=0, le=1)
+    loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] | None = None
 
 
 # How an encoder is measured: trained further with a head, a head on the frozen encoder, or a closed-form
@@ -468,9 +470,9 @@ def _toml_value(text: str, assignment: str) -> Any:
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON values, without those of :data:`LATER` that stand at their default, and without
-    ``work``, on which no result depends.
+    ``work`` and ``pretrain.loggers``, on which no result depends.
     """
-    values = recipe.model_dump(mode="json", exclude={"work"})
+    values = recipe.model_dump(mode="json", exclude={"work": True, "pretrain": {"loggers"}})
     for key in LATER:
         *section, name = key.split(".")
         table, model = values, Recipe

@@ -33,7 +33,17 @@ from optidel.recipe import make_recipe
 from optidel.store import Store
 
 SECRET = "Jane-Roe-1970"
-FORMATS_WITH_PIXELS = ("folder", "webdataset", "parquet", "hf-datasets")
+FOLDERS_OF_PIXELS = ("folder", "coco", "lightly-studio", "fiftyone", "monai")
+FORMATS_WITH_PIXELS = (*FOLDERS_OF_PIXELS, "webdataset", "parquet", "hf-datasets")
+BESIDE_PIXELS = {
+    "manifest.csv",
+    "export.json",
+    "README.md",
+    "annotations.json",
+    "datalist.json",
+    "labels.json",
+    "open.py",
+}
 
 
 def write_dicom(path: Path, values: np.ndarray) -> None:
@@ -104,8 +114,8 @@ def expected(run: Path, method: str = "full") -> dict[str, np.ndarray]:
 
 def read_pixels(path: Path, format: str) -> Iterator[tuple[str, bytes]]:
     """Key and PNG of every image in an export, read with tarfile, polars or nothing."""
-    if format == "folder":
-        yield from ((file.stem, file.read_bytes()) for file in sorted(path.glob("images/*.png")))
+    if format in FOLDERS_OF_PIXELS:
+        yield from ((file.stem, file.read_bytes()) for file in sorted(path.glob("*/*.png")))
     elif format == "webdataset":
         for shard in sorted(path.glob("*.tar")):
             with tarfile.open(shard) as opened:
@@ -163,7 +173,7 @@ def test_read_back_by_our_own_index(format: str, run: Path, tmp_path: Path) -> N
     corpus = optidel.index(path, workers=1)
     want = expected(run)
     assert len(corpus) == len(want)
-    assert not {file.source for file in corpus.rejected} - {"manifest.csv", "export.json", "README.md"}
+    assert not {file.source for file in corpus.rejected} - BESIDE_PIXELS
     found = {corpus.image(row).tobytes() for row in range(len(corpus))}
     assert found == {image.tobytes() for image in want.values()}
 
@@ -200,7 +210,7 @@ def test_composites_are_exported_with_their_provenance(format: str, composed: Pa
         assert reason.startswith("kept")
     folder = next(composed.glob("compose-*")) / "images"
     originals = {np.asarray(Image.open(path)).tobytes() for path in folder.glob("*.png")}
-    if format in FORMATS_WITH_PIXELS:
+    if format in (*FORMATS_WITH_PIXELS, "embedding-atlas"):
         found = {
             np.asarray(Image.open(io.BytesIO(content))).tobytes()
             for _, content in read_pixels(made.path, format)

@@ -20,6 +20,7 @@ from optidel.cli.options import (
     say_next,
     without_none,
 )
+from optidel.errors import RecipeError
 
 
 @app.command(epilog="Example: `optidel index scans/ --pattern '(?P<patient>P[0-9]+)/' --out run --json`")
@@ -87,7 +88,12 @@ def index(
 def export(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     format: Annotated[
-        str, typer.Option("--format", help="folder, symlinks, webdataset, parquet, hf-datasets or csv.")
+        str,
+        typer.Option(
+            "--format",
+            help="folder, symlinks, webdataset, parquet, hf-datasets, csv, coco, lightly-studio, fiftyone, "
+            "embedding-atlas, monai or weights; of the pre-trained encoder: encoder, timm or onnx.",
+        ),
     ] = "folder",
     method: Annotated[
         str | None, typer.Option("--method", help="Whose choice; needed where there are several.")
@@ -107,14 +113,23 @@ def export(
     names: Names = NameStyle.plain,
     as_json: Json = False,
 ) -> None:
-    """Write the chosen training set for another trainer: pixels as PNG without metadata, and a manifest that
-    says why.
+    """Write the chosen training set for another trainer, pixels as PNG without metadata and a manifest that
+    says why; or the encoder that was trained on it, with a model card.
     """
+    from optidel.export import ENCODERS, export_encoder
     from optidel.export import export as write_export
 
-    written = write_export(
-        run_folder, format, method=method, budget=budget, seed=seed, out=out, names=names.value, tags=tags
-    )
+    if format in ENCODERS:
+        if tags is not None:
+            raise RecipeError(
+                f"the format {format} is of the encoder, which tags do not change; leave out --tags, or "
+                "pre-train with them"
+            )
+        written = export_encoder(run_folder, format, method=method, budget=budget, seed=seed, out=out)
+    else:
+        written = write_export(
+            run_folder, format, method=method, budget=budget, seed=seed, out=out, names=names.value, tags=tags
+        )
     if as_json:
         print_json(
             {
@@ -129,10 +144,10 @@ def export(
         )
         return
 
-    print(
-        f"{written.images} images of {written.method} at a budget of {written.budget:g}, "
-        f"seed {written.seed}, as {written.format}"
-    )
+    subject = f"{written.images} images of {written.method}"
+    if format in ENCODERS:
+        subject = f"the encoder trained on {subject}"
+    print(f"{subject} at a budget of {written.budget:g}, seed {written.seed}, as {written.format}")
     print(written.path)
 
 

@@ -15,7 +15,11 @@ Candidate = tuple[Artifact, SelectSummary]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportedSelection:
-    """A finished selection, the index it chose from and, where the method makes images, those."""
+    """A finished selection, the index it chose from and, where the method makes images, those.
+
+    ``embed``, ``compared`` (the vectors that methods compare, whitened where the run whitens them) and
+    ``patches`` are the newest of the same index; None where the run has none.
+    """
 
     method: str
     budget: float
@@ -24,6 +28,9 @@ class ExportedSelection:
     select: Artifact
     index: Artifact
     compose: Artifact | None
+    embed: Artifact | None = None
+    compared: Artifact | None = None
+    patches: Artifact | None = None
 
 
 def find_selection(
@@ -54,6 +61,10 @@ def find_selection(
 
     # A method may choose key patches without composing: then frames were chosen, and the unit says so.
     compose = _composed(artifacts, select, index) if summary.unit == "key patch" else None
+    pixels = made_from([index], artifacts, "pixels")
+    embeds = made_from(pixels, artifacts, "embed")
+    compared = made_from(embeds[-1:], artifacts, "whiten") or embeds
+    patches = made_from([index], artifacts, "patches")
     return ExportedSelection(
         method=summary.method,
         budget=summary.budget,
@@ -62,7 +73,21 @@ def find_selection(
         select=select,
         index=index,
         compose=compose,
+        embed=_last(embeds),
+        compared=_last(compared),
+        patches=_last(patches),
     )
+
+
+def made_from(sources: Sequence[Artifact], artifacts: Sequence[Artifact], step: str) -> list[Artifact]:
+    """The artifacts of a step that have one of the sources among their inputs, oldest first."""
+    contents = {source.content for source in sources}
+    of_step = [artifact for artifact in artifacts if artifact.step == step]
+    return [artifact for artifact in of_step if contents & set(artifact.inputs.values())]
+
+
+def _last(artifacts: Sequence[Artifact]) -> Artifact | None:
+    return artifacts[-1] if artifacts else None
 
 
 def _matching(

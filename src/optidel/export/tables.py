@@ -28,8 +28,11 @@ configs:
 A training set chosen by OptiDEL.
 """
 
+# Bytes and a path are how a data set of Hugging Face stores a picture.
+IMAGE = pl.Struct({"bytes": pl.Binary, "path": pl.String})
+
 SCHEMA: dict[str, Any] = {
-    "image": pl.Struct({"bytes": pl.Binary, "path": pl.String}),
+    "image": IMAGE,
     "key": pl.String,
     "rank": pl.Int64,
     "reason": pl.String,
@@ -64,7 +67,10 @@ def _write_shards(job: Job, names: list[str]) -> list[str]:
 
 def _row(row: dict[str, Any], content: bytes) -> dict[str, Any]:
     key = row["key"]
-    # Bytes and a path are how a data set of Hugging Face stores a picture.
-    image = {"bytes": content, "path": f"{key}.png"}
     rank = row["rank"] + 1
-    return {"image": image, "key": key, "rank": rank, "reason": row["reason"]}
+    return {"image": picture(key, content), "key": key, "rank": rank, "reason": row["reason"]}
+
+
+def picture(key: str, content: bytes) -> dict[str, Any]:
+    """A value of the column of pictures: :data:`IMAGE`."""
+    return {"bytes": content, "path": f"{key}.png"}

@@ -1,32 +1,23 @@
-"""Writing an export: into a hidden folder beside its place, resumed after a kill, renamed at the end."""
+"""Writing the images of a selection in a format."""
 
-import json
-import os
-import shutil
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from optidel.corpus.frames import Corpus
-from optidel.corpus.names import Names, names_of
+from optidel.corpus.names import names_of
 from optidel.corpus.tags import Tags, load_tags
-from optidel.errors import InputError, RecipeError, StoreError, nearest
-from optidel.export.formats import FORMATS, LEADING
+from optidel.errors import InputError, RecipeError, nearest
+from optidel.export.formats import FORMATS, LEADING, READS
 from optidel.export.job import Job
 from optidel.export.manifest import FILE, manifest, write_manifest
+from optidel.export.place import write_once
 from optidel.export.selection import ExportedSelection, find_selection
 from optidel.runs.collect import open_store
-from optidel.store import COST, PARTS, Store, Workspace, canonical, digest, disk_errors, make_folder
+from optidel.store import Workspace
 
 # Of what an export holds; raise it when that changes.
 VERSION = 1
-
-# The file that says which selection an export is.
-NOTE = "export.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +74,18 @@ def export(
     target = Path(out) if out else default
 
     note = _note(selection, format, names, decided)
-    # A full disk is one sentence, and what is written so far stays for the next attempt.
-    with disk_errors(target.parent):
-        make_folder(target.parent)
-        with _lock(store, target):
-            count = _finished(target, digest(canonical(note)))
-            if count is None:
-                count = _write(target, format, selection, note, naming, corpus, decided)
+
+    def fill(work: Workspace) -> int:
+        table = manifest(selection, corpus, decided)
+        if table.is_empty():
+            raise InputError("every chosen image is tagged drop, so there is nothing to export; tag fewer")
+        job = Job(work=work, rows=table, selection=selection, corpus=corpus)
+        paths = FORMATS[format](job)
+        with work.writing(FILE) as scratch:
+            write_manifest(table, paths, naming, scratch)
+        return len(table)
+
+    count = write_once(store, target, note, about_selection(selection), fill)
     return Export(
         path=target,
         format=format,
@@ -99,6 +95,16 @@ def export(
         seed=selection.seed,
         select=selection.select.path.name,
     )
+
+
+def about_selection(selection: ExportedSelection) -> dict[str, Any]:
+    """What the note of an export says for people."""
+    return {
+        "method": selection.method,
+        "budget": selection.budget,
+        "seed": selection.seed,
+        "unit": selection.unit,
+    }
 
 
 def _check(format: str, names: str) -> None:
@@ -148,102 +154,8 @@ def _note(selection: ExportedSelection, format: str, names: str, tags: Tags) -> 
         note["names"] = names
     if tags != Tags():
         note["tags"] = tags.digest
+    # Key patches or an embedding may be made after an export that did without.
+    for field in READS.get(format, ()):
+        artifact = getattr(selection, field)
+        note[field] = artifact.path.name if artifact else None
     return note
-
-
-def _lock(store: Store, target: Path) -> FileLock:
-    """One process at a time writes an export; the run may lie on a disk that cannot be written to."""
-    folder = store.root / ".locks"
-    if not os.access(folder, os.W_OK):
-        folder = Path(tempfile.gettempdir())
-    resolved = str(target.resolve())
-    mark = digest(resolved.encode())
-    return FileLock(folder / f"export-{mark}.lock")
-
-
-def _finished(target: Path, mark: str) -> int | None:
-    """How many images a finished export of the same selection holds; None where ``target`` is new or empty.
-
-    Raises:
-        StoreError: it holds something else, or what was written there was changed.
-    """
-    if not target.exists():
-        return None
-    if target.is_dir() and not any(target.iterdir()):
-        # The finished export is renamed to this place, which must be free.
-        target.rmdir()
-        return None
-
-    try:
-        note = json.loads((target / NOTE).read_text())
-        same = note["mark"] == mark
-    except (OSError, ValueError, KeyError, TypeError):
-        raise StoreError(
-            f"{target} is not empty and holds no export of OptiDEL; pass --out with a new or empty folder"
-        ) from None
-    if not same:
-        content = f"{note.get('images')} images of {note.get('method')} as {note.get('format')}"
-        raise StoreError(
-            f"{target} holds another export ({content}, {note.get('select')}); "
-            "pass --out with a new or empty folder, or delete it"
-        )
-    # Sizes alone are compared: reading an export again would take as long as writing it.
-    if note["files"] != _listing(target):
-        raise StoreError(
-            f"{target} was changed after it was exported; delete it and run the same command again"
-        )
-    return int(note["images"])
-
-
-def _write(
-    target: Path,
-    format: str,
-    selection: ExportedSelection,
-    note: Mapping[str, Any],
-    names: Names,
-    corpus: Corpus,
-    tags: Tags,
-) -> int:
-    """Fill a hidden folder beside ``target``, resuming, then rename it."""
-    mark = digest(canonical(dict(note)))
-    # Hidden and named by its content: another selection never continues what this one began.
-    partial = target.with_name(f".{target.name}-{mark}.partial")
-    partial.mkdir(exist_ok=True)
-    work = Workspace(partial)
-
-    table = manifest(selection, corpus, tags)
-    if table.is_empty():
-        raise InputError("every chosen image is tagged drop, so there is nothing to export; tag fewer")
-    job = Job(work=work, rows=table, selection=selection, corpus=corpus)
-    paths = FORMATS[format](job)
-    with work.writing(FILE) as scratch:
-        write_manifest(table, paths, names, scratch)
-
-    # The marks of a resumable write are of no use to whoever gets the folder.
-    shutil.rmtree(partial / PARTS, ignore_errors=True)
-    (partial / COST).unlink(missing_ok=True)
-    written = {
-        **note,
-        "method": selection.method,
-        "budget": selection.budget,
-        "seed": selection.seed,
-        "unit": selection.unit,
-        "images": len(table),
-        "mark": mark,
-        "files": _listing(partial),
-    }
-    text = json.dumps(written, indent=1, sort_keys=True)
-    (partial / NOTE).write_text(f"{text}\n")
-    partial.rename(target)
-    return len(table)
-
-
-def _listing(folder: Path) -> str:
-    """Hash of the names and sizes of everything in an export but the note that holds it."""
-    files = []
-    for path in sorted(folder.rglob("*")):
-        is_file = path.is_symlink() or path.is_file()
-        if is_file and path.name != NOTE:
-            name = path.relative_to(folder).as_posix()
-            files.append([name, path.lstat().st_size])
-    return digest(canonical(files))

@@ -14,8 +14,8 @@ from jaxtyping import Float32
 from optidel.arrays import Vectors
 from optidel.corpus.names import Names
 from optidel.errors import InputError
+from optidel.features.projection import principal_map
 from optidel.gallery.choices import FrameChoice, frame_choices
-from optidel.gallery.projection import principal_map
 from optidel.gallery.variables import Categories, Numbers, categories, numbers
 from optidel.runs.collect import Run
 from optidel.store import Store

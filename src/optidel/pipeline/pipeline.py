@@ -42,6 +42,7 @@ from optidel.runs.baselines import BLIND, FULL, SCRATCH
 from optidel.runs.collect import Trial
 from optidel.runs.summaries import IndexSummary, SelectSummary, read_summary
 from optidel.store import Artifact, Store
+from optidel.training.loggers import available
 from optidel.training.options import PretrainOptions
 
 # What a run can stop after; the result and the report follow the last.
@@ -118,6 +119,7 @@ class Pipeline:
         """
         # A name that is wrong is told before a folder is made.
         check_methods(recipe)
+        available(recipe.pretrain.loggers)  # a logger that is not installed is said before anything is made
         self.recipe = recipe
         self.plan = Plan(**recipe.work.model_dump())
         self.preset = PRESETS[recipe.preset]
@@ -273,8 +275,9 @@ class Pipeline:
             earlier = earlier_warmup(self.store, self.pixels, config, pretraining.VERSION)
             if earlier:
                 return earlier
+        loggers = available(self.recipe.pretrain.loggers)
         return pretraining.pretrain_step(
-            self.store, "warmup", self.pixels, None, preset, options, section.seed, {}
+            self.store, "warmup", self.pixels, None, preset, options, section.seed, {}, loggers
         )
 
     @cached_property
@@ -439,7 +442,8 @@ class Pipeline:
         )
         # The choice is an input by what it keeps: methods that choose alike share their encoder.
         extra = {"select": selected}
-        encoder = pretrain_step(self.store, "pretrain", pixels, rows, preset, options, seed, extra)
+        loggers = available(section.loggers)
+        encoder = pretrain_step(self.store, "pretrain", pixels, rows, preset, options, seed, extra, loggers)
         return self._announce(encoder)
 
     def _pretrain_steps(self, method: str) -> int:

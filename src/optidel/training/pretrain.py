@@ -1,6 +1,6 @@
 """Pre-training: one visible loop for every objective, resumable to the same weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from optidel.models.presets import Preset
 from optidel.models.weights import first_line
 from optidel.progress import bar, say
 from optidel.training.dealing import batch_rows, deal
+from optidel.training.loggers import EVERY
 from optidel.training.objectives import OBJECTIVES, objective_named
 from optidel.training.optimizer import check_weights, finite_loss, layer_groups, parameter_groups
 from optidel.training.options import PretrainOptions
@@ -54,6 +55,7 @@ def pretrain(
     checkpoint: Path,
     saved: Callable[[], object] | None = None,
     reached: Callable[[int, "PreTrainedModel"], object] | None = None,
+    logged: Callable[[int, Mapping[str, float]], object] | None = None,
 ) -> tuple["PreTrainedModel", pl.DataFrame]:
     """Train from scratch, or go on from ``checkpoint``.
 
@@ -68,6 +70,8 @@ def pretrain(
         saved: called after each checkpoint.
         reached: called with the number of finished steps, and the model as it then is, after each step of
             ``options.at``; again for the same step where a killed run goes on from before it.
+        logged: called with a step, counted from 0, and its loss and learning rate, now and then and at the
+            last; again for the same step where a killed run goes on from before it.
 
     Returns:
         The trained model, and its log: step, loss, lr.
@@ -111,6 +115,8 @@ def pretrain(
             advance(note=f"loss {state.losses[-1]:.3f}")
 
             finished = step + 1
+            if logged and (step % EVERY == 0 or finished == options.steps):
+                logged(step, {"loss": state.losses[-1], "lr": lr})
             if reached and finished in options.at:
                 reached(finished, objective.kept(state.module))
             if finished % options.checkpoint_every == 0 and finished < options.steps:

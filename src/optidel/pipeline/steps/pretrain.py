@@ -1,12 +1,13 @@
 """Pre-training: the warm-up of the scoring model, and the encoder of each training set."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from optidel.arrays import Images, Indices
 from optidel.models.encoders import save_encoder
 from optidel.models.presets import PRESETS
 from optidel.store import Artifact, Store, Workspace
+from optidel.training.loggers import FOLDER, open_loggers
 from optidel.training.pretrain import PretrainOptions, pretrain
 
 # Of the code of the steps ``warmup`` and ``pretrain``.
@@ -22,6 +23,7 @@ def pretrain_step(
     options: PretrainOptions,
     seed: int,
     extra: Mapping[str, Artifact],
+    loggers: Sequence[str] = (),
 ) -> Artifact:
     """Pre-train an encoder and keep it as a Hugging Face folder with the log of its training.
 
@@ -34,6 +36,7 @@ def pretrain_step(
         options: of the training.
         seed: of weights, masks, views and the order of the images.
         extra: artifacts that ``rows`` came from.
+        loggers: what shows the progress; no result depends on it.
     """
 
     def make(work: Workspace) -> None:
@@ -44,16 +47,19 @@ def pretrain_step(
         # A part of the workspace: it goes when the encoder is safe.
         checkpoint = work.part("checkpoint.pt")
         size = PRESETS[preset].size
-        model, log = pretrain(
-            images,
-            rows,
-            PRESETS[preset],
-            options,
-            seed=seed,
-            checkpoint=checkpoint,
-            saved=work.clock,
-            reached=lambda step, encoder: save_encoder(encoder, work.path / encoder_at(step), size),
-        )
+        title = work.path.name.removesuffix(".partial")
+        with open_loggers(loggers, store.root / FOLDER, title, config) as logged:
+            model, log = pretrain(
+                images,
+                rows,
+                PRESETS[preset],
+                options,
+                seed=seed,
+                checkpoint=checkpoint,
+                saved=work.clock,
+                reached=lambda step, encoder: save_encoder(encoder, work.path / encoder_at(step), size),
+                logged=logged,
+            )
         save_encoder(model, work.path / "encoder", PRESETS[preset].size)
         work.write_table("log.parquet", log)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from optidel.gallery.projection import principal_map
+from optidel.features.projection import principal_map
 
 
 def test_the_axes_are_the_first_two_principal_components() -> None:
