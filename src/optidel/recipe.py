@@ -163,13 +163,16 @@ class OptidelSection(_Section):
 
 
 class SelectionSection(_Section):
-    """Frames that belong together.
+    """What choices depend on beside the corpus.
 
-    ``none`` lets every method choose freely, as published; ``spread`` takes no more of a group than its even
-    share; ``together`` keeps or drops whole groups.
+    ``groups``, frames that belong together: ``none`` lets every method choose freely, as published;
+    ``spread`` takes no more of a group than its even share; ``together`` keeps or drops whole groups.
+    ``target``: folder with some tens of unlabelled images of what the encoder is for, which the methods
+    ``target-…`` aim at; frames of the corpus that are such an image leave it, for every method.
     """
 
     groups: Literal["none", "spread", "together"] = "none"
+    target: str | None = None
 
 
 class PretrainSection(_Section):
@@ -309,6 +312,7 @@ LATER = (
     "pretrain.weights",
     "pretrain.layer_decay",
     "evaluate.at",
+    "selection.target",
 )
 
 

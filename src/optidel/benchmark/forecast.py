@@ -16,7 +16,7 @@ from optidel.benchmark.power import detectable_sentence
 from optidel.benchmark.settings import settings
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.tables import open_bench, read_record
-from optidel.methods import METHODS
+from optidel.methods import method_named
 from optidel.models.presets import PRESETS
 from optidel.recipe import PatchesSection, Protocol, Recipe
 from optidel.report.text import percent
@@ -31,6 +31,8 @@ RATE = {"cpu": 1.4e11, "cuda": 3e13}
 
 # Seconds a frame, measured on two CPU cores; for key patches those of the proposer on the candidate frames.
 FRAME_SECONDS = {"index": 0.01, "prints": 0.007, "pixels": 0.01, "embed": 0.005, "patches": 1.3}
+# Images of a target, of which each is decoded and embedded; a folder of a few tens is usual.
+TARGET_IMAGES = 50.0
 OTHER_SECONDS = 0.01  # of a step without a rule: it does not count beside training
 
 # What an evaluation step costs in forward passes of a training step: fine-tuning also goes back through the
@@ -233,6 +235,7 @@ class _Outlook:
             "task": len({trial.task for trial in part}),
             "warmup": int(looking),
             "embed": int(looking),
+            "target": len({folder for trial in trained if (folder := self._target(trial)) is not None}),
         }
         items = [self._shared_item(step, total, min(existing[step], total)) for step, total in totals.items()]
 
@@ -240,6 +243,10 @@ class _Outlook:
         cut = sum(any(_is_cut(artifact, section) for artifact in self.artifacts) for section in sections)
         items.append(self._shared_item("patches", len(sections), cut))
         return items
+
+    def _target(self, trial: Trial) -> str | None:
+        """The folder that a trial's recipe aims at."""
+        return recipe_of(self.bench, trial).selection.target
 
     def _shared_item(self, step: str, total: int, finished: int) -> Item:
         key = (step,)
@@ -252,7 +259,8 @@ class _Outlook:
         if step == "warmup":
             cost = self._step_cost(self.recipe, "mae")
             return self.recipe.encoder.steps * cost
-        frames = float(self.frames)
+        # A target has some tens of images, whatever the corpus has.
+        frames = TARGET_IMAGES if step == "target" else float(self.frames)
         if step == "patches":
             frames *= self.recipe.patches.candidates
         return FRAME_SECONDS.get(step, OTHER_SECONDS) * frames
@@ -261,7 +269,7 @@ class _Outlook:
         """The different options with which key patches are cut."""
         sections = set()
         for method, trial in {trial.method: trial for trial in trained}.items():
-            if METHODS[method_of(self.bench, method)].unit == "key patch":
+            if method_named(method_of(self.bench, method)).unit == "key patch":
                 sections.add(recipe_of(self.bench, trial).patches)
         return sections
 
@@ -289,7 +297,7 @@ class _Outlook:
     def _selection(self, trial: Trial) -> tuple[Any, ...]:
         """What tells selections apart: a nested method ranks once for all budgets."""
         method = method_of(self.bench, trial.method)
-        if METHODS[method].nested:
+        if method_named(method).nested:
             return trial.method, trial.seed
         return trial.method, trial.seed, trial.budget
 

@@ -2,7 +2,8 @@
 :func:`select` calls them.
 """
 
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,7 +50,7 @@ from optidel.methods.target_similarity import target_similarity
 from optidel.methods.target_transport import target_transport
 from optidel.records import Selection
 
-__all__ = ["GUIDED_METHODS", "METHODS", "Method", "count_for", "method_named", "select"]
+__all__ = ["ALL_METHODS", "GUIDED_METHODS", "METHODS", "Method", "count_for", "method_named", "select"]
 
 
 # ``select(vectors, count, *, …)``. By keyword it takes what it reads of ``rng`` and ``difficulty``, and its
@@ -283,16 +284,21 @@ GUIDED_METHODS: dict[str, Method] = {
 }
 
 
+# A view of both, so that there is no third list to keep right; those of METHODS come first.
+ALL_METHODS: Mapping[str, Method] = ChainMap(GUIDED_METHODS, METHODS)
+"""Every method, by the name that a recipe, a bench and :func:`select` know it by."""
+
+
 def method_named(name: str) -> Method:
     """The entry of a method, guided ones included.
 
     Raises:
         RecipeError: there is none of this name.
     """
-    entries = METHODS | GUIDED_METHODS
-    if name not in entries:
-        raise RecipeError(f"unknown method {name!r}{nearest(name, entries)}; there are {', '.join(entries)}")
-    return entries[name]
+    if name not in ALL_METHODS:
+        hint, names = nearest(name, ALL_METHODS), ", ".join(ALL_METHODS)
+        raise RecipeError(f"unknown method {name!r}{hint}; there are {names}")
+    return ALL_METHODS[name]
 
 
 def select(

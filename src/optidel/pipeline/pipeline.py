@@ -16,7 +16,7 @@ from optidel.corpus.options import IndexOptions
 from optidel.corpus.tags import Tags, load_tags
 from optidel.errors import BudgetError, RecipeError
 from optidel.mapping import Plan
-from optidel.methods import METHODS, count_for
+from optidel.methods import count_for, method_named
 from optidel.models.presets import PRESETS, make_views
 from optidel.pipeline.incremental import earlier_warmup
 from optidel.pipeline.parameters import check_methods, parameters
@@ -31,6 +31,7 @@ from optidel.pipeline.steps.prints import prints_step
 from optidel.pipeline.steps.result import result_step
 from optidel.pipeline.steps.select import Composites, SelectOptions, Sources, select_step
 from optidel.pipeline.steps.tag import tag_step
+from optidel.pipeline.steps.target import apart_step, target_step, target_vectors_step
 from optidel.pipeline.steps.task import task_step
 from optidel.pipeline.steps.whiten import whiten_step
 from optidel.pipeline.weights import Weights
@@ -138,11 +139,15 @@ class Pipeline:
     @cached_property
     def _indexed(self) -> Artifact:
         """All frames of the folder, those that a person dropped too."""
+        index = index_step(self.store, Path(self.recipe.images), self._reading, self.plan)
+        return self._announce(index)
+
+    @property
+    def _reading(self) -> IndexOptions:
+        """How files are read."""
         section = self.recipe.corpus
         own_keys = section.model_dump(exclude={"limits", "holdout", "tags"})
-        options = IndexOptions(**own_keys, **section.limits.model_dump())
-        index = index_step(self.store, Path(self.recipe.images), options, self.plan)
-        return self._announce(index)
+        return IndexOptions(**own_keys, **section.limits.model_dump())
 
     @cached_property
     def tags(self) -> Tags:
@@ -164,10 +169,45 @@ class Pipeline:
 
     @cached_property
     def whole(self) -> Artifact:
-        """Frames and quarantined files; without the test images, where the recipe drops leaks."""
+        """Frames and quarantined files; without the test images, where the recipe drops leaks, and without
+        target images.
+        """
         if self._shared:
             return self._shared.whole
-        return self.cleaned(self.listed)
+        return self.without_target(self.cleaned(self.listed))
+
+    @cached_property
+    def target(self) -> Artifact | None:
+        """Unlabelled images of the target; None where the recipe names none."""
+        folder = self.recipe.selection.target
+        if folder is None:
+            return None
+        return self._announce(target_step(self.store, Path(folder), self._reading, self.preset.size))
+
+    def without_target(self, index: Artifact) -> Artifact:
+        """An index without the frames that are target images; as it is where there is no target."""
+        if self.target is None:
+            return index
+        return self._announce(apart_step(self.store, index, self.target))
+
+    @cached_property
+    def target_vectors(self) -> Artifact | None:
+        """Vectors of the target images, as methods compare them; None where the recipe names no target."""
+        if self.target is None:
+            return None
+        section = self.recipe.encoder
+        weights = section.weights if self.mae.artifact else None
+        whitens = self.recipe.features.post == "whiten"
+        vectors = target_vectors_step(
+            self.store,
+            self.target,
+            self.embed,
+            self.mae,
+            weights,
+            section.seed,
+            self.index if whitens else None,
+        )
+        return self._announce(vectors)
 
     @cached_property
     def holdout(self) -> Artifact | None:
@@ -355,11 +395,11 @@ class Pipeline:
             budget=self.budget(method),
             seed=seed,
             groups=self.recipe.selection.groups,
-            scorer=METHODS[method].scorer,
+            scorer=method_named(method).scorer,
             params=parameters(self.recipe, method),
             keep=() if method == FULL else self.tags.keep,  # it keeps them in any case
         )
-        if METHODS[method].unit == "frame":
+        if method_named(method).unit == "frame":
             return options
 
         section = self.recipe.optidel
@@ -370,11 +410,17 @@ class Pipeline:
         return replace(options, composites=composites)
 
     def _sources(self, method: str) -> Sources:
-        if METHODS[method].unit == "key patch":
+        if method_named(method).unit == "key patch":
             return Sources(index=self.index, patches=self.patches, whitened=self.whitened_patches)
         if method in BLIND:
             return Sources(index=self.index)
-        return Sources(index=self.index, embed=self.embed, whitened=self.whitened)
+        needs = method_named(method).needs
+        return Sources(
+            index=self.index,
+            embed=self.embed,
+            whitened=self.whitened,
+            target=self.target_vectors if needs == "target" else None,
+        )
 
     def _largest_budget(self, options: SelectOptions) -> float | None:
         """The larger budget that a bench ranks a nested method for; None where this budget is its own."""
@@ -383,7 +429,7 @@ class Pipeline:
         # Shares of groups depend on the count, so under a group rule no method is nested. Key patches are
         # chosen for composites, a share of them for whole frames: they are not cut either. Nor is what a
         # person kept.
-        method = METHODS[options.method]
+        method = method_named(options.method)
         if options.keep or not method.nested or method.unit == "key patch" or options.groups != "none":
             return None
 
@@ -392,7 +438,7 @@ class Pipeline:
 
     def composes(self, method: str) -> bool:
         """Whether a method's key patches become new images."""
-        of_patches = METHODS[method].unit == "key patch"
+        of_patches = method_named(method).unit == "key patch"
         return of_patches and self.recipe.optidel.composition
 
     def deals(self, method: str) -> bool:
@@ -540,7 +586,7 @@ class Pipeline:
             shared["embed"] = self.embed
             if self.mae.artifact:
                 shared["warmup"] = self.mae.artifact
-        of_patches = [method for method in choosing if METHODS[method].unit == "key patch"]
+        of_patches = [method for method in choosing if method_named(method).unit == "key patch"]
         if of_patches:
             shared["patches"] = self.patches
             if self.whitened_patches:
@@ -549,6 +595,8 @@ class Pipeline:
         compares_frames = set(choosing) - {*of_patches, *BLIND}
         if compares_frames and self.whitened:
             shared["whitened"] = self.whitened
+        if any(method_named(method).needs == "target" for method in choosing) and self.target_vectors:
+            shared["target"] = self.target_vectors
         return shared
 
     def until(self, step: str) -> list[Artifact]:

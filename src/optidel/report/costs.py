@@ -15,6 +15,8 @@ STEPS = (
     "index",
     "tag",
     "clean",
+    "target",
+    "apart",
     "pixels",
     "warmup",
     "embed",

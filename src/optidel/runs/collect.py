@@ -17,7 +17,7 @@ from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store
 
 # Steps that write an index, in the order in which each narrows the one before.
-INDEXES = ("index", "tag", "clean", "holdout")
+INDEXES = ("index", "tag", "clean", "apart", "holdout")
 
 # How an encoder is tested, in the order in which pages show it.
 PROTOCOLS = ("fine-tune", "probe", "ridge")

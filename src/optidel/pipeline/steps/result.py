@@ -32,6 +32,7 @@ ROLES = (
     "unseen",
     "whitened",
     "whitened patches",
+    "target",
 )
 
 # Recipe keys that are paths: what they hold enters through the artifacts, not through its name.
@@ -153,6 +154,8 @@ def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
         steps += [shared["patches"], shared.get("whitened patches"), cell.compose]
     else:
         steps.append(shared.get("whitened"))
+    if "target" in cell.select.inputs:
+        steps.append(shared.get("target"))
     return sum(step.seconds for step in steps if step)
 
 

@@ -74,13 +74,15 @@ class SelectOptions:
 class Sources:
     """What a choice is made from: always the index; ``embed`` for frames, ``patches`` for key patches.
 
-    ``whitened`` are the vectors of these, whitened; None where methods compare them as they are.
+    ``whitened`` are the vectors of these, whitened; None where methods compare them as they are. ``target``
+    are vectors of the images that the method aims at.
     """
 
     index: Artifact
     embed: Artifact | None = None
     patches: Artifact | None = None
     whitened: Artifact | None = None
+    target: Artifact | None = None
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
@@ -92,7 +94,16 @@ class Sources:
             artifacts["patches"] = self.patches
         if self.whitened:
             artifacts["whiten"] = self.whitened
+        if self.target:
+            artifacts["target"] = self.target
         return artifacts
+
+    @property
+    def guides(self) -> dict[str, Any]:
+        """What a method reads beside vectors and difficulty, by the names of its arguments."""
+        if self.target is None:
+            return {}
+        return {"target": self.target.array("vectors.npy")}
 
 
 def select_step(
@@ -193,17 +204,19 @@ def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count
     refused_rows = refused_table(refused.ids, refused.rows, refused.reasons)
     kept = _kept_by_person(options, items, count)
     if not len(kept):
-        return pl.concat([_selected(options, items, frames, count), refused_rows])
+        return pl.concat([_selected(sources, options, items, frames, count), refused_rows])
 
     rest = items.without(kept)
     if count == len(kept):
         unchosen = refused_table(rest.ids, rest.rows, [BELOW] * len(rest))
     else:
-        unchosen = _selected(options, rest, frames, count - len(kept))
+        unchosen = _selected(sources, options, rest, frames, count - len(kept))
     return pl.concat([kept_first(items.ids, items.rows, kept, unchosen), refused_rows])
 
 
-def _selected(options: SelectOptions, items: Items, frames: list[Frame], count: int) -> pl.DataFrame:
+def _selected(
+    sources: Sources, options: SelectOptions, items: Items, frames: list[Frame], count: int
+) -> pl.DataFrame:
     """What the method makes of items."""
     rule: dict[str, Any] = {}
     if options.groups != "none":
@@ -215,6 +228,7 @@ def _selected(options: SelectOptions, items: Items, frames: list[Frame], count: 
         count,
         difficulty=items.difficulty,
         seed=options.seed,
+        **sources.guides,
         **rule,
         **options.params,
     )
