@@ -175,6 +175,19 @@ class SelectionSection(_Section):
     target: str | None = None
 
 
+class MixtureSection(_Section):
+    """How the method ``mixture`` finds its shares.
+
+    ``proxies`` of half the model's width and depth are trained for ``steps`` on random mixtures of at most
+    ``concepts`` clusters; ``steps`` is by default an eighth of ``pretrain.steps``, so that all proxies
+    together take about a third of one pre-training's operations.
+    """
+
+    proxies: int = Field(20, ge=4, le=1000)
+    steps: Count | None = None
+    concepts: int = Field(8, ge=2, le=100)
+
+
 class PretrainSection(_Section):
     """Pre-training.
 
@@ -278,6 +291,7 @@ class Recipe(_Section):
     optidel: OptidelSection = OptidelSection()
     method: dict[str, Parameters] = {}
     selection: SelectionSection = SelectionSection()
+    mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
     evaluate: EvaluateSection = EvaluateSection()
     work: WorkSection = WorkSection()
@@ -313,6 +327,7 @@ LATER = (
     "pretrain.layer_decay",
     "evaluate.at",
     "selection.target",
+    "mixture",
 )
 
 
@@ -461,7 +476,11 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
         table, model = values, Recipe
         for part in section:
             table, model = table[part], type(Recipe.model_fields[part].default)
-        if table[name] == model.model_fields[name].default:
+        default = model.model_fields[name].default
+        # A section that came later as a whole is left out as a whole.
+        if isinstance(default, BaseModel):
+            default = default.model_dump(mode="json")
+        if table[name] == default:
             del table[name]
     return values
 

@@ -18,6 +18,7 @@ from optidel.benchmark.shards import part_of
 from optidel.benchmark.tables import open_bench, read_record
 from optidel.methods import method_named
 from optidel.models.presets import PRESETS
+from optidel.pipeline.pipeline import PROXY_PART
 from optidel.recipe import PatchesSection, Protocol, Recipe
 from optidel.report.text import percent
 from optidel.runs.baselines import BLIND
@@ -30,7 +31,14 @@ from optidel.training.segmentation import SCHEDULES
 RATE = {"cpu": 1.4e11, "cuda": 3e13}
 
 # Seconds a frame, measured on two CPU cores; for key patches those of the proposer on the candidate frames.
-FRAME_SECONDS = {"index": 0.01, "prints": 0.007, "pixels": 0.01, "embed": 0.005, "patches": 1.3}
+FRAME_SECONDS = {
+    "index": 0.01,
+    "prints": 0.007,
+    "pixels": 0.01,
+    "embed": 0.005,
+    "influence": 0.01,
+    "patches": 1.3,
+}
 # Images of a target, of which each is decoded and embedded; a folder of a few tens is usual.
 TARGET_IMAGES = 50.0
 OTHER_SECONDS = 0.01  # of a step without a rule: it does not count beside training
@@ -228,6 +236,7 @@ class _Outlook:
         """The steps that all trials have in common."""
         existing = Counter(artifact.step for artifact in self.artifacts)
         looking = any(method_of(self.bench, trial.method) not in BLIND for trial in trained)
+        needs = {method_named(method_of(self.bench, trial.method)).needs for trial in trained}
         totals = {
             "index": 1,
             "prints": int(self.recipe.leaks != "off"),
@@ -235,6 +244,8 @@ class _Outlook:
             "task": len({trial.task for trial in part}),
             "warmup": int(looking),
             "embed": int(looking),
+            "influence": int("influences" in needs),
+            "mixture": int("mixture" in needs),
             "target": len({folder for trial in trained if (folder := self._target(trial)) is not None}),
         }
         items = [self._shared_item(step, total, min(existing[step], total)) for step, total in totals.items()]
@@ -259,11 +270,19 @@ class _Outlook:
         if step == "warmup":
             cost = self._step_cost(self.recipe, "mae")
             return self.recipe.encoder.steps * cost
+        if step == "mixture":
+            return self._proxies()
         # A target has some tens of images, whatever the corpus has.
         frames = TARGET_IMAGES if step == "target" else float(self.frames)
         if step == "patches":
             frames *= self.recipe.patches.candidates
         return FRAME_SECONDS.get(step, OTHER_SECONDS) * frames
+
+    def _proxies(self) -> float:
+        """Seconds of all proxies: a step takes an eighth of the operations, and a quarter of the time."""
+        section = self.recipe.mixture
+        steps = section.steps or self.recipe.pretrain.steps // PROXY_PART
+        return section.proxies * steps * self._step_cost(self.recipe, "mae") / 4
 
     def _patch_sections(self, trained: Sequence[Trial]) -> set[PatchesSection]:
         """The different options with which key patches are cut."""

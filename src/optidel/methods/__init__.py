@@ -37,6 +37,7 @@ from optidel.methods.k_center import k_center
 from optidel.methods.kmeans_medoids import kmeans_medoids
 from optidel.methods.log_det import log_det
 from optidel.methods.meddel import meddel
+from optidel.methods.mixture import ConceptShares, mixture
 from optidel.methods.moderate import moderate
 from optidel.methods.optidel import optidel
 from optidel.methods.optidel_paper import optidel_paper
@@ -68,8 +69,8 @@ class Method:
         summary: one line.
         paper: where it was published, or empty.
         cost: time, with n items, m kept, k clusters, d dimensions.
-        needs: the input required beside vectors (``"difficulty"``, ``"target"`` or ``"influences"``), or
-            empty.
+        needs: the input required beside vectors (``"difficulty"``, ``"target"``, ``"influences"`` or
+            ``"mixture"``), or empty.
         nested: a smaller budget keeps the first rows of a larger one, whatever the seed. One ranking then
             serves all budgets.
         scorer: the difficulty that a run passes: reconstruction error, or minus the pointwise V-information.
@@ -255,6 +256,14 @@ GUIDED_METHODS: dict[str, Method] = {
         cost="O(n·k·d + n·m·d/k)",
         needs="influences",
     ),
+    "mixture": Method(
+        select=mixture,
+        unit="frame",
+        summary="drawn in the shares of concepts at which short trials expect the least held-out loss",
+        paper="arXiv 2407.01492",
+        cost="O(n·d)",
+        needs="mixture",
+    ),
     "target-similarity": Method(
         select=target_similarity,
         unit="frame",
@@ -311,6 +320,7 @@ def select(
     group_rule: GroupRule = "spread",
     target: Vectors | None = None,
     influences: Scores | None = None,
+    mixture: ConceptShares | None = None,
     **params: object,
 ) -> Selection:
     """Choose which rows are worth keeping.
@@ -329,6 +339,7 @@ def select(
             others do not read it.
         influences: float (n,), by how much training on each row lowers a held-out loss; read by
             ``influence``.
+        mixture: concept of each row and share of each concept; read by ``mixture``.
         params: the method's own parameters.
 
     Returns:
@@ -365,12 +376,18 @@ def select(
             f"method {method!r} needs an influence per row; pass influences=…, "
             "from optidel.methods.influence.influence_scores"
         )
+    if entry.needs == "mixture" and mixture is None:
+        raise InputError(
+            f"method {method!r} needs concepts and their shares; pass mixture=ConceptShares(…), "
+            "from optidel.methods.mixture.fit_mixture"
+        )
     if target is not None:
         check_target(target, vectors.shape[1])
     supplies = {
         "difficulty": None if difficulty is None else check_scores(difficulty, len(vectors), "difficulty"),
         "influences": None if influences is None else check_scores(influences, len(vectors), "influences"),
         "target": target,
+        "mixture": mixture,
     }
     readable = accepted(entry.select)
 

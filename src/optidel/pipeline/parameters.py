@@ -11,6 +11,18 @@ from optidel.methods import method_named
 from optidel.methods.inputs import accepted, check_parameters
 from optidel.recipe import Recipe
 
+# What is measured on held-out frames: inputs of methods, as ``Method.needs`` names them.
+NEEDS_HELD_OUT = ("influences", "mixture")
+
+
+def held_out_needed(method: str) -> str:
+    """Why a method cannot run without held-out frames, and what to do."""
+    return (
+        f"method {method!r} chooses by what lowers the held-out V-entropy, and no frame is held out; set "
+        "corpus.holdout = 0.03 or more in the recipe (a corpus of fewer than 1,000 frames holds none out by "
+        "default)"
+    )
+
 
 def check_methods(recipe: Recipe) -> None:
     """Refuse a method that does not exist, and a parameter that its method does not have or cannot take.
@@ -34,7 +46,10 @@ def _check_needs(recipe: Recipe, method: str) -> None:
     Raises:
         RecipeError: says which key to set.
     """
-    if method_named(method).needs == "target" and recipe.selection.target is None:
+    needs = method_named(method).needs
+    if needs in NEEDS_HELD_OUT and recipe.corpus.holdout == 0:
+        raise RecipeError(held_out_needed(method))
+    if needs == "target" and recipe.selection.target is None:
         raise RecipeError(
             f"method {method!r} needs images of the target; set selection.target to a folder with some tens "
             "of unlabelled ones (--target DIR)"

@@ -19,7 +19,7 @@ from optidel.mapping import Plan
 from optidel.methods import count_for, method_named
 from optidel.models.presets import PRESETS, make_views
 from optidel.pipeline.incremental import earlier_warmup
-from optidel.pipeline.parameters import check_methods, parameters
+from optidel.pipeline.parameters import NEEDS_HELD_OUT, check_methods, held_out_needed, parameters
 from optidel.pipeline.published import check_conflicts, registry_of
 from optidel.pipeline.selections import kept_rows
 from optidel.pipeline.steps.clean import clean_step
@@ -44,6 +44,10 @@ from optidel.runs.collect import Trial
 from optidel.runs.summaries import IndexSummary, SelectSummary, read_summary
 from optidel.store import Artifact, Store
 from optidel.training.options import PretrainOptions
+
+# Steps of a pre-training over steps of a proxy, by default. Twenty proxies of an eighth of the operations a
+# step then take a third of one pre-training, a tenth of a run with a warm-up and two or more encoders.
+PROXY_PART = 8
 
 # What a run can stop after; the result and the report follow the last.
 STEPS = ("index", "embed", "select", "patches", "compose", "pretrain", "evaluate")
@@ -299,6 +303,7 @@ class Pipeline:
 
     def _warmup(self) -> Artifact:
         """The warm-up of an earlier state of the corpus, where there is one to keep; else one of its own."""
+        from optidel.pipeline.checkpoints import warmup_moments
         from optidel.pipeline.steps import pretrain as pretraining
 
         section, preset = self.recipe.encoder, self.recipe.preset
@@ -314,7 +319,15 @@ class Pipeline:
             if earlier:
                 return earlier
         return pretraining.pretrain_step(
-            self.store, "warmup", self.pixels, None, preset, options, section.seed, {}
+            self.store,
+            "warmup",
+            self.pixels,
+            None,
+            preset,
+            options,
+            section.seed,
+            {},
+            moments=warmup_moments(section.steps),
         )
 
     @cached_property
@@ -349,6 +362,58 @@ class Pipeline:
             return None
         whitened = whiten_step(self.store, self.index, self.embed)
         return self._announce(whitened)
+
+    @property
+    def compared(self) -> Artifact:
+        """The vectors of frames that methods compare."""
+        return self.whitened or self.embed
+
+    def check_held_out(self, method: str) -> None:
+        """Refuse a method that is guided by held-out frames where there are none.
+
+        Raises:
+            RecipeError: says what to set.
+        """
+        if method_named(method).needs in NEEDS_HELD_OUT and self.unseen is None:
+            raise RecipeError(held_out_needed(method))
+
+    @cached_property
+    def influence(self) -> Artifact:
+        """Influence of every frame on the held-out V-entropy."""
+        from optidel.pipeline.steps.influence import influence_step
+
+        self.check_held_out("influence")
+        assert self.unseen is not None, "checked above"
+        seed = self.recipe.encoder.seed
+        influence = influence_step(self.store, self.pixels, self.unseen, self.mae, self.compared, seed)
+        return self._announce(influence)
+
+    @cached_property
+    def mixture(self) -> Artifact:
+        """Concepts, and the shares of them at which the least held-out V-entropy is expected."""
+        from optidel.pipeline.steps.mixture import MixtureOptions, mixture_step
+
+        self.check_held_out("mixture")
+        assert self.unseen is not None, "checked above"
+        section, training = self.recipe.mixture, self.recipe.pretrain
+        # Always a masked autoencoder from untrained weights: what is measured is what the images teach it.
+        options = PretrainOptions(
+            steps=section.steps or max(1, training.steps // PROXY_PART),
+            batch=training.batch,
+            lr=training.lr,
+            views=make_views(training.views, training.crop, training.flip, training.jitter),
+        )
+        mixture = mixture_step(
+            self.store,
+            self.index,
+            self.pixels,
+            self.unseen,
+            self.compared,
+            self.recipe.preset,
+            MixtureOptions(proxies=section.proxies, concepts=section.concepts, training=options),
+            self.recipe.encoder.seed,
+        )
+        return self._announce(mixture)
 
     @cached_property
     def whitened_patches(self) -> Artifact | None:
@@ -420,6 +485,8 @@ class Pipeline:
             embed=self.embed,
             whitened=self.whitened,
             target=self.target_vectors if needs == "target" else None,
+            influence=self.influence if needs == "influences" else None,
+            mixture=self.mixture if needs == "mixture" else None,
         )
 
     def _largest_budget(self, options: SelectOptions) -> float | None:
@@ -595,8 +662,13 @@ class Pipeline:
         compares_frames = set(choosing) - {*of_patches, *BLIND}
         if compares_frames and self.whitened:
             shared["whitened"] = self.whitened
-        if any(method_named(method).needs == "target" for method in choosing) and self.target_vectors:
+        needs = {method_named(method).needs for method in choosing}
+        if "target" in needs and self.target_vectors:
             shared["target"] = self.target_vectors
+        if "influences" in needs:
+            shared["influence"] = self.influence
+        if "mixture" in needs:
+            shared["mixture"] = self.mixture
         return shared
 
     def until(self, step: str) -> list[Artifact]:
@@ -625,6 +697,7 @@ class Pipeline:
         self.build("task", "leaks")
         for method in self.recipe.methods:
             count_for(self.budget(method), len(self.corpus))
+            self.check_held_out(method)
 
         cells = list(self.cells())
         self.along()

@@ -20,6 +20,8 @@ STEPS = (
     "pixels",
     "warmup",
     "embed",
+    "influence",
+    "mixture",
     "patches",
     "task",
     "leaks",

@@ -1,6 +1,7 @@
 """Pre-training: the warm-up of the scoring model, and the encoder of each training set."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from optidel.arrays import Images, Indices
@@ -22,6 +23,7 @@ def pretrain_step(
     options: PretrainOptions,
     seed: int,
     extra: Mapping[str, Artifact],
+    moments: tuple[int, ...] = (),
 ) -> Artifact:
     """Pre-train an encoder and keep it as a Hugging Face folder with the log of its training.
 
@@ -34,6 +36,8 @@ def pretrain_step(
         options: of the training.
         seed: of weights, masks, views and the order of the images.
         extra: artifacts that ``rows`` came from.
+        moments: numbers of steps after which the encoder is kept too, beside those of ``options.at``; no part
+            of what decides the artifact, for the trained encoder is the same with them.
     """
 
     def make(work: Workspace) -> None:
@@ -48,7 +52,7 @@ def pretrain_step(
             images,
             rows,
             PRESETS[preset],
-            options,
+            replace(options, at=tuple(sorted({*options.at, *moments}))),
             seed=seed,
             checkpoint=checkpoint,
             saved=work.clock,

@@ -33,7 +33,12 @@ ROLES = (
     "whitened",
     "whitened patches",
     "target",
+    "influence",
+    "mixture",
 )
+
+# Of these, what a method may read beside vectors and difficulty; the inputs of a selection have these names.
+GUIDES = ("target", "influence", "mixture")
 
 # Recipe keys that are paths: what they hold enters through the artifacts, not through its name.
 PATHS = {"images", "labelled", "out", "registry"}
@@ -154,8 +159,7 @@ def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
         steps += [shared["patches"], shared.get("whitened patches"), cell.compose]
     else:
         steps.append(shared.get("whitened"))
-    if "target" in cell.select.inputs:
-        steps.append(shared.get("target"))
+    steps += [shared.get(guide) for guide in GUIDES if guide in cell.select.inputs]
     return sum(step.seconds for step in steps if step)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from optidel.arrays import Indices
 from optidel.errors import BudgetError
 from optidel.methods import count_for, select
+from optidel.methods.mixture import ConceptShares
 from optidel.pipeline.groups import group_config, group_labels
 from optidel.pipeline.incremental import since_earlier
 from optidel.pipeline.items import Items, Scored, frame_items, holder_items, patch_items
@@ -75,7 +76,8 @@ class Sources:
     """What a choice is made from: always the index; ``embed`` for frames, ``patches`` for key patches.
 
     ``whitened`` are the vectors of these, whitened; None where methods compare them as they are. ``target``
-    are vectors of the images that the method aims at.
+    are vectors of the images that the method aims at, ``influence`` and ``mixture`` what was measured on
+    held-out frames; each is None where the method does not read it.
     """
 
     index: Artifact
@@ -83,27 +85,39 @@ class Sources:
     patches: Artifact | None = None
     whitened: Artifact | None = None
     target: Artifact | None = None
+    influence: Artifact | None = None
+    mixture: Artifact | None = None
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
         """Those there are, by role."""
-        artifacts = {"index": self.index}
-        if self.embed:
-            artifacts["embed"] = self.embed
-        if self.patches:
-            artifacts["patches"] = self.patches
-        if self.whitened:
-            artifacts["whiten"] = self.whitened
-        if self.target:
-            artifacts["target"] = self.target
-        return artifacts
+        artifacts = {
+            "index": self.index,
+            "embed": self.embed,
+            "patches": self.patches,
+            "whiten": self.whitened,
+            "target": self.target,
+            "influence": self.influence,
+            "mixture": self.mixture,
+        }
+        return {role: artifact for role, artifact in artifacts.items() if artifact}
 
-    @property
-    def guides(self) -> dict[str, Any]:
-        """What a method reads beside vectors and difficulty, by the names of its arguments."""
-        if self.target is None:
-            return {}
-        return {"target": self.target.array("vectors.npy")}
+    def guides(self, rows: Indices) -> dict[str, Any]:
+        """What a method reads beside vectors and difficulty, by the names of its arguments.
+
+        Args:
+            rows: int64 (n,), the frames that can be chosen.
+        """
+        guides: dict[str, Any] = {}
+        if self.target:
+            guides["target"] = self.target.array("vectors.npy")
+        if self.influence:
+            guides["influences"] = np.asarray(self.influence.array("influence.npy")[rows])
+        if self.mixture:
+            concepts = np.asarray(self.mixture.array("concepts.npy")[rows])
+            shares = np.asarray(self.mixture.array("shares.npy"))
+            guides["mixture"] = ConceptShares(concepts=concepts, shares=shares)
+        return guides
 
 
 def select_step(
@@ -228,7 +242,7 @@ def _selected(
         count,
         difficulty=items.difficulty,
         seed=options.seed,
-        **sources.guides,
+        **sources.guides(items.rows),
         **rule,
         **options.params,
     )

@@ -9,7 +9,7 @@ from optidel.corpus.frames import Corpus
 from optidel.corpus.index import index, listing
 from optidel.corpus.options import IndexOptions
 from optidel.errors import InputError
-from optidel.features.embedding import write_scores
+from optidel.features.rows import evenly_spaced
 from optidel.pipeline.steps.leaving import write_without
 from optidel.pipeline.steps.whiten import whitening_of
 from optidel.pipeline.weights import Weights
@@ -82,8 +82,7 @@ def _sound(corpus: Corpus, folder: Path) -> Corpus:
         )
     if len(frames) > MOST:
         say(f"target: {MOST} of {len(frames)} images are read, evenly spaced")
-        positions = np.linspace(0, len(frames) - 1, MOST).round().astype(int)
-        frames = [frames[position] for position in np.unique(positions).tolist()]
+        frames = [frames[position] for position in evenly_spaced(len(frames), MOST).tolist()]
     return replace(corpus, frames=frames)
 
 
@@ -144,6 +143,8 @@ def target_vectors_step(
         seed: of its masks.
         indexed: the corpus, whose sound frames the whitening is fitted to; None compares vectors as they are.
     """
+
+    from optidel.features.embedding import write_scores  # brings torch, which most commands do not need
 
     def make(work: Workspace) -> None:
         # The scores lie among the parts, for nothing but the vectors is needed later.

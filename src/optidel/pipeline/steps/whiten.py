@@ -59,10 +59,10 @@ def whitening_of(indexed: Artifact | None, scored: Artifact) -> Whitening:
 
 def _rows_of_axes(indexed: Artifact | None, vectors: Vectors) -> Int64[np.ndarray, "m"]:
     """Rows that the axes are fitted to."""
-    return np.arange(len(vectors)) if indexed is None else _sound_rows(indexed)
+    return np.arange(len(vectors)) if indexed is None else sound_rows(indexed)
 
 
-def _sound_rows(indexed: Artifact) -> Int64[np.ndarray, "m"]:
+def sound_rows(indexed: Artifact) -> Int64[np.ndarray, "m"]:
     """Frames that are not worthless; all where none is sound, which is told where something is chosen."""
     flaws = indexed.table("frames.parquet")["flaw"]
     sound = np.flatnonzero((flaws == "").to_numpy())
