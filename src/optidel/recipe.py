@@ -162,6 +162,9 @@ class OptidelSection(_Section):
     compose: Literal["frozen", "deal"] = "frozen"
 
 
+FrameScorer = Literal["error", "pvi", "learnability", "scale-free"]
+
+
 class SelectionSection(_Section):
     """What choices depend on beside the corpus.
 
@@ -169,10 +172,15 @@ class SelectionSection(_Section):
     ``spread`` takes no more of a group than its even share; ``together`` keeps or drops whole groups.
     ``target``: folder with some tens of unlabelled images of what the encoder is for, which the methods
     ``target-…`` aim at; frames of the corpus that are such an image leave it, for every method.
+    ``scorer``: the difficulty that methods of whole frames read: the reconstruction ``error``, ``pvi`` (minus
+    the pointwise V-information), ``learnability`` (the share of its early error that the warm-up took off),
+    or ``scale-free`` (the error of each patch over the variance of its pixels, as a logarithm). The method
+    ``pvi`` has its own.
     """
 
     groups: Literal["none", "spread", "together"] = "none"
     target: str | None = None
+    scorer: FrameScorer = "error"
 
 
 class MixtureSection(_Section):
@@ -327,6 +335,7 @@ LATER = (
     "pretrain.layer_decay",
     "evaluate.at",
     "selection.target",
+    "selection.scorer",
     "mixture",
 )
 

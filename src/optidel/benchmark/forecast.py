@@ -36,6 +36,7 @@ FRAME_SECONDS = {
     "prints": 0.007,
     "pixels": 0.01,
     "embed": 0.005,
+    "hardness": 0.005,
     "influence": 0.01,
     "patches": 1.3,
 }
@@ -244,6 +245,7 @@ class _Outlook:
             "task": len({trial.task for trial in part}),
             "warmup": int(looking),
             "embed": int(looking),
+            "hardness": len(self._scorers(trained) - {"error", "pvi"}),
             "influence": int("influences" in needs),
             "mixture": int("mixture" in needs),
             "target": len({folder for trial in trained if (folder := self._target(trial)) is not None}),
@@ -254,6 +256,15 @@ class _Outlook:
         cut = sum(any(_is_cut(artifact, section) for artifact in self.artifacts) for section in sections)
         items.append(self._shared_item("patches", len(sections), cut))
         return items
+
+    def _scorers(self, trained: Sequence[Trial]) -> set[str]:
+        """The difficulties that methods of frames read."""
+        scorers: set[str] = set()
+        for trial in trained:
+            method = method_named(method_of(self.bench, trial.method))
+            if method.needs == "difficulty" and method.unit == "frame" and method.scorer == "error":
+                scorers.add(recipe_of(self.bench, trial).selection.scorer)
+        return scorers
 
     def _target(self, trial: Trial) -> str | None:
         """The folder that a trial's recipe aims at."""

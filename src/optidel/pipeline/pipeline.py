@@ -36,7 +36,7 @@ from optidel.pipeline.steps.task import task_step
 from optidel.pipeline.steps.whiten import whiten_step
 from optidel.pipeline.weights import Weights
 from optidel.progress import say
-from optidel.recipe import Protocol, Recipe
+from optidel.recipe import FrameScorer, Protocol, Recipe
 from optidel.report import write_report
 from optidel.report.leaks import sentence
 from optidel.runs.baselines import BLIND, FULL, SCRATCH
@@ -460,7 +460,7 @@ class Pipeline:
             budget=self.budget(method),
             seed=seed,
             groups=self.recipe.selection.groups,
-            scorer=method_named(method).scorer,
+            scorer=self._scorer(method),
             params=parameters(self.recipe, method),
             keep=() if method == FULL else self.tags.keep,  # it keeps them in any case
         )
@@ -474,6 +474,23 @@ class Pipeline:
         composites = Composites(grid=section.grid, originals=section.originals)
         return replace(options, composites=composites)
 
+    def _scorer(self, method: str) -> FrameScorer:
+        """The difficulty that a method of whole frames reads."""
+        entry = method_named(method)
+        # The recipe's scorer takes the place of the usual one, and of none that a method is named after.
+        if entry.needs == "difficulty" and entry.scorer == "error":
+            return self.recipe.selection.scorer
+        return entry.scorer
+
+    def hardness(self, scorer: FrameScorer) -> Artifact | None:
+        """The difficulty of every frame; None where it follows from the errors of the embedding alone."""
+        from optidel.pipeline.steps.hardness import hardness_step
+
+        if scorer in {"error", "pvi"}:
+            return None
+        seed = self.recipe.encoder.seed
+        return self._announce(hardness_step(self.store, self.pixels, self.embed, self.mae, scorer, seed))
+
     def _sources(self, method: str) -> Sources:
         if method_named(method).unit == "key patch":
             return Sources(index=self.index, patches=self.patches, whitened=self.whitened_patches)
@@ -484,6 +501,7 @@ class Pipeline:
             index=self.index,
             embed=self.embed,
             whitened=self.whitened,
+            hardness=self.hardness(self._scorer(method)),
             target=self.target_vectors if needs == "target" else None,
             influence=self.influence if needs == "influences" else None,
             mixture=self.mixture if needs == "mixture" else None,
@@ -665,6 +683,10 @@ class Pipeline:
         needs = {method_named(method).needs for method in choosing}
         if "target" in needs and self.target_vectors:
             shared["target"] = self.target_vectors
+        for method in choosing:
+            hardness = self.hardness(self._scorer(method)) if method_named(method).unit == "frame" else None
+            if hardness:
+                shared["hardness"] = hardness
         if "influences" in needs:
             shared["influence"] = self.influence
         if "mixture" in needs:

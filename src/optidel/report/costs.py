@@ -20,6 +20,7 @@ STEPS = (
     "pixels",
     "warmup",
     "embed",
+    "hardness",
     "influence",
     "mixture",
     "patches",

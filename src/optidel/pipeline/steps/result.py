@@ -32,13 +32,14 @@ ROLES = (
     "unseen",
     "whitened",
     "whitened patches",
+    "hardness",
     "target",
     "influence",
     "mixture",
 )
 
 # Of these, what a method may read beside vectors and difficulty; the inputs of a selection have these names.
-GUIDES = ("target", "influence", "mixture")
+GUIDES = ("hardness", "target", "influence", "mixture")
 
 # Recipe keys that are paths: what they hold enters through the artifacts, not through its name.
 PATHS = {"images", "labelled", "out", "registry"}

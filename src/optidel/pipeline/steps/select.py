@@ -24,11 +24,11 @@ from optidel.pipeline.selections import (
     selection_table,
 )
 from optidel.progress import say
+from optidel.recipe import FrameScorer
 from optidel.records import Frame, from_table
 from optidel.runs.baselines import BLIND
 from optidel.runs.summaries import SelectSummary, read_summary, write_summary
 from optidel.store import MANIFEST, Artifact, Store, Workspace
-from optidel.vinformation import Scorer
 
 # Of the code of this step. Before 4 four functions with versions of their own wrote selections.
 VERSION = 4
@@ -65,7 +65,7 @@ class SelectOptions:
     budget: float
     seed: int
     groups: Groups = "none"
-    scorer: Scorer = "error"
+    scorer: FrameScorer = "error"
     params: Mapping[str, Any] = field(default_factory=dict)
     composites: Composites | None = None
     keep: tuple[str, ...] = ()
@@ -75,15 +75,17 @@ class SelectOptions:
 class Sources:
     """What a choice is made from: always the index; ``embed`` for frames, ``patches`` for key patches.
 
-    ``whitened`` are the vectors of these, whitened; None where methods compare them as they are. ``target``
-    are vectors of the images that the method aims at, ``influence`` and ``mixture`` what was measured on
-    held-out frames; each is None where the method does not read it.
+    ``whitened`` are the vectors of these, whitened; None where methods compare them as they are. ``hardness``
+    holds the difficulty of frames where the errors alone do not give it. ``target`` are vectors of the images
+    that the method aims at, ``influence`` and ``mixture`` what was measured on held-out frames; each is None
+    where the method does not read it.
     """
 
     index: Artifact
     embed: Artifact | None = None
     patches: Artifact | None = None
     whitened: Artifact | None = None
+    hardness: Artifact | None = None
     target: Artifact | None = None
     influence: Artifact | None = None
     mixture: Artifact | None = None
@@ -96,6 +98,7 @@ class Sources:
             "embed": self.embed,
             "patches": self.patches,
             "whiten": self.whitened,
+            "hardness": self.hardness,
             "target": self.target,
             "influence": self.influence,
             "mixture": self.mixture,
@@ -272,7 +275,7 @@ def _items(sources: Sources, options: SelectOptions, frames: list[Frame]) -> Ite
     scores = None
     if scored:
         vectors = (sources.whitened or scored).array("vectors.npy")
-        scores = Scored(artifact=scored, vectors=vectors, scorer=options.scorer)
+        scores = Scored(artifact=scored, vectors=vectors, scorer=options.scorer, hardness=sources.hardness)
 
     if sources.patches is None or scores is None:
         # The baselines are what nobody looked at; every other method would waste its budget on blank frames.
