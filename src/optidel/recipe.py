@@ -188,12 +188,15 @@ class MixtureSection(_Section):
 
     ``proxies`` of half the model's width and depth are trained for ``steps`` on random mixtures of at most
     ``concepts`` clusters; ``steps`` is by default an eighth of ``pretrain.steps``, so that all proxies
-    together take about a third of one pre-training's operations.
+    together take about half as long as one pre-training.
     """
 
     proxies: int = Field(20, ge=4, le=1000)
     steps: Count | None = None
     concepts: int = Field(8, ge=2, le=100)
+
+
+Sampling = Literal["uniform", "balanced", "weighted"]
 
 
 class PretrainSection(_Section):
@@ -205,7 +208,10 @@ class PretrainSection(_Section):
     kept), ``flip`` and ``jitter`` (of colour; 0 for none) change one part of it. ``target``: what a masked
     autoencoder predicts, ``pixels`` or patches ``normalised`` one by one. ``weights``: a ViT, ViT-MAE or
     DINOv2, by hub id or folder, that every pre-training goes on from; ``layer_decay``: factor of the learning
-    rate from one of its blocks to the block below.
+    rate from one of its blocks to the block below. ``sampling``, how often each image of a selection is
+    shown: ``uniform``, all alike; ``balanced``, so that every concept of the selection counts alike, in every
+    batch; ``weighted``, in proportion to the part of the corpus that it stands for. Both at most four times
+    the mean; composites are always shown alike.
     """
 
     objective: str = "mae"
@@ -220,6 +226,7 @@ class PretrainSection(_Section):
     target: Literal["pixels", "normalised"] = "pixels"
     weights: str | None = None
     layer_decay: float = Field(1.0, gt=0, le=1)
+    sampling: Sampling = "uniform"
 
 
 # How an encoder is measured: trained further with a head, a head on the frozen encoder, or a closed-form
@@ -333,6 +340,7 @@ LATER = (
     "optidel.compose",
     "pretrain.weights",
     "pretrain.layer_decay",
+    "pretrain.sampling",
     "evaluate.at",
     "selection.target",
     "selection.scorer",

@@ -21,7 +21,7 @@ from optidel.models.presets import PRESETS, make_views
 from optidel.pipeline.incremental import earlier_warmup
 from optidel.pipeline.parameters import NEEDS_HELD_OUT, check_methods, held_out_needed, parameters
 from optidel.pipeline.published import check_conflicts, registry_of
-from optidel.pipeline.selections import kept_rows
+from optidel.pipeline.selections import kept_frequencies, kept_rows
 from optidel.pipeline.steps.clean import clean_step
 from optidel.pipeline.steps.compose import compose_step
 from optidel.pipeline.steps.holdout import check_holdout, holdout_step, share_of, unseen_step
@@ -43,10 +43,11 @@ from optidel.runs.baselines import BLIND, FULL, SCRATCH
 from optidel.runs.collect import Trial
 from optidel.runs.summaries import IndexSummary, SelectSummary, read_summary
 from optidel.store import Artifact, Store
+from optidel.training.dealing import Frequencies
 from optidel.training.options import PretrainOptions
 
-# Steps of a pre-training over steps of a proxy, by default. Twenty proxies of an eighth of the operations a
-# step then take a third of one pre-training, a tenth of a run with a warm-up and two or more encoders.
+# Steps of a pre-training over steps of a proxy, by default. Twenty proxies then took half as long as one
+# pre-training, less than a tenth of a run with a warm-up and four or more encoders.
 PROXY_PART = 8
 
 # What a run can stop after; the result and the report follow the last.
@@ -450,7 +451,10 @@ class Pipeline:
         if largest is not None:
             # More than there are sound frames is no fault of the smaller budget.
             with suppress(BudgetError):
-                ranked = self._announce(select_step(self.store, sources, replace(options, budget=largest)))
+                # How often frames are shown depends on the choice, so a ranking does not say it.
+                ranking = replace(options, budget=largest, sampling="uniform")
+                unweighted = replace(sources, space=None)
+                ranked = self._announce(select_step(self.store, unweighted, ranking))
                 return self._announce(select_step(self.store, sources, options, ranked))
         return self._announce(select_step(self.store, sources, options))
 
@@ -465,12 +469,12 @@ class Pipeline:
             keep=() if method == FULL else self.tags.keep,  # it keeps them in any case
         )
         if method_named(method).unit == "frame":
-            return options
+            return replace(options, sampling=self.recipe.pretrain.sampling)
 
         section = self.recipe.optidel
         options = replace(options, scorer=section.scorer)
         if not section.composition:
-            return options
+            return replace(options, sampling=self.recipe.pretrain.sampling)
         composites = Composites(grid=section.grid, originals=section.originals)
         return replace(options, composites=composites)
 
@@ -486,12 +490,19 @@ class Pipeline:
         """The difficulty of every frame; None where it follows from the errors of the embedding alone."""
         from optidel.pipeline.steps.hardness import hardness_step
 
-        if scorer in {"error", "pvi"}:
+        if scorer in ("error", "pvi"):
             return None
         seed = self.recipe.encoder.seed
         return self._announce(hardness_step(self.store, self.pixels, self.embed, self.mae, scorer, seed))
 
     def _sources(self, method: str) -> Sources:
+        sources = self._compared_sources(method)
+        # What composites are made of stands for no frame.
+        if self.recipe.pretrain.sampling == "uniform" or self.composes(method):
+            return sources
+        return replace(sources, space=self.compared)
+
+    def _compared_sources(self, method: str) -> Sources:
         if method_named(method).unit == "key patch":
             return Sources(index=self.index, patches=self.patches, whitened=self.whitened_patches)
         if method in BLIND:
@@ -555,6 +566,10 @@ class Pipeline:
             whole = read_summary(selected, SelectSummary).originals or 0
 
         section, preset = self.recipe.pretrain, self.recipe.preset
+        frequencies = None
+        if section.sampling != "uniform" and composed is None:
+            weights, concepts = kept_frequencies(selected)
+            frequencies = Frequencies(weights=weights, concepts=concepts)
         options = PretrainOptions(
             objective=section.objective,
             steps=self._pretrain_steps(method),
@@ -567,10 +582,13 @@ class Pipeline:
             tiles=self.recipe.optidel.grid if self.deals(method) else 1,
             whole=whole,
             at=self._moments_of(method),
+            sampling=section.sampling if frequencies else "uniform",
         )
         # The choice is an input by what it keeps: methods that choose alike share their encoder.
         extra = {"select": selected}
-        encoder = pretrain_step(self.store, "pretrain", pixels, rows, preset, options, seed, extra)
+        encoder = pretrain_step(
+            self.store, "pretrain", pixels, rows, preset, options, seed, extra, frequencies=frequencies
+        )
         return self._announce(encoder)
 
     def _pretrain_steps(self, method: str) -> int:
@@ -667,7 +685,7 @@ class Pipeline:
             shared["leaks"] = self.leaks
         if self.unseen:
             shared["unseen"] = self.unseen
-        if any(method not in BLIND for method in choosing):
+        if any(self._looks(method) for method in choosing):
             shared["embed"] = self.embed
             if self.mae.artifact:
                 shared["warmup"] = self.mae.artifact
@@ -677,7 +695,7 @@ class Pipeline:
             if self.whitened_patches:
                 shared["whitened patches"] = self.whitened_patches
         # Asked last: asking for the whitened embedding makes it, and blind methods need none.
-        compares_frames = set(choosing) - {*of_patches, *BLIND}
+        compares_frames = [method for method in choosing if self._looks(method) and method not in of_patches]
         if compares_frames and self.whitened:
             shared["whitened"] = self.whitened
         needs = {method_named(method).needs for method in choosing}
@@ -692,6 +710,10 @@ class Pipeline:
         if "mixture" in needs:
             shared["mixture"] = self.mixture
         return shared
+
+    def _looks(self, method: str) -> bool:
+        """Whether a method needs the embedding: to choose, or to say how often each frame is shown."""
+        return method not in BLIND or self.recipe.pretrain.sampling != "uniform"
 
     def until(self, step: str) -> list[Artifact]:
         """Go as far as ``step`` for every method and seed, and return its artifacts."""

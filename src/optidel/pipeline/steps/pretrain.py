@@ -8,6 +8,7 @@ from optidel.arrays import Images, Indices
 from optidel.models.encoders import save_encoder
 from optidel.models.presets import PRESETS
 from optidel.store import Artifact, Store, Workspace
+from optidel.training.dealing import Frequencies
 from optidel.training.pretrain import PretrainOptions, pretrain
 
 # Of the code of the steps ``warmup`` and ``pretrain``.
@@ -24,6 +25,7 @@ def pretrain_step(
     seed: int,
     extra: Mapping[str, Artifact],
     moments: tuple[int, ...] = (),
+    frequencies: Frequencies | None = None,
 ) -> Artifact:
     """Pre-train an encoder and keep it as a Hugging Face folder with the log of its training.
 
@@ -38,6 +40,7 @@ def pretrain_step(
         extra: artifacts that ``rows`` came from.
         moments: numbers of steps after which the encoder is kept too, beside those of ``options.at``; no part
             of what decides the artifact, for the trained encoder is the same with them.
+        frequencies: how often each of ``rows`` is shown; they are those of one of the ``extra`` artifacts.
     """
 
     def make(work: Workspace) -> None:
@@ -55,6 +58,7 @@ def pretrain_step(
             replace(options, at=tuple(sorted({*options.at, *moments}))),
             seed=seed,
             checkpoint=checkpoint,
+            frequencies=frequencies,
             saved=work.clock,
             reached=lambda step, encoder: save_encoder(encoder, work.path / encoder_at(step), size),
         )

@@ -152,7 +152,8 @@ def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
     """
     if cell.select is None:
         return 0.0
-    if cell.method in BLIND:
+    # A blind method looks at no image; where its choice says how often each is shown, something did.
+    if cell.method in BLIND and "space" not in cell.select.inputs:
         return cell.select.seconds
 
     steps = [shared.get("warmup"), shared["embed"], cell.select]
