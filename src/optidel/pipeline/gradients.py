@@ -32,8 +32,8 @@ class LastBlock:
         Args:
             folder: in the Hugging Face layout, or a hub id.
         """
-        self.model: Any = load_mae(folder).eval().to(device())
-        self.model.requires_grad_(False)
+        model: Any = load_mae(folder)
+        self.model: Any = model.eval().to(device()).requires_grad_(False)
         block = self.model.vit.layers[-1]
         self.layers = [module for module in block.modules() if isinstance(module, nn.Linear)]
         self._inputs: dict[nn.Module, Tensor] = {}

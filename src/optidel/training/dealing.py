@@ -105,10 +105,11 @@ def _weighted_epoch(frequencies: Frequencies, rng: np.random.Generator) -> Indic
     steps = np.floor(edges + rng.random())
     times = np.diff(steps, prepend=0.0).astype(np.int64)
 
-    showings = rng.permutation(np.repeat(order, times))
+    showings: Indices = rng.permutation(np.repeat(order, times))
     if frequencies.concepts is None:
         return showings
-    return showings[_spread(frequencies.concepts[showings], rng)]
+    spread: Indices = showings[_spread(frequencies.concepts[showings], rng)]
+    return spread
 
 
 def _spread(concepts: Int64[np.ndarray, "m"], rng: np.random.Generator) -> Indices:

@@ -15,9 +15,9 @@ from optidel.progress import say
 from optidel.runs.summaries import InfluenceSummary, write_summary
 from optidel.store import PARTS, Artifact, Store, Workspace
 
-# Frames whose gradient is taken at most, evenly spaced. One state of one frame takes as long as one image of a
-# training step, so three states of these take three fifths of a pre-training of 800 steps of 64, less than a
-# tenth of a run with a warm-up and six encoders. The others have the influence of the most similar one.
+# Frames whose gradient is taken at most, evenly spaced. One state of one frame takes as long as one image of
+# a training step, so three states of these take three fifths of a pre-training of 800 steps of 64: less than
+# a tenth of a run with a warm-up and six encoders. The others have the influence of the most similar one.
 MOST = 10_000
 
 # Held-out images whose gradient is taken at most, evenly spaced: their mean is known to a few per cent.
@@ -89,7 +89,7 @@ def _scores(
         for start, stop in work.blocks(len(rows), BLOCK, f"influence {number + 1} of {len(states)}"):
             part = np.asarray(images[rows[start:stop]])
             scores[number, start:stop] = state.rate * block.influence(part, mask, gradients)
-    return np.asarray(scores).sum(axis=0)
+    return np.asarray(scores.sum(axis=0))
 
 
 def _of_all(scores: Float64[np.ndarray, "m"], rows: Indices, vectors: Vectors) -> Float64[np.ndarray, "n"]:
