@@ -145,24 +145,26 @@ class PatchesSection(_Section):
     filter: bool = True
 
 
+# Difficulties that a method can read.
+ScorerName = Literal["error", "pvi", "learnability", "scale-free"]
+
+
 class OptidelSection(_Section):
     """How a method of key patches chooses, and what becomes of the patches.
 
-    ``scorer`` of difficulty; ``grid``: patches in a composite; ``diversity``: whether it constrains the
-    choice. Without ``composition`` the patches become no new images: the whole frames that hold them are
-    trained on. With ``originals`` that share of the images is whole frames. ``compose``: the new images are
-    made once, ``frozen``, or the patches are dealt into new ones at every step, ``deal``.
+    ``scorer`` of difficulty, as ``selection.scorer`` is for frames; ``grid``: patches in a composite;
+    ``diversity``: whether it constrains the choice. Without ``composition`` the patches become no new images:
+    the whole frames that hold them are trained on. With ``originals`` that share of the images is whole
+    frames. ``compose``: the new images are made once, ``frozen``, or the patches are dealt into new ones at
+    every step, ``deal``.
     """
 
-    scorer: Literal["error", "pvi"] = "error"
+    scorer: ScorerName = "error"
     grid: Literal[1, 4, 9, 16] = 4  # as in the paper's figure 2
     diversity: bool = True
     composition: bool = True
     originals: float = Field(0.0, ge=0, lt=1)
     compose: Literal["frozen", "deal"] = "frozen"
-
-
-FrameScorer = Literal["error", "pvi", "learnability", "scale-free"]
 
 
 class SelectionSection(_Section):
@@ -180,7 +182,7 @@ class SelectionSection(_Section):
 
     groups: Literal["none", "spread", "together"] = "none"
     target: str | None = None
-    scorer: FrameScorer = "error"
+    scorer: ScorerName = "error"
 
 
 class MixtureSection(_Section):

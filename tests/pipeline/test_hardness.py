@@ -90,6 +90,27 @@ def test_the_methods_that_read_a_difficulty_read_the_chosen_one(
     assert "hardness" not in run.select("pvi", 0).inputs
 
 
+@pytest.mark.parametrize("scorer", SCORERS)
+def test_key_patches_can_be_chosen_by_them_too(
+    scorer: str, nano: object, make_corpus: Make, labelled: Path, tmp_path: Path
+) -> None:
+    sections: dict[str, Any] = {"optidel": {"scorer": scorer, "grid": 1, "diversity": False}}
+    folder = make_corpus(24)
+    changes = {"methods": ["optidel-paper"], **sections}
+    run = Pipeline(make_recipe(recipe(folder, labelled, tmp_path / "run", **changes)))
+    assert run.patch_hardness is not None
+    difficulty = np.asarray(run.patch_hardness.array("difficulty.npy"))
+    if scorer == "learnability":
+        crops = np.asarray(run.patches.array("pixels.npy"))
+        states = checkpoints(run.mae)
+        early, late = (masked_errors(load_mae(state.folder).eval(), crops, 0) for state in states[::2])
+        np.testing.assert_allclose(difficulty, (early - late) / early, atol=1e-5)
+    table = run.select("optidel-paper", 0).table("selection.parquet").filter("kept").sort("rank")
+    assert table["item"].to_list() == np.argsort(-difficulty, kind="stable")[:3].tolist()
+    run.finish()
+    assert "reconstruction error of each key patch" in (tmp_path / "run" / "report.html").read_text()
+
+
 def test_the_usual_scorer_is_no_part_of_a_choice(nano: object, make_corpus: Make, tmp_path: Path) -> None:
     folder = make_corpus(24)
     usual = Pipeline(make_recipe(recipe(folder, folder, tmp_path / "run")))

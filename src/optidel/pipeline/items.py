@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from optidel.arrays import Indices, Scores, Vectors
-from optidel.recipe import FrameScorer
+from optidel.recipe import ScorerName
 from optidel.records import Frame, KeyPatch, from_table
 from optidel.store import Artifact
 from optidel.vinformation import difficulty
@@ -77,7 +77,7 @@ class Scored:
 
     artifact: Artifact
     vectors: Vectors
-    scorer: FrameScorer
+    scorer: ScorerName
     hardness: Artifact | None = None
 
     def difficulty(self, rows: Indices | slice = slice(None)) -> Scores:

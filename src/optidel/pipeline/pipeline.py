@@ -36,7 +36,7 @@ from optidel.pipeline.steps.task import task_step
 from optidel.pipeline.steps.whiten import whiten_step
 from optidel.pipeline.weights import Weights
 from optidel.progress import say
-from optidel.recipe import FrameScorer, Protocol, Recipe
+from optidel.recipe import Protocol, Recipe, ScorerName
 from optidel.report import write_report
 from optidel.report.leaks import sentence
 from optidel.runs.baselines import BLIND, FULL, SCRATCH
@@ -478,7 +478,7 @@ class Pipeline:
         composites = Composites(grid=section.grid, originals=section.originals)
         return replace(options, composites=composites)
 
-    def _scorer(self, method: str) -> FrameScorer:
+    def _scorer(self, method: str) -> ScorerName:
         """The difficulty that a method of whole frames reads."""
         entry = method_named(method)
         # The recipe's scorer takes the place of the usual one, and of none that a method is named after.
@@ -486,14 +486,25 @@ class Pipeline:
             return self.recipe.selection.scorer
         return entry.scorer
 
-    def hardness(self, scorer: FrameScorer) -> Artifact | None:
+    def hardness(self, scorer: ScorerName) -> Artifact | None:
         """The difficulty of every frame; None where it follows from the errors of the embedding alone."""
-        from optidel.pipeline.steps.hardness import hardness_step
-
         if scorer in ("error", "pvi"):
             return None
+        return self._hardness(self.pixels, self.embed, scorer)
+
+    @property
+    def patch_hardness(self) -> Artifact | None:
+        """The difficulty of every key patch; None where it follows from their errors alone."""
+        scorer = self.recipe.optidel.scorer
+        if scorer in ("error", "pvi"):
+            return None
+        return self._hardness(self.patches, self.patches, scorer)
+
+    def _hardness(self, pixels: Artifact, scored: Artifact, scorer: ScorerName) -> Artifact:
+        from optidel.pipeline.steps.hardness import hardness_step
+
         seed = self.recipe.encoder.seed
-        return self._announce(hardness_step(self.store, self.pixels, self.embed, self.mae, scorer, seed))
+        return self._announce(hardness_step(self.store, pixels, scored, self.mae, scorer, seed))
 
     def _sources(self, method: str) -> Sources:
         sources = self._compared_sources(method)
@@ -504,7 +515,12 @@ class Pipeline:
 
     def _compared_sources(self, method: str) -> Sources:
         if method_named(method).unit == "key patch":
-            return Sources(index=self.index, patches=self.patches, whitened=self.whitened_patches)
+            return Sources(
+                index=self.index,
+                patches=self.patches,
+                whitened=self.whitened_patches,
+                hardness=self.patch_hardness,
+            )
         if method in BLIND:
             return Sources(index=self.index)
         needs = method_named(method).needs
@@ -694,6 +710,8 @@ class Pipeline:
             shared["patches"] = self.patches
             if self.whitened_patches:
                 shared["whitened patches"] = self.whitened_patches
+            if self.patch_hardness:
+                shared["patch hardness"] = self.patch_hardness
         # Asked last: asking for the whitened embedding makes it, and blind methods need none.
         compares_frames = [method for method in choosing if self._looks(method) and method not in of_patches]
         if compares_frames and self.whitened:
@@ -701,8 +719,8 @@ class Pipeline:
         needs = {method_named(method).needs for method in choosing}
         if "target" in needs and self.target_vectors:
             shared["target"] = self.target_vectors
-        for method in choosing:
-            hardness = self.hardness(self._scorer(method)) if method_named(method).unit == "frame" else None
+        for method in compares_frames:
+            hardness = self.hardness(self._scorer(method))
             if hardness:
                 shared["hardness"] = hardness
         if "influences" in needs:

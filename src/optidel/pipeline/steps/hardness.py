@@ -20,14 +20,14 @@ TO_UNIT = sum(deviation**2 for deviation in STD) / len(STD)
 
 
 def hardness_step(
-    store: Store, pixels: Artifact, embed: Artifact, mae: Weights, scorer: str, seed: int
+    store: Store, pixels: Artifact, scored: Artifact, mae: Weights, scorer: str, seed: int
 ) -> Artifact:
-    """Difficulty of every frame: ``difficulty.npy`` float64 (n,), higher is harder.
+    """Difficulty of every frame, or key patch: ``difficulty.npy`` float64 (n,), higher is harder.
 
     Args:
         store: the run.
-        pixels: every frame at the model's size.
-        embed: its errors under the trained scoring model.
+        pixels: every frame, or key patch, at the model's size.
+        scored: their errors under the trained scoring model.
         mae: the scoring model, with its earlier states.
         scorer: ``learnability`` compares the errors with those of the first state of the warm-up, under the
             same masks; ``scale-free`` compares the error of each patch with the variance of its pixels.
@@ -41,16 +41,16 @@ def hardness_step(
         images: Images = pixels.array("pixels.npy")
         if scorer == "learnability":
             early = _early_errors(work, images, mae, seed)
-            late = np.asarray(embed.array("error.npy"), np.float64)
+            late = np.asarray(scored.array("error.npy"), np.float64)
             work.write_array("difficulty.npy", learnability(early, late))
             return
 
-        error = np.asarray(embed.array("error_map.npy"), np.float64)
+        error = np.asarray(scored.array("error_map.npy"), np.float64)
         variance = _variances(images, error.shape[1])
         work.write_array("difficulty.npy", scale_free(TO_UNIT * error, TO_UNIT * variance))
 
     config = {"scorer": scorer, "seed": seed, "mae": mae.name}
-    inputs = {"pixels": pixels, "embed": embed, **mae.inputs}
+    inputs = {"pixels": pixels, "scored": scored, **mae.inputs}
     return store.build("hardness", make, version=1, config=config, inputs=inputs)
 
 

@@ -11,6 +11,7 @@ from optidel.evaluation.claims import Difference, claim
 from optidel.evaluation.intervals import mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.evaluation.table import difference_columns, image_means, score_columns
+from optidel.methods import method_named
 from optidel.recipe import Recipe, as_json
 from optidel.runs.baselines import BLIND, RANDOM, SCRATCH
 from optidel.runs.collect import Trial
@@ -33,13 +34,20 @@ ROLES = (
     "whitened",
     "whitened patches",
     "hardness",
+    "patch hardness",
     "target",
     "influence",
     "mixture",
 )
 
-# Of these, what a method may read beside vectors and difficulty; the inputs of a selection have these names.
-GUIDES = ("hardness", "target", "influence", "mixture")
+# Of these, what methods read beside vectors and errors, by what a method needs and what it chooses among.
+GUIDES = {
+    ("difficulty", "frame"): ("hardness",),
+    ("difficulty", "key patch"): ("patch hardness",),
+    ("target", "frame"): ("target",),
+    ("influences", "frame"): ("influence",),
+    ("mixture", "frame"): ("mixture",),
+}
 
 # Recipe keys that are paths: what they hold enters through the artifacts, not through its name.
 PATHS = {"images", "labelled", "out", "registry"}
@@ -161,7 +169,10 @@ def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
         steps += [shared["patches"], shared.get("whitened patches"), cell.compose]
     else:
         steps.append(shared.get("whitened"))
-    steps += [shared.get(guide) for guide in GUIDES if guide in cell.select.inputs]
+    # By what the method needs: a choice that was cut from a ranking names the ranking alone.
+    entry = method_named(cell.method)
+    if entry.scorer == "error":  # else it reads a difficulty of its own
+        steps += [shared.get(role) for role in GUIDES.get((entry.needs, entry.unit), ())]
     return sum(step.seconds for step in steps if step)
 
 

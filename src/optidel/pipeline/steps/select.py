@@ -27,7 +27,7 @@ from optidel.pipeline.selections import (
 )
 from optidel.pipeline.steps.whiten import sound_rows
 from optidel.progress import say
-from optidel.recipe import FrameScorer, Sampling
+from optidel.recipe import Sampling, ScorerName
 from optidel.records import Frame, from_table
 from optidel.runs.baselines import BLIND
 from optidel.runs.summaries import SelectSummary, read_summary, write_summary
@@ -69,7 +69,7 @@ class SelectOptions:
     budget: float
     seed: int
     groups: Groups = "none"
-    scorer: FrameScorer = "error"
+    scorer: ScorerName = "error"
     params: Mapping[str, Any] = field(default_factory=dict)
     composites: Composites | None = None
     keep: tuple[str, ...] = ()
