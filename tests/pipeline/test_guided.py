@@ -16,7 +16,7 @@ from nano_bench import values
 from pictures import NANO
 
 from optidel import methods
-from optidel.benchmark import forecast, make_bench, run_bench
+from optidel.benchmark import forecast, make_bench, run_bench, write_bench_report
 from optidel.errors import InputError, RecipeError
 from optidel.features.clusters import cluster
 from optidel.methods.mixture import ConceptShares, fit_mixture, propose_mixtures
@@ -31,6 +31,8 @@ from optidel.pipeline.steps import mixture as mixture_steps
 from optidel.pipeline.steps.mixture import proxy_preset
 from optidel.pipeline.weights import Weights
 from optidel.recipe import as_json, make_recipe
+from optidel.report.costs import _preparing, step_costs
+from optidel.runs.collect import read_run
 from optidel.training.heldout import held_out
 from optidel.training.schedule import cosine
 
@@ -276,8 +278,20 @@ def test_a_run_from_the_command_line_has_them_in_table_report_and_gallery(
     cells = pl.read_parquet(result / "cells.parquet")
     cost = dict(cells.select("method", "seconds_select").iter_rows())
     assert cost["influence"] > cost["random"]
+    opened = read_run(out)
+    assert {guide.step for guide in opened.guides} == {"influence", "mixture"}
+    spent = {step.step for step in step_costs(opened)}
+    assert spent >= {"influence", "mixture", "warmup", "embed"}
+    trials = {trial.method: trial for trial in opened.trials}
+    shared = _preparing(opened, trials["mixture"])
+    [mixture] = [guide for guide in opened.guides if guide.step == "mixture"]
+    assert opened.warmup is not None
+    assert opened.embed is not None
+    expected = opened.warmup.seconds + opened.embed.seconds + mixture.seconds
+    assert shared == pytest.approx(expected)
+
     page = (out / "report.html").read_text()
-    assert "influence" in page
+    assert "influence and mixture were guided by these very held-out frames, so H flatters them" in page
     assert "mixture" in page
     assert call(monkeypatch, "gallery", out) == 0
 
@@ -298,6 +312,8 @@ def test_a_bench_has_them_and_says_what_they_take(
         assert len(list((tmp_path / "bench").glob(f"{step}-*"))) == 1
     items = {item.what: item for item in forecast.forecast(bench, tmp_path / "bench").items}
     assert items["influence"].measured
+    page = write_bench_report(tmp_path / "bench").read_text()
+    assert "influence and mixture were guided by these very held-out frames" in page
 
 
 def test_an_earlier_warm_up_without_states_serves_with_its_last(
@@ -309,6 +325,21 @@ def test_an_earlier_warm_up_without_states_serves_with_its_last(
     run.mae = Weights(artifact=replace(run.mae.artifact, hashes=hashes))  # type: ignore[misc]
     assert run.influence.json("summary.json")["states"] == 1
     assert "one state" in capsys.readouterr().err
+
+
+def test_a_masked_autoencoder_that_is_given_is_one_state(
+    nano: object, make_corpus: Make, tmp_path: Path
+) -> None:
+    folder = make_corpus(24)
+    encoder = checkpoints(pipeline(folder, tmp_path / "other").mae)[-1].folder
+    run = pipeline(folder, tmp_path / "run", encoder={"weights": encoder})
+    assert run.mae.artifact is None
+    assert run.influence.json("summary.json")["states"] == 1
+    images, held = np.asarray(run.pixels.array("pixels.npy")), np.asarray(run.unseen.array("pixels.npy"))  # type: ignore[union-attr]
+    noise = complementary_noise(16, torch.Generator().manual_seed(0))
+    expected = slow_influence(encoder, images, held, noise, noise[0])
+    found = run.influence.array("influence.npy")
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
 
 
 def test_a_corpus_of_one_concept_has_no_mixture() -> None:

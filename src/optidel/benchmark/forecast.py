@@ -236,7 +236,7 @@ class _Outlook:
     def _shared(self, part: Sequence[Trial], trained: Sequence[Trial]) -> list[Item]:
         """The steps that all trials have in common."""
         existing = Counter(artifact.step for artifact in self.artifacts)
-        looking = any(method_of(self.bench, trial.method) not in BLIND for trial in trained)
+        looking = any(self._looks(trial) for trial in trained)
         needs = {method_named(method_of(self.bench, trial.method)).needs for trial in trained}
         totals = {
             "index": 1,
@@ -265,6 +265,12 @@ class _Outlook:
             if method.needs == "difficulty" and method.unit == "frame" and method.scorer == "error":
                 scorers.add(recipe_of(self.bench, trial).selection.scorer)
         return scorers
+
+    def _looks(self, trial: Trial) -> bool:
+        """Whether a trial needs the embedding: to choose, or to say how often each frame is shown."""
+        if method_of(self.bench, trial.method) not in BLIND:
+            return True
+        return recipe_of(self.bench, trial).pretrain.sampling != "uniform"
 
     def _target(self, trial: Trial) -> str | None:
         """The folder that a trial's recipe aims at."""

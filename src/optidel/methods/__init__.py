@@ -51,7 +51,17 @@ from optidel.methods.target_similarity import target_similarity
 from optidel.methods.target_transport import target_transport
 from optidel.records import Selection
 
-__all__ = ["ALL_METHODS", "GUIDED_METHODS", "METHODS", "Method", "count_for", "method_named", "select"]
+__all__ = [
+    "ALL_METHODS",
+    "GUIDED_METHODS",
+    "MEASURED_ON_HELD_OUT",
+    "METHODS",
+    "Method",
+    "count_for",
+    "held_out_caveat",
+    "method_named",
+    "select",
+]
 
 
 # ``select(vectors, count, *, …)``. By keyword it takes what it reads of ``rng`` and ``difficulty``, and its
@@ -296,6 +306,31 @@ GUIDED_METHODS: dict[str, Method] = {
 # A view of both, so that there is no third list to keep right; those of METHODS come first.
 ALL_METHODS: Mapping[str, Method] = ChainMap(GUIDED_METHODS, METHODS)
 """Every method, by the name that a recipe, a bench and :func:`select` know it by."""
+
+
+# Inputs of methods, as ``Method.needs`` names them, that are measured on held-out frames.
+MEASURED_ON_HELD_OUT = ("influences", "mixture")
+
+
+def held_out_caveat(methods: Mapping[str, str]) -> str:
+    """What to say where the held-out V-entropy is of the frames that guided a method; empty where none was.
+
+    Args:
+        methods: the name under which each is shown, to its method.
+
+    >>> held_out_caveat({"random": "random", "longer": "mixture"})
+    'longer was guided by these very held-out frames, so H flatters it: compare by labelled tasks.'
+    """
+    guided = []
+    for name, method in methods.items():
+        if method in ALL_METHODS and ALL_METHODS[method].needs in MEASURED_ON_HELD_OUT:
+            guided.append(name)
+    if not guided:
+        return ""
+    verb, them = ("was", "it") if len(guided) == 1 else ("were", "them")
+    names = " and ".join(guided)
+    claim = f"{names} {verb} guided by these very held-out frames, so H flatters {them}"
+    return f"{claim}: compare by labelled tasks."
 
 
 def method_named(name: str) -> Method:

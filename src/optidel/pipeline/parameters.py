@@ -7,12 +7,9 @@ from typing import Any, get_type_hints
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from optidel.errors import RecipeError
-from optidel.methods import method_named
+from optidel.methods import MEASURED_ON_HELD_OUT, method_named
 from optidel.methods.inputs import accepted, check_parameters
 from optidel.recipe import Recipe
-
-# What is measured on held-out frames: inputs of methods, as ``Method.needs`` names them.
-NEEDS_HELD_OUT = ("influences", "mixture")
 
 
 def held_out_needed(method: str) -> str:
@@ -47,7 +44,7 @@ def _check_needs(recipe: Recipe, method: str) -> None:
         RecipeError: says which key to set.
     """
     needs = method_named(method).needs
-    if needs in NEEDS_HELD_OUT and recipe.corpus.holdout == 0:
+    if needs in MEASURED_ON_HELD_OUT and recipe.corpus.holdout == 0:
         raise RecipeError(held_out_needed(method))
     if needs == "target" and recipe.selection.target is None:
         raise RecipeError(

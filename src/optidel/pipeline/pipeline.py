@@ -16,10 +16,10 @@ from optidel.corpus.options import IndexOptions
 from optidel.corpus.tags import Tags, load_tags
 from optidel.errors import BudgetError, RecipeError
 from optidel.mapping import Plan
-from optidel.methods import count_for, method_named
+from optidel.methods import MEASURED_ON_HELD_OUT, count_for, method_named
 from optidel.models.presets import PRESETS, make_views
 from optidel.pipeline.incremental import earlier_warmup
-from optidel.pipeline.parameters import NEEDS_HELD_OUT, check_methods, held_out_needed, parameters
+from optidel.pipeline.parameters import check_methods, held_out_needed, parameters
 from optidel.pipeline.published import check_conflicts, registry_of
 from optidel.pipeline.selections import kept_frequencies, kept_rows
 from optidel.pipeline.steps.clean import clean_step
@@ -375,7 +375,7 @@ class Pipeline:
         Raises:
             RecipeError: says what to set.
         """
-        if method_named(method).needs in NEEDS_HELD_OUT and self.unseen is None:
+        if method_named(method).needs in MEASURED_ON_HELD_OUT and self.unseen is None:
             raise RecipeError(held_out_needed(method))
 
     @cached_property
