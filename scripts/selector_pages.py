@@ -14,7 +14,9 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont, ImageOps
 
 from optidel.corpus.index import index
-from optidel.methods import METHODS, Method, select
+from optidel.features.clusters import cluster
+from optidel.methods import ALL_METHODS, METHODS, Method, select
+from optidel.methods.mixture import ConceptShares
 from optidel.vinformation import difficulty
 
 PICTURES = Path(__file__).parents[1] / "docs" / "images"
@@ -73,12 +75,14 @@ def draw_toy(path: Path) -> None:
     hardness = points[:, 0] + (kinds == 2)
     # The target of the methods that have one: ten points of the fourth cluster, at the upper left.
     target = on_sphere(points[480:490])
+    # The shares of the mixture, which trials would find: even over eight concepts.
+    concepts = cluster(on_sphere(points), 8, rng=np.random.default_rng(0)).labels
+    mixture = ConceptShares(concepts=concepts, shares=np.full(8, 1 / 8))
+    guides = {"difficulty": hardness, "influences": hardness, "target": target, "mixture": mixture}
     panels = [panel(points, kinds, np.empty(0, dtype=int), "the points")]
-    for name in METHODS:
+    for name in ALL_METHODS:
         if name != "full":
-            selection = select(
-                on_sphere(points), name, 40, difficulty=hardness, influences=hardness, target=target
-            )
+            selection = select(on_sphere(points), name, 40, **guides)
             panels.append(panel(points, kinds, selection.indices, name))
 
     columns = 6

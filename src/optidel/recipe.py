@@ -145,16 +145,21 @@ class PatchesSection(_Section):
     filter: bool = True
 
 
+# Difficulties that a method can read.
+ScorerName = Literal["error", "pvi", "learnability", "scale-free"]
+
+
 class OptidelSection(_Section):
     """How a method of key patches chooses, and what becomes of the patches.
 
-    ``scorer`` of difficulty; ``grid``: patches in a composite; ``diversity``: whether it constrains the
-    choice. Without ``composition`` the patches become no new images: the whole frames that hold them are
-    trained on. With ``originals`` that share of the images is whole frames. ``compose``: the new images are
-    made once, ``frozen``, or the patches are dealt into new ones at every step, ``deal``.
+    ``scorer`` of difficulty, as ``selection.scorer`` is for frames; ``grid``: patches in a composite;
+    ``diversity``: whether it constrains the choice. Without ``composition`` the patches become no new images:
+    the whole frames that hold them are trained on. With ``originals`` that share of the images is whole
+    frames. ``compose``: the new images are made once, ``frozen``, or the patches are dealt into new ones at
+    every step, ``deal``.
     """
 
-    scorer: Literal["error", "pvi"] = "error"
+    scorer: ScorerName = "error"
     grid: Literal[1, 4, 9, 16] = 4  # as in the paper's figure 2
     diversity: bool = True
     composition: bool = True
@@ -163,13 +168,37 @@ class OptidelSection(_Section):
 
 
 class SelectionSection(_Section):
-    """Frames that belong together.
+    """What choices depend on beside the corpus.
 
-    ``none`` lets every method choose freely, as published; ``spread`` takes no more of a group than its even
-    share; ``together`` keeps or drops whole groups.
+    ``groups``, frames that belong together: ``none`` lets every method choose freely, as published;
+    ``spread`` takes no more of a group than its even share; ``together`` keeps or drops whole groups.
+    ``target``: folder with some tens of unlabelled images of what the encoder is for, which the methods
+    ``target-…`` aim at; frames of the corpus that are such an image leave it, for every method.
+    ``scorer``: the difficulty that methods of whole frames read: the reconstruction ``error``, ``pvi`` (minus
+    the pointwise V-information), ``learnability`` (the share of its early error that the warm-up took off),
+    or ``scale-free`` (the error of each patch over the variance of its pixels, as a logarithm). The method
+    ``pvi`` has its own.
     """
 
     groups: Literal["none", "spread", "together"] = "none"
+    target: str | None = None
+    scorer: ScorerName = "error"
+
+
+class MixtureSection(_Section):
+    """How the method ``mixture`` finds its shares.
+
+    ``proxies`` of half the model's width and depth are trained for ``steps`` on random mixtures of at most
+    ``concepts`` clusters; ``steps`` is by default an eighth of ``pretrain.steps``, so that all proxies
+    together take about half as long as one pre-training.
+    """
+
+    proxies: int = Field(20, ge=4, le=1000)
+    steps: Count | None = None
+    concepts: int = Field(8, ge=2, le=100)
+
+
+Sampling = Literal["uniform", "balanced", "weighted"]
 
 
 class PretrainSection(_Section):
@@ -182,7 +211,10 @@ class PretrainSection(_Section):
     autoencoder predicts, ``pixels`` or patches ``normalised`` one by one. ``weights``: a ViT, ViT-MAE or
     DINOv2, by hub id or folder, that every pre-training goes on from; ``layer_decay``: factor of the learning
     rate from one of its blocks to the block below. ``loggers``: what shows the progress; by default
-    TensorBoard, where it is installed. No result depends on it.
+    TensorBoard, where it is installed; no result depends on it. ``sampling``, how often each image of a
+    selection is shown: ``uniform``, all alike; ``balanced``, so that every concept of the selection counts
+    alike, in every batch; ``weighted``, in proportion to the part of the corpus that it stands for. Both at
+    most four times the mean; composites are always shown alike.
     """
 
     objective: str = "mae"
@@ -198,6 +230,7 @@ class PretrainSection(_Section):
     weights: str | None = None
     layer_decay: float = Field(1.0, gt=0, le=1)
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] | None = None
+    sampling: Sampling = "uniform"
 
 
 # How an encoder is measured: trained further with a head, a head on the frozen encoder, or a closed-form
@@ -277,6 +310,7 @@ class Recipe(_Section):
     optidel: OptidelSection = OptidelSection()
     method: dict[str, Parameters] = {}
     selection: SelectionSection = SelectionSection()
+    mixture: MixtureSection = MixtureSection()
     pretrain: PretrainSection = PretrainSection()
     evaluate: EvaluateSection = EvaluateSection()
     work: WorkSection = WorkSection()
@@ -310,7 +344,11 @@ LATER = (
     "optidel.compose",
     "pretrain.weights",
     "pretrain.layer_decay",
+    "pretrain.sampling",
     "evaluate.at",
+    "selection.target",
+    "selection.scorer",
+    "mixture",
 )
 
 
@@ -478,7 +516,11 @@ def as_json(recipe: Recipe) -> dict[str, Any]:
         table, model = values, Recipe
         for part in section:
             table, model = table[part], type(Recipe.model_fields[part].default)
-        if table[name] == model.model_fields[name].default:
+        default = model.model_fields[name].default
+        # A section that came later as a whole is left out as a whole.
+        if isinstance(default, BaseModel):
+            default = default.model_dump(mode="json")
+        if table[name] == default:
             del table[name]
     return values
 

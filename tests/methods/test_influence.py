@@ -50,6 +50,8 @@ def test_copies_of_a_useful_row_do_not_fill_the_budget():
     selection = select(vectors, "influence", 10, influences=scores)
     assert (selection.indices < 20).sum() == 1
     assert selection.gains[0] == 3
+    assert "less influence" in selection.reason
+    assert "less hard" not in selection.reason
 
 
 def test_gradients_that_do_not_fit_are_refused():

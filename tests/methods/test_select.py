@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from optidel.errors import BudgetError, InputError, OptidelError, RecipeError
 from optidel.methods import GUIDED_METHODS, METHODS, count_for, select
 from optidel.methods.inputs import GIVEN
+from optidel.methods.mixture import ConceptShares
 
 ENTRIES = METHODS | GUIDED_METHODS
 BUDGETED = [name for name in ENTRIES if name != "full"]
@@ -22,7 +23,10 @@ def gaussian(n=60, d=5, seed=0):
 
 def difficult(values):
     """What a method may need of each row, whatever it is called."""
-    return {"difficulty": values, "influences": values}
+    concepts = (values > 0).astype(np.int64)
+    shares = np.bincount(concepts, minlength=2) / len(values)
+    mixture = ConceptShares(concepts=concepts, shares=shares)
+    return {"difficulty": values, "influences": values, "mixture": mixture}
 
 
 def check(selection, n, count):

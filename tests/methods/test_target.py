@@ -117,6 +117,15 @@ def test_transport_with_a_row_for_each_target_image_is_the_assignment_problem(se
     assert reached <= distance[nearest][linear_sum_assignment(distance[nearest])].sum()
 
 
+@pytest.mark.parametrize("offset", [0.0, 10.0, 40.0])
+def test_transport_finds_the_target_in_a_narrow_cone_too(offset):
+    """As in a raw embedding: a constant added to all rows brings every cosine near 1."""
+    vectors, labels, target = planted()
+    cone = np.full(vectors.shape[1], offset, np.float32)
+    picks = target_transport(vectors + cone, 20, target=target + cone, rng=np.random.default_rng(0)).indices
+    assert (labels[picks] == 2).mean() > 0.9
+
+
 def test_no_row_takes_more_than_its_limit_and_all_mass_arrives():
     vectors, _, target = planted()
     selection = target_transport(vectors, 400, target=target, rng=np.random.default_rng(0))

@@ -209,5 +209,5 @@ def test_what_is_cut_from_a_ranking_keeps_its_first_rows() -> None:
 
 def test_a_method_that_needs_what_a_run_does_not_have_is_refused_before_it_starts() -> None:
     made = make_recipe({"images": "a", "out": "b", "methods": ["random", "target-importance"]})
-    with pytest.raises(RecipeError, match=r"needs target, which a run cannot pass yet; call optidel\.select"):
+    with pytest.raises(RecipeError, match=r"needs images of the target; set selection\.target to a folder"):
         method_parameters.check_methods(made)

@@ -17,8 +17,9 @@ from optidel.benchmark.power import detectable_sentence, entropy_detectable_sent
 from optidel.benchmark.settings import settings
 from optidel.benchmark.shards import part_of
 from optidel.benchmark.tables import open_bench, read_record
-from optidel.methods import METHODS
+from optidel.methods import method_named
 from optidel.models.presets import PRESETS
+from optidel.pipeline.pipeline import PROXY_PART
 from optidel.recipe import PatchesSection, Protocol, Recipe
 from optidel.report.text import percent
 from optidel.runs.baselines import BLIND
@@ -31,7 +32,17 @@ from optidel.training.segmentation import SCHEDULES
 RATE = {"cpu": 1.4e11, "cuda": 3e13}
 
 # Seconds a frame, measured on two CPU cores; for key patches those of the proposer on the candidate frames.
-FRAME_SECONDS = {"index": 0.01, "prints": 0.007, "pixels": 0.01, "embed": 0.005, "patches": 1.3}
+FRAME_SECONDS = {
+    "index": 0.01,
+    "prints": 0.007,
+    "pixels": 0.01,
+    "embed": 0.005,
+    "hardness": 0.005,
+    "influence": 0.01,
+    "patches": 1.3,
+}
+# Images of a target, of which each is decoded and embedded; a folder of a few tens is usual.
+TARGET_IMAGES = 50.0
 OTHER_SECONDS = 0.01  # of a step without a rule: it does not count beside training
 
 # What an evaluation step costs in forward passes of a training step: fine-tuning also goes back through the
@@ -230,7 +241,8 @@ class _Outlook:
     def _shared(self, part: Sequence[Trial], trained: Sequence[Trial]) -> list[Item]:
         """The steps that all trials have in common."""
         existing = Counter(artifact.step for artifact in self.artifacts)
-        looking = any(method_of(self.bench, trial.method) not in BLIND for trial in trained)
+        looking = any(self._looks(trial) for trial in trained)
+        needs = {method_named(method_of(self.bench, trial.method)).needs for trial in trained}
         totals = {
             "index": 1,
             "prints": int(self.recipe.leaks != "off"),
@@ -238,6 +250,10 @@ class _Outlook:
             "task": len({trial.task for trial in part}),
             "warmup": int(looking),
             "embed": int(looking),
+            "hardness": len(self._scorers(trained) - {"error", "pvi"}),
+            "influence": int("influences" in needs),
+            "mixture": int("mixture" in needs),
+            "target": len({folder for trial in trained if (folder := self._target(trial)) is not None}),
         }
         items = [self._shared_item(step, total, min(existing[step], total)) for step, total in totals.items()]
 
@@ -245,6 +261,25 @@ class _Outlook:
         cut = sum(any(_is_cut(artifact, section) for artifact in self.artifacts) for section in sections)
         items.append(self._shared_item("patches", len(sections), cut))
         return items
+
+    def _scorers(self, trained: Sequence[Trial]) -> set[str]:
+        """The difficulties that methods of frames read."""
+        scorers: set[str] = set()
+        for trial in trained:
+            method = method_named(method_of(self.bench, trial.method))
+            if method.needs == "difficulty" and method.unit == "frame" and method.scorer == "error":
+                scorers.add(recipe_of(self.bench, trial).selection.scorer)
+        return scorers
+
+    def _looks(self, trial: Trial) -> bool:
+        """Whether a trial needs the embedding: to choose, or to say how often each frame is shown."""
+        if method_of(self.bench, trial.method) not in BLIND:
+            return True
+        return recipe_of(self.bench, trial).pretrain.sampling != "uniform"
+
+    def _target(self, trial: Trial) -> str | None:
+        """The folder that a trial's recipe aims at."""
+        return recipe_of(self.bench, trial).selection.target
 
     def _shared_item(self, step: str, total: int, finished: int) -> Item:
         key = (step,)
@@ -257,16 +292,25 @@ class _Outlook:
         if step == "warmup":
             cost = self._step_cost(self.recipe, "mae")
             return self.recipe.encoder.steps * cost
-        frames = float(self.frames)
+        if step == "mixture":
+            return self._proxies()
+        # A target has some tens of images, whatever the corpus has.
+        frames = TARGET_IMAGES if step == "target" else float(self.frames)
         if step == "patches":
             frames *= self.recipe.patches.candidates
         return FRAME_SECONDS.get(step, OTHER_SECONDS) * frames
+
+    def _proxies(self) -> float:
+        """Seconds of all proxies: a step takes an eighth of the operations, and a quarter of the time."""
+        section = self.recipe.mixture
+        steps = section.steps or self.recipe.pretrain.steps // PROXY_PART
+        return section.proxies * steps * self._step_cost(self.recipe, "mae") / 4
 
     def _patch_sections(self, trained: Sequence[Trial]) -> set[PatchesSection]:
         """The different options with which key patches are cut."""
         sections = set()
         for method, trial in {trial.method: trial for trial in trained}.items():
-            if METHODS[method_of(self.bench, method)].unit == "key patch":
+            if method_named(method_of(self.bench, method)).unit == "key patch":
                 sections.add(recipe_of(self.bench, trial).patches)
         return sections
 
@@ -294,7 +338,7 @@ class _Outlook:
     def _selection(self, trial: Trial) -> tuple[Any, ...]:
         """What tells selections apart: a nested method ranks once for all budgets."""
         method = method_of(self.bench, trial.method)
-        if METHODS[method].nested:
+        if method_named(method).nested:
             return trial.method, trial.seed
         return trial.method, trial.seed, trial.budget
 

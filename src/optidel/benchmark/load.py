@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from optidel.benchmark.bench import HELD_OUT, Also, Bench, Lists, Stop
 from optidel.benchmark.plan import recipe_of, trials
 from optidel.errors import RecipeError, nearest
-from optidel.methods import METHODS
+from optidel.methods import ALL_METHODS
 from optidel.pipeline.parameters import check_methods
 from optidel.recipe import OBJECTIVE_NAMES, PROTOCOL_NAMES, Recipe, put_value, read_setting
 from optidel.runs.baselines import SCRATCH
@@ -170,15 +170,15 @@ def _check_tasks(bench: Bench) -> None:
 
 def _check_variant(variant: str, method: Any) -> None:
     """A variant varies one method that exists, under a name that no method has."""
-    if variant in METHODS or variant == SCRATCH:
+    if variant in ALL_METHODS or variant == SCRATCH:
         raise RecipeError(f"bench file: the variant {variant!r} has the name of a method; choose another")
     names = list(method) if isinstance(method, Mapping) else [method]
     if len(names) != 1:
         raise RecipeError(
             f"bench file: variants.{variant}.method holds {len(names)} methods; name the one that it varies"
         )
-    if names[0] not in METHODS:
-        hint = nearest(str(names[0]), METHODS)
+    if names[0] not in ALL_METHODS:
+        hint = nearest(str(names[0]), ALL_METHODS)
         raise RecipeError(
             f"bench file: variants.{variant}: unknown method {names[0]!r}{hint}; write method = …"
         )
@@ -190,7 +190,7 @@ def _check_lists(bench: Bench, prefix: str, lists: Bench | Also) -> None:
         _check_list(f"{prefix}{name}", getattr(lists, name))
 
     names = {
-        "methods": {*METHODS, *bench.variants, SCRATCH},
+        "methods": {*ALL_METHODS, *bench.variants, SCRATCH},
         "objectives": set(OBJECTIVE_NAMES),
         "tasks": set(bench.tasks),
     }

@@ -136,7 +136,14 @@ def merged(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, A
 
 
 # Where things lie, and who does them, is no part of what a trial is.
-PATHS: Any = {"images": True, "labelled": True, "out": True, "work": True, "evaluate": {"test_on"}}
+PATHS: Any = {
+    "images": True,
+    "labelled": True,
+    "out": True,
+    "work": True,
+    "evaluate": {"test_on"},
+    "selection": {"target"},
+}
 
 
 def key_of(bench: Bench, trial: Trial) -> str:

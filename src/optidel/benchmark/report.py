@@ -32,6 +32,7 @@ from optidel.charts import SCRIPT, STYLE, standalone
 from optidel.corpus.names import Names
 from optidel.errors import InputError
 from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
+from optidel.methods import held_out_caveat
 from optidel.report.templates import environment
 from optidel.report.text import percent, signed, times
 from optidel.report.verdict import FAMILY
@@ -187,6 +188,7 @@ def _sentences(
         gate_sentence(setting),
         *room_sentences(setting),
         *entropy_sentences(measured),
+        *_caveats(bench, measured),
         *_few_seeds(setting),
         *_findings(setting, compared),
         *_against(compared.filter(pl.col("method").is_in(ours)), RIVALS),
@@ -195,6 +197,13 @@ def _sentences(
         *([in_entropy] if in_entropy else []),
         detectable_sentence(bench, setting),
     ]
+
+
+def _caveats(bench: Bench, measured: Mapping[Choice, Entropy]) -> list[str]:
+    """Which methods were guided by the frames that H is of."""
+    names = dict.fromkeys(method for method, _ in measured)
+    caveat = held_out_caveat({name: method_of(bench, name) for name in names})
+    return [caveat] if caveat else []
 
 
 def _few_seeds(setting: Setting) -> list[str]:

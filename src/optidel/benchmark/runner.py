@@ -111,7 +111,8 @@ class Runner:
 
     @cached_property
     def shared(self) -> Shared:
-        """What all pipelines share: the corpus, read once, and without the test images of any task.
+        """What all pipelines share: the corpus, read once, and without the test images of any task or the
+        images of any target.
 
         Where the recipe drops test images from the corpus, those of every task go, whichever tasks this part
         runs and also where a task is held out: an encoder serves all, and a test split that is asked for at
@@ -125,11 +126,24 @@ class Runner:
             pipeline = Pipeline(self._recipe(replace(first, task=task)), shared)
             pipeline.build("leaks")
             whole = pipeline.cleaned(whole)
+        for recipe in self._recipes_by_target.values():
+            shared = Shared(store=base.store, listed=base.listed, whole=whole, tags=base.tags)
+            whole = Pipeline(recipe, shared).without_target(whole)
 
         clean = Shared(
             store=base.store, listed=base.listed, whole=whole, tags=base.tags, ranking=self.ranking
         )
         return replace(clean, holdout=Pipeline(base.recipe, clean).held_out(whole))
+
+    @property
+    def _recipes_by_target(self) -> dict[str, Recipe]:
+        """Of each target that a trial aims at, a recipe that names it."""
+        recipes: dict[str, Recipe] = {}
+        for trial in trials(self.bench):
+            recipe = self._recipe(trial)
+            if recipe.selection.target is not None:
+                recipes.setdefault(recipe.selection.target, recipe)
+        return recipes
 
     @cached_property
     def ranking(self) -> dict[str, float]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from optidel.benchmark.bench import Bench, method_of
 from optidel.benchmark.plan import Trial
 from optidel.errors import RecipeError
-from optidel.methods import METHODS
+from optidel.methods import method_named
 from optidel.runs.baselines import BLIND
 
 # What a method shares with others, by rank: groups of one rank are kept together.
@@ -48,4 +48,4 @@ def _needs(bench: Bench, trial: Trial) -> int:
     method = method_of(bench, trial.method)
     if trial.untrained or method in BLIND:
         return NOTHING
-    return KEY_PATCHES if METHODS[method].unit == "key patch" else EMBEDDING
+    return KEY_PATCHES if method_named(method).unit == "key patch" else EMBEDDING

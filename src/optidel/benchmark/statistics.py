@@ -12,7 +12,7 @@ from optidel.evaluation.claims import lack_of_data
 from optidel.evaluation.comparisons import Comparison, compare
 from optidel.evaluation.intervals import Interval
 from optidel.evaluation.table import score_columns
-from optidel.methods import METHODS
+from optidel.methods import ALL_METHODS
 from optidel.report.costs import trainings_to_break_even
 from optidel.runs.baselines import FULL, RANDOM
 
@@ -129,7 +129,7 @@ def _difference(bench: Bench, setting: Setting, choice: Choice, reference: str) 
 def _to_rivals(setting: Setting, choice: Choice, base: str) -> Matrix | None:
     """A method minus the mean of every other selection method at its budget."""
     _, budget = choice
-    rivals = [(name, budget) for name in setting.methods(budget) if name in METHODS]
+    rivals = [(name, budget) for name in setting.methods(budget) if name in ALL_METHODS]
     rivals = [rival for rival in rivals if rival[0] not in (RANDOM, base)]
     # Only seeds that all have: a mean of differences over unequal seeds would mix the seeds into the methods.
     common = set.intersection(*(set(setting.iou[other]) for other in [choice, *rivals]))

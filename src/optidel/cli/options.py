@@ -91,6 +91,14 @@ TagsFile = Annotated[
         show_default=False,
     ),
 ]
+TargetFolder = Annotated[
+    Path | None,
+    typer.Option(
+        "--target",
+        help="Folder with some tens of unlabelled images that the methods target-… aim at.",
+        show_default=False,
+    ),
+]
 Executor = Annotated[
     str | None,
     typer.Option(
@@ -179,6 +187,7 @@ def recipe_of(
     config: Path | None = None,
     settings: list[str] | None = None,
     tags: Path | None = None,
+    target: Path | None = None,
     executor: str | None = None,
     workers: int | None = None,
 ) -> "Recipe":
@@ -210,6 +219,8 @@ def recipe_of(
         values["work"] = {**values.get("work", {}), **doing}
     if tags is not None:
         values["corpus"] = {**values.get("corpus", {}), "tags": str(tags)}
+    if target is not None:
+        values["selection"] = {**values.get("selection", {}), "target": str(target)}
     for setting in settings or []:
         set_value(values, setting)
     return make_recipe(values)

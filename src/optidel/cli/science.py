@@ -34,7 +34,7 @@ INFORMATION_COLUMNS = (
 @app.command(epilog="Example: `optidel methods --json`")
 def methods(as_json: Json = False) -> None:
     """List the selection methods."""
-    from optidel.methods import GUIDED_METHODS, METHODS
+    from optidel.methods import ALL_METHODS
 
     if as_json:
         rows = [
@@ -45,7 +45,7 @@ def methods(as_json: Json = False) -> None:
                 "paper": method.paper,
                 "cost": method.cost,
             }
-            for name, method in (METHODS | GUIDED_METHODS).items()
+            for name, method in ALL_METHODS.items()
         ]
         print_json(rows)
         return
@@ -56,7 +56,7 @@ def methods(as_json: Json = False) -> None:
         box=None,
         header_style="bold",
     )
-    for name, method in (METHODS | GUIDED_METHODS).items():
+    for name, method in ALL_METHODS.items():
         # Most methods choose frames, so only another unit is worth a word.
         unit = "" if method.unit == "frame" else f" (chooses {method.unit}es)"
         texts = [text for text in (method.cost, method.paper) if text]

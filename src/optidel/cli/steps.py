@@ -24,6 +24,7 @@ from optidel.cli.options import (
     Seeds,
     Settings,
     TagsFile,
+    TargetFolder,
     Workers,
     print_json,
     recipe_of,
@@ -94,6 +95,7 @@ def select(
     config: Config = None,
     settings: Settings = None,
     tags: TagsFile = None,
+    target: TargetFolder = None,
     executor: Executor = None,
     workers: Workers = None,
     as_json: Json = False,
@@ -111,6 +113,7 @@ def select(
         executor=executor,
         workers=workers,
         tags=tags,
+        target=target,
     )
     _run_until("select", recipe, as_json)
 
@@ -166,10 +169,10 @@ def compose(
 
 def _composing_methods() -> str:
     """Methods that choose key patches, comma-separated: the others compose nothing."""
-    from optidel.methods import METHODS
+    from optidel.methods import ALL_METHODS
 
     names = []
-    for name, method in METHODS.items():
+    for name, method in ALL_METHODS.items():
         if method.unit == "key patch":
             names.append(name)
     return ",".join(names)
@@ -186,6 +189,7 @@ def pretrain(
     config: Config = None,
     settings: Settings = None,
     tags: TagsFile = None,
+    target: TargetFolder = None,
     executor: Executor = None,
     workers: Workers = None,
     as_json: Json = False,
@@ -205,6 +209,7 @@ def pretrain(
         executor=executor,
         workers=workers,
         tags=tags,
+        target=target,
     )
     _run_until("pretrain", recipe, as_json)
 
@@ -221,6 +226,7 @@ def evaluate(
     config: Config = None,
     settings: Settings = None,
     tags: TagsFile = None,
+    target: TargetFolder = None,
     executor: Executor = None,
     workers: Workers = None,
     as_json: Json = False,
@@ -239,6 +245,7 @@ def evaluate(
         executor=executor,
         workers=workers,
         tags=tags,
+        target=target,
     )
     _run_until("evaluate", recipe, as_json)
 
@@ -260,6 +267,7 @@ def run(
     config: Config = None,
     settings: Settings = None,
     tags: TagsFile = None,
+    target: TargetFolder = None,
     executor: Executor = None,
     workers: Workers = None,
     as_json: Json = False,
@@ -280,6 +288,7 @@ def run(
         executor=executor,
         workers=workers,
         tags=tags,
+        target=target,
     )
     result = run_recipe(recipe)
     _print_result(result, as_json)

@@ -118,3 +118,14 @@ def _finalise(key: UInt64[np.ndarray, "n"]) -> UInt64[np.ndarray, "n"]:
     key = key * np.uint64(0x94D049BB133111EB)
     mixed: UInt64[np.ndarray, " n"] = key ^ (key >> np.uint64(31))
     return mixed
+
+
+def evenly_spaced(count: int, most: int) -> Int64[np.ndarray, "m"]:
+    """At most ``most`` rows, evenly spaced through ``count`` rows; all where there are no more.
+
+    >>> evenly_spaced(10, 4).tolist()
+    [0, 3, 6, 9]
+    """
+    positions = np.linspace(0, count - 1, min(count, most))
+    rows = positions.round().astype(np.int64)
+    return np.unique(rows)

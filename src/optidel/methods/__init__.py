@@ -2,7 +2,8 @@
 :func:`select` calls them.
 """
 
-from collections.abc import Callable, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -36,6 +37,7 @@ from optidel.methods.k_center import k_center
 from optidel.methods.kmeans_medoids import kmeans_medoids
 from optidel.methods.log_det import log_det
 from optidel.methods.meddel import meddel
+from optidel.methods.mixture import ConceptShares, mixture
 from optidel.methods.moderate import moderate
 from optidel.methods.optidel import optidel
 from optidel.methods.optidel_paper import optidel_paper
@@ -49,7 +51,17 @@ from optidel.methods.target_similarity import target_similarity
 from optidel.methods.target_transport import target_transport
 from optidel.records import Selection
 
-__all__ = ["GUIDED_METHODS", "METHODS", "Method", "count_for", "method_named", "select"]
+__all__ = [
+    "ALL_METHODS",
+    "GUIDED_METHODS",
+    "MEASURED_ON_HELD_OUT",
+    "METHODS",
+    "Method",
+    "count_for",
+    "held_out_caveat",
+    "method_named",
+    "select",
+]
 
 
 # ``select(vectors, count, *, …)``. By keyword it takes what it reads of ``rng`` and ``difficulty``, and its
@@ -67,8 +79,8 @@ class Method:
         summary: one line.
         paper: where it was published, or empty.
         cost: time, with n items, m kept, k clusters, d dimensions.
-        needs: the input required beside vectors (``"difficulty"``, ``"target"`` or ``"influences"``), or
-            empty.
+        needs: the input required beside vectors (``"difficulty"``, ``"target"``, ``"influences"`` or
+            ``"mixture"``), or empty.
         nested: a smaller budget keeps the first rows of a larger one, whatever the seed. One ranking then
             serves all budgets.
         scorer: the difficulty that a run passes: reconstruction error, or minus the pointwise V-information.
@@ -254,6 +266,14 @@ GUIDED_METHODS: dict[str, Method] = {
         cost="O(n·k·d + n·m·d/k)",
         needs="influences",
     ),
+    "mixture": Method(
+        select=mixture,
+        unit="frame",
+        summary="drawn in the shares of concepts at which short trials expect the least held-out loss",
+        paper="arXiv 2407.01492",
+        cost="O(n·d)",
+        needs="mixture",
+    ),
     "target-similarity": Method(
         select=target_similarity,
         unit="frame",
@@ -283,16 +303,46 @@ GUIDED_METHODS: dict[str, Method] = {
 }
 
 
+# A view of both, so that there is no third list to keep right; those of METHODS come first.
+ALL_METHODS: Mapping[str, Method] = ChainMap(GUIDED_METHODS, METHODS)
+"""Every method, by the name that a recipe, a bench and :func:`select` know it by."""
+
+
+# Inputs of methods, as ``Method.needs`` names them, that are measured on held-out frames.
+MEASURED_ON_HELD_OUT = ("influences", "mixture")
+
+
+def held_out_caveat(methods: Mapping[str, str]) -> str:
+    """What to say where the held-out V-entropy is of the frames that guided a method; empty where none was.
+
+    Args:
+        methods: the name under which each is shown, to its method.
+
+    >>> held_out_caveat({"random": "random", "longer": "mixture"})
+    'longer was guided by these very held-out frames, so H flatters it: compare by labelled tasks.'
+    """
+    guided = []
+    for name, method in methods.items():
+        if method in ALL_METHODS and ALL_METHODS[method].needs in MEASURED_ON_HELD_OUT:
+            guided.append(name)
+    if not guided:
+        return ""
+    verb, them = ("was", "it") if len(guided) == 1 else ("were", "them")
+    names = " and ".join(guided)
+    claim = f"{names} {verb} guided by these very held-out frames, so H flatters {them}"
+    return f"{claim}: compare by labelled tasks."
+
+
 def method_named(name: str) -> Method:
     """The entry of a method, guided ones included.
 
     Raises:
         RecipeError: there is none of this name.
     """
-    entries = METHODS | GUIDED_METHODS
-    if name not in entries:
-        raise RecipeError(f"unknown method {name!r}{nearest(name, entries)}; there are {', '.join(entries)}")
-    return entries[name]
+    if name not in ALL_METHODS:
+        hint, names = nearest(name, ALL_METHODS), ", ".join(ALL_METHODS)
+        raise RecipeError(f"unknown method {name!r}{hint}; there are {names}")
+    return ALL_METHODS[name]
 
 
 def select(
@@ -305,6 +355,7 @@ def select(
     group_rule: GroupRule = "spread",
     target: Vectors | None = None,
     influences: Scores | None = None,
+    mixture: ConceptShares | None = None,
     **params: object,
 ) -> Selection:
     """Choose which rows are worth keeping.
@@ -323,6 +374,7 @@ def select(
             others do not read it.
         influences: float (n,), by how much training on each row lowers a held-out loss; read by
             ``influence``.
+        mixture: concept of each row and share of each concept; read by ``mixture``.
         params: the method's own parameters.
 
     Returns:
@@ -359,12 +411,18 @@ def select(
             f"method {method!r} needs an influence per row; pass influences=…, "
             "from optidel.methods.influence.influence_scores"
         )
+    if entry.needs == "mixture" and mixture is None:
+        raise InputError(
+            f"method {method!r} needs concepts and their shares; pass mixture=ConceptShares(…), "
+            "from optidel.methods.mixture.fit_mixture"
+        )
     if target is not None:
         check_target(target, vectors.shape[1])
     supplies = {
         "difficulty": None if difficulty is None else check_scores(difficulty, len(vectors), "difficulty"),
         "influences": None if influences is None else check_scores(influences, len(vectors), "influences"),
         "target": target,
+        "mixture": mixture,
     }
     readable = accepted(entry.select)
 

@@ -1,5 +1,7 @@
 """Influence: the rows whose training step lowers the held-out loss most, kept diverse."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float, Float64
 
@@ -44,9 +46,12 @@ def influence(
     Source: TracIn (Pruthi et al. 2020, arXiv 2002.08484) and In-Run Data Shapley (Wang et al. 2024, arXiv
         2406.11011), first order.
     """
-    return optidel_paper(
+    selection = optidel_paper(
         vectors, count, difficulty=influences, rng=rng, radius=radius, quota_slack=quota_slack, k=k
     )
+    # What that method calls hard is influential here.
+    reason = np.where(selection.reason == "less hard", "less influence", selection.reason)
+    return replace(selection, reason=reason)
 
 
 def influence_scores(

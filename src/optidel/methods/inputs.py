@@ -13,7 +13,7 @@ from optidel.errors import BudgetError, InputError, RecipeError, nearest
 from optidel.features.rows import spans
 
 # Keyword arguments that :func:`optidel.select` supplies. Every other one is a parameter of the method.
-GIVEN = ("rng", "difficulty", "target", "influences")
+GIVEN = ("rng", "difficulty", "target", "influences", "mixture")
 
 MISSING = ("None", "nan", "NaT", "<NA>")
 """How Python, NumPy and pandas print that there is no value."""

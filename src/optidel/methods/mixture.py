@@ -52,6 +52,47 @@ class Mixture:
     spread: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConceptShares:
+    """What the method ``mixture`` draws by.
+
+    Args:
+        concepts: int64 (n,), concept of each row, 0 to k − 1.
+        shares: float64 (k,), share of each concept, at least 0 and not all 0: :attr:`Mixture.shares`.
+    """
+
+    concepts: Int64[np.ndarray, "n"]
+    shares: Float64[np.ndarray, "k"]
+
+
+def mixture(vectors: Vectors, count: int, *, mixture: ConceptShares, rng: np.random.Generator) -> Selection:
+    """Draw rows in the shares of the concepts at which the held-out loss is expected to be least.
+
+    Args:
+        vectors: float (n, d), memory-mapped if large.
+        count: rows to keep.
+        mixture: the concepts and their shares, as :func:`fit_mixture` found them.
+        rng: the rounding of the shares and the draw.
+
+    Returns:
+        The selection of :func:`draw_mixture`.
+
+    Raises:
+        InputError: concepts that are not those of the rows, or shares that are negative or all zero.
+        BudgetError: the concepts with a share hold fewer rows than ``count``.
+
+    Source: RegMix (Liu et al. 2025, arXiv 2407.01492).
+    """
+    concepts, shares = np.asarray(mixture.concepts), mixture.shares
+    fits = concepts.shape == (len(vectors),) and np.issubdtype(concepts.dtype, np.integer)
+    if not fits or concepts.min() < 0 or concepts.max() >= len(shares):
+        raise InputError(
+            f"a mixture of {len(shares)} shares needs a concept from 0 to {len(shares) - 1} for each of "
+            f"{len(vectors)} rows; pass the labels of the clustering that the shares were fitted to"
+        )
+    return draw_mixture(vectors, concepts, shares, count, rng=rng)
+
+
 def propose_mixtures(
     labels: Int64[np.ndarray, "n"],
     proxies: int,

@@ -87,9 +87,12 @@ def _row_mass(
     The rows are scaled down to the capacity and the columns to 1/t in turn, which alternates two projections.
     """
     t = cosine.shape[1]
+    # In a narrow cone all distances are small, and so is what counts as a difference of them.
+    scale = max(float(np.median(1 - cosine)), SMALLEST_DISTANCE)
     # The nearest row of every target image has the kernel 1: nothing underflows, and the scaling takes it
     # back.
-    kernel = np.exp((cosine - cosine.max(axis=0)) / np.float32(regularisation))
+    exponent = (cosine - cosine.max(axis=0)) / np.float32(regularisation * scale)
+    kernel = np.exp(np.maximum(exponent, LEAST_EXPONENT))
     column_scale = np.full(t, 1 / t)
     for _ in range(ITERATIONS):
         received = kernel @ column_scale.astype(np.float32)

@@ -3,9 +3,9 @@
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 
-from optidel.arrays import Vectors
+from optidel.arrays import Indices, Vectors
 from optidel.errors import InputError, RecipeError
 from optidel.features.neighbours import nearest_rows
 from optidel.features.rows import spans, unit
@@ -48,12 +48,22 @@ def represented_mass(
             f"the selection is of {len(selection.reason)} rows, the vectors have {len(vectors)}; "
             "pass the vectors that were selected from"
         )
-    picks = unit(np.asarray(vectors[selection.indices]))
-    mass = np.zeros(len(picks))
+    return clipped(mass_of(vectors, selection.indices), clip)
+
+
+def mass_of(vectors: Vectors, picks: Indices) -> Float64[np.ndarray, "m"]:
+    """How many rows each pick stands for, in units of the mean, not clipped.
+
+    Args:
+        vectors: float (n, d), memory-mapped if large.
+        picks: int64 (m,), the rows kept.
+    """
+    kept = unit(np.asarray(vectors[picks]))
+    mass = np.zeros(len(kept))
     for span in spans(*vectors.shape):
-        nearest, _ = nearest_rows(unit(np.asarray(vectors[span])), picks)
-        mass += np.bincount(nearest, minlength=len(picks))
-    return _clipped(mass / mass.mean(), clip)
+        nearest, _ = nearest_rows(unit(np.asarray(vectors[span])), kept)
+        mass += np.bincount(nearest, minlength=len(kept))
+    return np.asarray(mass / mass.mean())
 
 
 def with_weights(vectors: Vectors, selection: Selection, *, clip: float = CLIP) -> Selection:
@@ -61,7 +71,33 @@ def with_weights(vectors: Vectors, selection: Selection, *, clip: float = CLIP) 
     return replace(selection, weights=represented_mass(vectors, selection, clip=clip))
 
 
-def _clipped(weights: Float64[np.ndarray, "m"], clip: float) -> Float64[np.ndarray, "m"]:
+def balanced_weights(labels: Int64[np.ndarray, "m"], *, clip: float = CLIP) -> Float64[np.ndarray, "m"]:
+    """Weights with which every concept counts alike, however many rows it has.
+
+    Args:
+        labels: int64 (m,), concept of each kept row.
+        clip: as in :func:`represented_mass`: a concept of one row among hundreds is not shown hundreds of
+            times as often as it would be.
+
+    Returns:
+        float64 (m,), with mean 1; those of a concept are equal.
+
+    Raises:
+        RecipeError: ``clip`` out of range.
+
+    Source: class-balanced sampling; over the clusters of an embedding, Vo et al. 2024 (arXiv 2405.15613).
+
+    >>> balanced_weights(np.array([0, 0, 0, 1])).round(3).tolist()
+    [0.667, 0.667, 0.667, 2.0]
+    """
+    if clip < 1:
+        raise RecipeError(f"clip must be at least 1, got {clip}; 4 lets a row count four times the mean")
+    sizes = np.bincount(labels)
+    weights = 1 / sizes[labels]
+    return clipped(weights / weights.mean(), clip)
+
+
+def clipped(weights: Float64[np.ndarray, "m"], clip: float) -> Float64[np.ndarray, "m"]:
     """Weights of mean 1 that are at most ``clip``: the scale of the others rises until the sum is right."""
     at_limit = np.zeros(len(weights), dtype=bool)
     while True:

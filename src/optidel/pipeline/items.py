@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Int64
 
 from optidel.arrays import Indices, Scores, Vectors
+from optidel.recipe import ScorerName
 from optidel.records import Frame, KeyPatch, from_table
 from optidel.store import Artifact
-from optidel.vinformation import Scorer, difficulty
+from optidel.vinformation import difficulty
 
 Unit = Literal["frame", "key patch"]
 
@@ -71,15 +72,20 @@ class Scored:
     """What was measured of frames or key patches, by row.
 
     ``artifact`` holds their errors, from which ``scorer`` makes the difficulty; ``vectors`` float (n, d) are
-    what methods compare.
+    what methods compare. ``hardness`` holds the difficulty of scorers that need more than the errors.
     """
 
     artifact: Artifact
     vectors: Vectors
-    scorer: Scorer
+    scorer: ScorerName
+    hardness: Artifact | None = None
 
     def difficulty(self, rows: Indices | slice = slice(None)) -> Scores:
         """Difficulty, float64 (m,), higher is harder, of some rows."""
+        if self.scorer == "learnability" or self.scorer == "scale-free":
+            assert self.hardness is not None, "the pipeline makes it for these scorers"
+            return np.asarray(self.hardness.array("difficulty.npy")[rows], np.float64)
+
         error, null_error = self.artifact.array("error.npy"), self.artifact.array("null_error.npy")
         # In 64 bits before anything is subtracted: files hold 32.
         error = np.asarray(error[rows], np.float64)

@@ -7,32 +7,50 @@ from typing import Any, get_type_hints
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from optidel.errors import RecipeError
-from optidel.methods import method_named
+from optidel.methods import MEASURED_ON_HELD_OUT, method_named
 from optidel.methods.inputs import accepted, check_parameters
 from optidel.recipe import Recipe
 
-# What a run passes to a method beside the vectors.
-AVAILABLE = ("", "difficulty")
+
+def held_out_needed(method: str) -> str:
+    """Why a method cannot run without held-out frames, and what to do."""
+    return (
+        f"method {method!r} chooses by what lowers the held-out V-entropy, and no frame is held out; set "
+        "corpus.holdout = 0.03 or more in the recipe (a corpus of fewer than 1,000 frames holds none out by "
+        "default)"
+    )
 
 
 def check_methods(recipe: Recipe) -> None:
     """Refuse a method that does not exist, and a parameter that its method does not have or cannot take.
 
     Raises:
-        RecipeError: names the nearest method, or parameter; or the method needs what a run does not have.
+        RecipeError: names the nearest method, or parameter; or the method needs what the recipe does not
+            name.
     """
     for method in recipe.methods:
         _check_method(method)
-        needs = method_named(method).needs
-        if needs not in AVAILABLE:
-            raise RecipeError(
-                f"method {method!r} needs {needs}, which a run cannot pass yet; "
-                f"call optidel.select(vectors, method={method!r}, {needs}=…)"
-            )
+        _check_needs(recipe, method)
     # A table for a method that does not run is checked all the same: it may be a slip of the name.
     for method in recipe.method:
         _check_method(method, "recipe: method: ")
         parameters(recipe, method)
+
+
+def _check_needs(recipe: Recipe, method: str) -> None:
+    """Refuse a method whose input the recipe does not name.
+
+    Raises:
+        RecipeError: says which key to set.
+    """
+    needs = method_named(method).needs
+    if needs in MEASURED_ON_HELD_OUT and recipe.corpus.holdout == 0:
+        raise RecipeError(held_out_needed(method))
+    if needs == "target" and recipe.selection.target is None:
+        raise RecipeError(
+            f"method {method!r} needs images of the target; set selection.target to a folder with some tens "
+            "of unlabelled ones (--target DIR)"
+        )
 
 
 def _check_method(method: str, where: str = "") -> None:

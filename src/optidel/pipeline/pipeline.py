@@ -16,12 +16,12 @@ from optidel.corpus.options import IndexOptions
 from optidel.corpus.tags import Tags, load_tags
 from optidel.errors import BudgetError, RecipeError
 from optidel.mapping import Plan
-from optidel.methods import METHODS, count_for
+from optidel.methods import MEASURED_ON_HELD_OUT, count_for, method_named
 from optidel.models.presets import PRESETS, make_views
 from optidel.pipeline.incremental import earlier_warmup
-from optidel.pipeline.parameters import check_methods, parameters
+from optidel.pipeline.parameters import check_methods, held_out_needed, parameters
 from optidel.pipeline.published import check_conflicts, registry_of
-from optidel.pipeline.selections import kept_rows
+from optidel.pipeline.selections import kept_frequencies, kept_rows
 from optidel.pipeline.steps.clean import clean_step
 from optidel.pipeline.steps.compose import compose_step
 from optidel.pipeline.steps.holdout import check_holdout, holdout_step, share_of, unseen_step
@@ -31,19 +31,25 @@ from optidel.pipeline.steps.prints import prints_step
 from optidel.pipeline.steps.result import result_step
 from optidel.pipeline.steps.select import Composites, SelectOptions, Sources, select_step
 from optidel.pipeline.steps.tag import tag_step
+from optidel.pipeline.steps.target import apart_step, target_step, target_vectors_step
 from optidel.pipeline.steps.task import task_step
 from optidel.pipeline.steps.whiten import whiten_step
 from optidel.pipeline.weights import Weights
 from optidel.progress import say
-from optidel.recipe import Protocol, Recipe
+from optidel.recipe import Protocol, Recipe, ScorerName
 from optidel.report import write_report
 from optidel.report.leaks import sentence
 from optidel.runs.baselines import BLIND, FULL, SCRATCH
 from optidel.runs.collect import Trial
 from optidel.runs.summaries import IndexSummary, SelectSummary, read_summary
 from optidel.store import Artifact, Store
+from optidel.training.dealing import Frequencies
 from optidel.training.loggers import available
 from optidel.training.options import PretrainOptions
+
+# Steps of a pre-training over steps of a proxy, by default. Twenty proxies then took half as long as one
+# pre-training, less than a tenth of a run with a warm-up and four or more encoders.
+PROXY_PART = 8
 
 # What a run can stop after; the result and the report follow the last.
 STEPS = ("index", "embed", "select", "patches", "compose", "pretrain", "evaluate")
@@ -140,11 +146,15 @@ class Pipeline:
     @cached_property
     def _indexed(self) -> Artifact:
         """All frames of the folder, those that a person dropped too."""
+        index = index_step(self.store, Path(self.recipe.images), self._reading, self.plan)
+        return self._announce(index)
+
+    @property
+    def _reading(self) -> IndexOptions:
+        """How files are read."""
         section = self.recipe.corpus
         own_keys = section.model_dump(exclude={"limits", "holdout", "tags"})
-        options = IndexOptions(**own_keys, **section.limits.model_dump())
-        index = index_step(self.store, Path(self.recipe.images), options, self.plan)
-        return self._announce(index)
+        return IndexOptions(**own_keys, **section.limits.model_dump())
 
     @cached_property
     def tags(self) -> Tags:
@@ -166,10 +176,45 @@ class Pipeline:
 
     @cached_property
     def whole(self) -> Artifact:
-        """Frames and quarantined files; without the test images, where the recipe drops leaks."""
+        """Frames and quarantined files; without the test images, where the recipe drops leaks, and without
+        target images.
+        """
         if self._shared:
             return self._shared.whole
-        return self.cleaned(self.listed)
+        return self.without_target(self.cleaned(self.listed))
+
+    @cached_property
+    def target(self) -> Artifact | None:
+        """Unlabelled images of the target; None where the recipe names none."""
+        folder = self.recipe.selection.target
+        if folder is None:
+            return None
+        return self._announce(target_step(self.store, Path(folder), self._reading, self.preset.size))
+
+    def without_target(self, index: Artifact) -> Artifact:
+        """An index without the frames that are target images; as it is where there is no target."""
+        if self.target is None:
+            return index
+        return self._announce(apart_step(self.store, index, self.target))
+
+    @cached_property
+    def target_vectors(self) -> Artifact | None:
+        """Vectors of the target images, as methods compare them; None where the recipe names no target."""
+        if self.target is None:
+            return None
+        section = self.recipe.encoder
+        weights = section.weights if self.mae.artifact else None
+        whitens = self.recipe.features.post == "whiten"
+        vectors = target_vectors_step(
+            self.store,
+            self.target,
+            self.embed,
+            self.mae,
+            weights,
+            section.seed,
+            self.index if whitens else None,
+        )
+        return self._announce(vectors)
 
     @cached_property
     def holdout(self) -> Artifact | None:
@@ -261,6 +306,7 @@ class Pipeline:
 
     def _warmup(self) -> Artifact:
         """The warm-up of an earlier state of the corpus, where there is one to keep; else one of its own."""
+        from optidel.pipeline.checkpoints import warmup_moments
         from optidel.pipeline.steps import pretrain as pretraining
 
         section, preset = self.recipe.encoder, self.recipe.preset
@@ -277,7 +323,16 @@ class Pipeline:
                 return earlier
         loggers = available(self.recipe.pretrain.loggers)
         return pretraining.pretrain_step(
-            self.store, "warmup", self.pixels, None, preset, options, section.seed, {}, loggers
+            self.store,
+            "warmup",
+            self.pixels,
+            None,
+            preset,
+            options,
+            section.seed,
+            {},
+            loggers=loggers,
+            moments=warmup_moments(section.steps),
         )
 
     @cached_property
@@ -312,6 +367,58 @@ class Pipeline:
             return None
         whitened = whiten_step(self.store, self.index, self.embed)
         return self._announce(whitened)
+
+    @property
+    def compared(self) -> Artifact:
+        """The vectors of frames that methods compare."""
+        return self.whitened or self.embed
+
+    def check_held_out(self, method: str) -> None:
+        """Refuse a method that is guided by held-out frames where there are none.
+
+        Raises:
+            RecipeError: says what to set.
+        """
+        if method_named(method).needs in MEASURED_ON_HELD_OUT and self.unseen is None:
+            raise RecipeError(held_out_needed(method))
+
+    @cached_property
+    def influence(self) -> Artifact:
+        """Influence of every frame on the held-out V-entropy."""
+        from optidel.pipeline.steps.influence import influence_step
+
+        self.check_held_out("influence")
+        assert self.unseen is not None, "checked above"
+        seed = self.recipe.encoder.seed
+        influence = influence_step(self.store, self.pixels, self.unseen, self.mae, self.compared, seed)
+        return self._announce(influence)
+
+    @cached_property
+    def mixture(self) -> Artifact:
+        """Concepts, and the shares of them at which the least held-out V-entropy is expected."""
+        from optidel.pipeline.steps.mixture import MixtureOptions, mixture_step
+
+        self.check_held_out("mixture")
+        assert self.unseen is not None, "checked above"
+        section, training = self.recipe.mixture, self.recipe.pretrain
+        # Always a masked autoencoder from untrained weights: what is measured is what the images teach it.
+        options = PretrainOptions(
+            steps=section.steps or max(1, training.steps // PROXY_PART),
+            batch=training.batch,
+            lr=training.lr,
+            views=make_views(training.views, training.crop, training.flip, training.jitter),
+        )
+        mixture = mixture_step(
+            self.store,
+            self.index,
+            self.pixels,
+            self.unseen,
+            self.compared,
+            self.recipe.preset,
+            MixtureOptions(proxies=section.proxies, concepts=section.concepts, training=options),
+            self.recipe.encoder.seed,
+        )
+        return self._announce(mixture)
 
     @cached_property
     def whitened_patches(self) -> Artifact | None:
@@ -348,7 +455,10 @@ class Pipeline:
         if largest is not None:
             # More than there are sound frames is no fault of the smaller budget.
             with suppress(BudgetError):
-                ranked = self._announce(select_step(self.store, sources, replace(options, budget=largest)))
+                # How often frames are shown depends on the choice, so a ranking does not say it.
+                ranking = replace(options, budget=largest, sampling="uniform")
+                unweighted = replace(sources, space=None)
+                ranked = self._announce(select_step(self.store, unweighted, ranking))
                 return self._announce(select_step(self.store, sources, options, ranked))
         return self._announce(select_step(self.store, sources, options))
 
@@ -358,26 +468,75 @@ class Pipeline:
             budget=self.budget(method),
             seed=seed,
             groups=self.recipe.selection.groups,
-            scorer=METHODS[method].scorer,
+            scorer=self._scorer(method),
             params=parameters(self.recipe, method),
             keep=() if method == FULL else self.tags.keep,  # it keeps them in any case
         )
-        if METHODS[method].unit == "frame":
-            return options
+        if method_named(method).unit == "frame":
+            return replace(options, sampling=self.recipe.pretrain.sampling)
 
         section = self.recipe.optidel
         options = replace(options, scorer=section.scorer)
         if not section.composition:
-            return options
+            return replace(options, sampling=self.recipe.pretrain.sampling)
         composites = Composites(grid=section.grid, originals=section.originals)
         return replace(options, composites=composites)
 
+    def _scorer(self, method: str) -> ScorerName:
+        """The difficulty that a method of whole frames reads."""
+        entry = method_named(method)
+        # The recipe's scorer takes the place of the usual one, and of none that a method is named after.
+        if entry.needs == "difficulty" and entry.scorer == "error":
+            return self.recipe.selection.scorer
+        return entry.scorer
+
+    def hardness(self, scorer: ScorerName) -> Artifact | None:
+        """The difficulty of every frame; None where it follows from the errors of the embedding alone."""
+        if scorer in ("error", "pvi"):
+            return None
+        return self._hardness(self.pixels, self.embed, scorer)
+
+    @property
+    def patch_hardness(self) -> Artifact | None:
+        """The difficulty of every key patch; None where it follows from their errors alone."""
+        scorer = self.recipe.optidel.scorer
+        if scorer in ("error", "pvi"):
+            return None
+        return self._hardness(self.patches, self.patches, scorer)
+
+    def _hardness(self, pixels: Artifact, scored: Artifact, scorer: ScorerName) -> Artifact:
+        from optidel.pipeline.steps.hardness import hardness_step
+
+        seed = self.recipe.encoder.seed
+        return self._announce(hardness_step(self.store, pixels, scored, self.mae, scorer, seed))
+
     def _sources(self, method: str) -> Sources:
-        if METHODS[method].unit == "key patch":
-            return Sources(index=self.index, patches=self.patches, whitened=self.whitened_patches)
+        sources = self._compared_sources(method)
+        # What composites are made of stands for no frame.
+        if self.recipe.pretrain.sampling == "uniform" or self.composes(method):
+            return sources
+        return replace(sources, space=self.compared)
+
+    def _compared_sources(self, method: str) -> Sources:
+        if method_named(method).unit == "key patch":
+            return Sources(
+                index=self.index,
+                patches=self.patches,
+                whitened=self.whitened_patches,
+                hardness=self.patch_hardness,
+            )
         if method in BLIND:
             return Sources(index=self.index)
-        return Sources(index=self.index, embed=self.embed, whitened=self.whitened)
+        needs = method_named(method).needs
+        return Sources(
+            index=self.index,
+            embed=self.embed,
+            whitened=self.whitened,
+            hardness=self.hardness(self._scorer(method)),
+            target=self.target_vectors if needs == "target" else None,
+            influence=self.influence if needs == "influences" else None,
+            mixture=self.mixture if needs == "mixture" else None,
+        )
 
     def _largest_budget(self, options: SelectOptions) -> float | None:
         """The larger budget that a bench ranks a nested method for; None where this budget is its own."""
@@ -386,7 +545,7 @@ class Pipeline:
         # Shares of groups depend on the count, so under a group rule no method is nested. Key patches are
         # chosen for composites, a share of them for whole frames: they are not cut either. Nor is what a
         # person kept.
-        method = METHODS[options.method]
+        method = method_named(options.method)
         if options.keep or not method.nested or method.unit == "key patch" or options.groups != "none":
             return None
 
@@ -395,7 +554,7 @@ class Pipeline:
 
     def composes(self, method: str) -> bool:
         """Whether a method's key patches become new images."""
-        of_patches = METHODS[method].unit == "key patch"
+        of_patches = method_named(method).unit == "key patch"
         return of_patches and self.recipe.optidel.composition
 
     def deals(self, method: str) -> bool:
@@ -427,6 +586,10 @@ class Pipeline:
             whole = read_summary(selected, SelectSummary).originals or 0
 
         section, preset = self.recipe.pretrain, self.recipe.preset
+        frequencies = None
+        if section.sampling != "uniform" and composed is None:
+            weights, concepts = kept_frequencies(selected)
+            frequencies = Frequencies(weights=weights, concepts=concepts)
         options = PretrainOptions(
             objective=section.objective,
             steps=self._pretrain_steps(method),
@@ -439,11 +602,23 @@ class Pipeline:
             tiles=self.recipe.optidel.grid if self.deals(method) else 1,
             whole=whole,
             at=self._moments_of(method),
+            sampling=section.sampling if frequencies else "uniform",
         )
         # The choice is an input by what it keeps: methods that choose alike share their encoder.
         extra = {"select": selected}
         loggers = available(section.loggers)
-        encoder = pretrain_step(self.store, "pretrain", pixels, rows, preset, options, seed, extra, loggers)
+        encoder = pretrain_step(
+            self.store,
+            "pretrain",
+            pixels,
+            rows,
+            preset,
+            options,
+            seed,
+            extra,
+            loggers=loggers,
+            frequencies=frequencies,
+        )
         return self._announce(encoder)
 
     def _pretrain_steps(self, method: str) -> int:
@@ -540,20 +715,37 @@ class Pipeline:
             shared["leaks"] = self.leaks
         if self.unseen:
             shared["unseen"] = self.unseen
-        if any(method not in BLIND for method in choosing):
+        if any(self._looks(method) for method in choosing):
             shared["embed"] = self.embed
             if self.mae.artifact:
                 shared["warmup"] = self.mae.artifact
-        of_patches = [method for method in choosing if METHODS[method].unit == "key patch"]
+        of_patches = [method for method in choosing if method_named(method).unit == "key patch"]
         if of_patches:
             shared["patches"] = self.patches
             if self.whitened_patches:
                 shared["whitened patches"] = self.whitened_patches
+            if self.patch_hardness:
+                shared["patch hardness"] = self.patch_hardness
         # Asked last: asking for the whitened embedding makes it, and blind methods need none.
-        compares_frames = set(choosing) - {*of_patches, *BLIND}
+        compares_frames = [method for method in choosing if self._looks(method) and method not in of_patches]
         if compares_frames and self.whitened:
             shared["whitened"] = self.whitened
+        needs = {method_named(method).needs for method in choosing}
+        if "target" in needs and self.target_vectors:
+            shared["target"] = self.target_vectors
+        for method in compares_frames:
+            hardness = self.hardness(self._scorer(method))
+            if hardness:
+                shared["hardness"] = hardness
+        if "influences" in needs:
+            shared["influence"] = self.influence
+        if "mixture" in needs:
+            shared["mixture"] = self.mixture
         return shared
+
+    def _looks(self, method: str) -> bool:
+        """Whether a method needs the embedding: to choose, or to say how often each frame is shown."""
+        return method not in BLIND or self.recipe.pretrain.sampling != "uniform"
 
     def until(self, step: str) -> list[Artifact]:
         """Go as far as ``step`` for every method and seed, and return its artifacts."""
@@ -581,6 +773,7 @@ class Pipeline:
         self.build("task", "leaks")
         for method in self.recipe.methods:
             count_for(self.budget(method), len(self.corpus))
+            self.check_held_out(method)
 
         cells = list(self.cells())
         self.along()

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float64, Int64
 
 from optidel.arrays import Indices
 from optidel.records import Selection
@@ -101,15 +102,18 @@ def cut(table: pl.DataFrame, count: int) -> pl.DataFrame:
 
 
 def kept_content(table: pl.DataFrame) -> str:
-    """What training on a selection depends on: which items, in which order.
+    """What training on a selection depends on: which items, in which order, and how often each is shown.
 
     Equal choices then share their encoder.
     """
     kept = table.filter("kept").sort("rank")
     items = kept["item"].to_numpy()
     # Little-endian bytes, so that the hash is the same on every machine.
-    data = items.astype("<i8").tobytes()
-    return digest(b"kept", data)
+    parts = [items.astype("<i8").tobytes()]
+    for name, kind in (("weight", "<f8"), ("concept", "<i8")):
+        if name in table.columns:
+            parts.append(kept[name].to_numpy().astype(kind).tobytes())
+    return digest(b"kept", *parts)
 
 
 def kept_rows(selected: Artifact) -> Indices:
@@ -117,3 +121,15 @@ def kept_rows(selected: Artifact) -> Indices:
     table = selected.table("selection.parquet")
     kept = table.filter("kept").sort("rank")
     return kept["item"].to_numpy().astype(np.int64)
+
+
+def kept_frequencies(selected: Artifact) -> tuple[Float64[np.ndarray, "m"], Int64[np.ndarray, "m"] | None]:
+    """How often each kept item is shown, best first: weights, and concepts where every batch is balanced.
+
+    Args:
+        selected: a choice that says so.
+    """
+    kept = selected.table("selection.parquet").filter("kept").sort("rank")
+    weights = kept["weight"].to_numpy().astype(np.float64)
+    concepts = kept["concept"].to_numpy().astype(np.int64) if "concept" in kept.columns else None
+    return weights, concepts

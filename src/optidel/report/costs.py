@@ -15,9 +15,15 @@ STEPS = (
     "index",
     "tag",
     "clean",
+    "target",
+    "apart",
     "pixels",
     "warmup",
     "embed",
+    "target-vectors",
+    "hardness",
+    "influence",
+    "mixture",
     "patches",
     "task",
     "leaks",
@@ -137,12 +143,16 @@ def trainings_to_break_even(spent: float, saved: float) -> float:
 
 
 def _preparing(run: Run, trial: Trial) -> float:
-    """Warm-up and embedding, and key patches where the method uses them: what methods share."""
+    """Warm-up and embedding, key patches and what guides a choice where the method uses them: what methods
+    share.
+    """
     if trial.method in BLIND or trial.select is None:
         return 0.0
     steps = [run.warmup, run.embed]
     if "patches" in trial.select.inputs:
         steps.append(run.patches)
+    read = trial.select.inputs.values()
+    steps += [guide for guide in run.guides if guide.content in read]
     return _seconds(steps)
 
 

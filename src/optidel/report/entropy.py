@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from optidel.charts import Whisker, colour_of, whiskers
+from optidel.methods import held_out_caveat
 from optidel.report.figures import label_of
 from optidel.report.results import Chart
 from optidel.runs.baselines import BASELINES, FULL, RANDOM, SCRATCH
@@ -48,7 +49,7 @@ def entropy_section(run: Run) -> EntropySection | None:
     rows = tuple(_row(score, measured) for score in measured)
     svg = _chart(measured, run.methods)
     return EntropySection(
-        sentence=_sentence(rows),
+        sentence=f"{_sentence(rows)} {held_out_caveat({name: name for name in run.methods})}".strip(),
         rows=rows,
         chart=Chart(name="entropy", title="Held-out H with its interval", svg=svg),
     )

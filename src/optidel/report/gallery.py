@@ -23,7 +23,7 @@ from optidel.runs.baselines import FULL
 from optidel.runs.collect import Run, Trial
 from optidel.runs.summaries import PatchesSummary, SelectSummary, read_summary
 from optidel.store import Artifact
-from optidel.vinformation import difficulty
+from optidel.vinformation import Scorer, difficulty
 
 # How many pictures a section shows: one or two rows of them at the width of a page.
 KEPT = 8
@@ -299,7 +299,9 @@ def difficulty_view(run: Run, pictures: Pictures) -> DifficultyView | None:
     if scored is None:
         return None
     unit = "key patch" if run.patches else "frame"
-    scorer = run.recipe.optidel.scorer if run.recipe else "error"
+    # Other scorers need more than the errors; the errors themselves are shown then, under their name.
+    by_pvi = run.recipe is not None and run.recipe.optidel.scorer == "pvi"
+    scorer: Scorer = "pvi" if by_pvi else "error"
     error = np.asarray(scored.array("error.npy"), dtype=np.float64)
     null_error = np.asarray(scored.array("null_error.npy"), dtype=np.float64)
 

@@ -17,7 +17,10 @@ from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store
 
 # Steps that write an index, in the order in which each narrows the one before.
-INDEXES = ("index", "tag", "clean", "holdout")
+INDEXES = ("index", "tag", "clean", "apart", "holdout")
+
+# Artifacts that methods read beside vectors and errors: by role in a result, by step where there is none yet.
+GUIDES = ("target", "target-vectors", "hardness", "patch hardness", "influence", "mixture")
 
 # How an encoder is tested, in the order in which pages show it.
 PROTOCOLS = ("fine-tune", "probe", "ridge")
@@ -96,8 +99,9 @@ class Run:
     """A run folder opened for reading.
 
     ``result`` and ``recipe`` are None while the run is unfinished: then there are no scores yet, and
-    ``trials`` are what was selected so far. ``frames`` and ``rejected`` are tables of
-    :class:`~optidel.records.Frame` and :class:`~optidel.records.Rejected`.
+    ``trials`` are what was selected so far. ``guides`` are what single methods read beside vectors and
+    errors. ``frames`` and ``rejected`` are tables of :class:`~optidel.records.Frame` and
+    :class:`~optidel.records.Rejected`.
     """
 
     root: Path
@@ -115,6 +119,7 @@ class Run:
     trial_scores: tuple[TrialScore, ...]
     frames: pl.DataFrame
     rejected: pl.DataFrame
+    guides: tuple[Artifact, ...] = ()
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -142,7 +147,8 @@ class Run:
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
         """Every artifact that the report draws on, once each, in the order of the steps."""
-        steps = [self.index, self.pixels, self.warmup, self.embed, self.patches, self.task, self.leaks]
+        steps = [self.index, self.pixels, self.warmup, self.embed, *self.guides]
+        steps += [self.patches, self.task, self.leaks]
         for trial in self.trials:
             steps += [trial.select, trial.compose, trial.pretrain, trial.entropy, *trial.evaluate.values()]
         steps.append(self.result)
@@ -251,6 +257,7 @@ def _run(
         trial_scores=_rows(TrialScore, result.table("cells.parquet")) if result else (),
         frames=index.table("frames.parquet"),
         rejected=index.table("rejected.parquet"),
+        guides=tuple(shared[role] for role in GUIDES if role in shared),
     )
 
 

@@ -165,6 +165,39 @@ class EntropySummary(Summary):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InfluenceSummary(Summary):
+    """The step ``influence``: ``states`` of the warm-up, ``scored`` of ``frames`` whose own gradient was
+    taken, ``held_out`` images, and the share of the frames with a ``positive`` influence.
+    """
+
+    states: int
+    frames: int
+    scored: int
+    held_out: int
+    positive: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixtureSummary(Summary):
+    """The step ``mixture``: ``proxies`` trained on ``images`` each, in shares of ``concepts``.
+
+    ``predicted`` is the held-out V-entropy that the regression expects of the shares, ``predicted_natural``
+    of those of the corpus; ``error`` is its leave-one-out error and ``spread`` the standard deviation over
+    the proxies. Where the error is not below the spread, the shares do not explain the entropy (``explains``)
+    and those of the corpus were taken.
+    """
+
+    proxies: int
+    concepts: int
+    images: int
+    predicted: float
+    predicted_natural: float
+    error: float
+    spread: float
+    explains: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LeaksSummary(Summary):
     """The step ``leaks``: how many of ``test`` labelled test images lie among ``train`` frames of the corpus.
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64, Int64
 
 from optidel.arrays import Indices
 from optidel.errors import RecipeError
@@ -46,6 +47,85 @@ def batch_rows(step: int, batch: int, count: int, seed: int) -> Indices:
         of_epoch = epochs == epoch
         rows[of_epoch] = order[inside[of_epoch]]
     return rows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frequencies:
+    """How often each image of a training set is shown.
+
+    ``weights`` float64 (m,), at least 0, are shares of the showings in any unit. With ``concepts`` int64 (m,)
+    each concept is spread evenly through an epoch, so that every batch holds its share of each.
+    """
+
+    weights: Float64[np.ndarray, "m"]
+    concepts: Int64[np.ndarray, "m"] | None = None
+
+
+def weighted_rows(step: int, batch: int, frequencies: Frequencies, seed: int) -> Indices:
+    """Rows of one step where some rows are shown more often than others.
+
+    An epoch has as many showings as there are rows. A row of weight w, in units of the mean, is shown ⌊w⌋ or
+    ⌈w⌉ times in it, w times on average (systematic sampling, Madow 1949); with equal weights each is shown
+    once. Epochs are joined end to end. A function of the step alone, so a resumed run replays nothing.
+
+    Args:
+        step: number of the step, from 0.
+        batch: rows of a step.
+        frequencies: of the m rows of the set.
+        seed: of the draws and of the order.
+
+    Returns:
+        int64 (batch,), in [0, m).
+
+    >>> sorted(weighted_rows(0, 4, Frequencies(weights=np.array([1.0, 3.0, 0.0, 0.0])), 0).tolist())
+    [0, 1, 1, 1]
+    """
+    count = len(frequencies.weights)
+    positions = np.arange(step * batch, (step + 1) * batch)
+    epochs, inside = np.divmod(positions, count)
+
+    rows = np.empty(batch, dtype=np.int64)
+    for epoch in np.unique(epochs):
+        order = _weighted_epoch(frequencies, np.random.default_rng([seed, epoch]))
+        of_epoch = epochs == epoch
+        rows[of_epoch] = order[inside[of_epoch]]
+    return rows
+
+
+def _weighted_epoch(frequencies: Frequencies, rng: np.random.Generator) -> Indices:
+    """The showings of one epoch, in order, int64 (m,)."""
+    weights = frequencies.weights
+    count = len(weights)
+    # In a random order, so that no two rows are always drawn together.
+    order = rng.permutation(count)
+    edges = np.cumsum(weights[order]) * (count / weights.sum())
+    # Sums that are whole but for rounding become whole: a weight of 1 is one showing.
+    nearest = np.round(edges)
+    edges = np.where(np.abs(edges - nearest) < WHOLE, nearest, edges)
+    steps = np.floor(edges + rng.random())
+    times = np.diff(steps, prepend=0.0).astype(np.int64)
+
+    showings: Indices = rng.permutation(np.repeat(order, times))
+    if frequencies.concepts is None:
+        return showings
+    spread: Indices = showings[_spread(frequencies.concepts[showings], rng)]
+    return spread
+
+
+def _spread(concepts: Int64[np.ndarray, "m"], rng: np.random.Generator) -> Indices:
+    """An order in which each concept comes at even distances, from an offset of its own."""
+    _, labels, sizes = np.unique(concepts, return_inverse=True, return_counts=True)
+    by_concept = np.argsort(labels, kind="stable")
+    first = np.cumsum(sizes) - sizes
+    turn = np.empty(len(labels))
+    turn[by_concept] = np.arange(len(labels)) - np.repeat(first, sizes)
+    offset = rng.random(len(sizes))
+    place = (turn + offset[labels]) / sizes[labels]
+    return np.argsort(place, kind="stable")
+
+
+# Sums of weights this close to a whole number are whole: far above the rounding of a sum over a million rows.
+WHOLE = 1e-6
 
 
 def deal(step: int, batch: int, count: int, *, tiles: int, whole: int, seed: int) -> Hand:

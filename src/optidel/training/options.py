@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from optidel.models.presets import Views
 from optidel.models.weights import weights_identity
+from optidel.recipe import Sampling
 
 Target = Literal["pixels", "normalised"]
 
@@ -32,6 +33,8 @@ class PretrainOptions:
         tiles: 1 shows each image as it is; 4, 9 or 16 deals the images of the set anew at every step, so many
             to a new one.
         at: numbers of finished steps after which the encoder of that moment is handed out too.
+        sampling: how often each image is shown: all alike, or as the frequencies say that the training is
+            given.
         whole: with tiles, how many images, the last of the set, are shown as they are nevertheless.
     """
 
@@ -50,6 +53,7 @@ class PretrainOptions:
     tiles: int = 1
     whole: int = 0
     at: tuple[int, ...] = ()
+    sampling: Sampling = "uniform"
 
     def config(self) -> dict[str, Any]:
         """The options as an artifact's configuration.

@@ -16,7 +16,7 @@ from optidel.models.encoders import normalise
 from optidel.models.presets import Preset
 from optidel.models.weights import first_line
 from optidel.progress import bar, say
-from optidel.training.dealing import batch_rows, deal
+from optidel.training.dealing import Frequencies, batch_rows, deal, weighted_rows
 from optidel.training.loggers import EVERY
 from optidel.training.objectives import OBJECTIVES, objective_named
 from optidel.training.optimizer import check_weights, finite_loss, layer_groups, parameter_groups
@@ -53,6 +53,7 @@ def pretrain(
     *,
     seed: int,
     checkpoint: Path,
+    frequencies: Frequencies | None = None,
     saved: Callable[[], object] | None = None,
     reached: Callable[[int, "PreTrainedModel"], object] | None = None,
     logged: Callable[[int, Mapping[str, float]], object] | None = None,
@@ -67,6 +68,8 @@ def pretrain(
         seed: initial weights, order, views and masks all follow from it.
         checkpoint: file that holds weights, optimizer, losses and random state; read where it exists. One
             that cannot be read is said and replaced.
+        frequencies: how often each of ``rows`` is shown; None for evenly. The rows of a step follow from
+            these, ``seed`` and the step alone.
         saved: called after each checkpoint.
         reached: called with the number of finished steps, and the model as it then is, after each step of
             ``options.at``; again for the same step where a killed run goes on from before it.
@@ -77,7 +80,8 @@ def pretrain(
         The trained model, and its log: step, loss, lr.
 
     Raises:
-        RecipeError: no such objective, or one that cannot train on tiles.
+        RecipeError: no such objective, or one that cannot train on tiles; tiles or a sample that are to be
+            shown unevenly.
         TrainingError: a loss or a weight is not finite.
     """
     objective = objective_named(options.objective)
@@ -86,6 +90,11 @@ def pretrain(
         raise RecipeError(
             f"the objective {options.objective!r} cannot train on tiles that are dealt anew; use {names}, or "
             'optidel.compose = "frozen"'
+        )
+    if frequencies is not None and (options.tiles > 1 or options.sample is not None):
+        raise RecipeError(
+            f"pretrain.sampling = {options.sampling!r} shows whole images; it cannot be used with tiles that "
+            'are dealt anew or with a sample; use pretrain.sampling = "uniform"'
         )
     training_set = _training_set(len(images), rows, options, seed)
     state = _resumed(checkpoint, preset, options, seed)
@@ -98,7 +107,7 @@ def pretrain(
             for group in state.optimizer.param_groups:
                 group["lr"] = lr * group.get("scale", 1.0)
 
-            rows_of_step = _rows_of_step(step, options, len(training_set), seed)
+            rows_of_step = _rows_of_step(step, options, len(training_set), seed, frequencies)
             batch = training_set[rows_of_step]
             if options.tiles == 1:
                 batch = np.sort(batch)  # a memory map is read fastest in order; tiles have theirs
@@ -142,8 +151,12 @@ def _training_set(count: int, rows: Indices | None, options: PretrainOptions, se
     return np.random.default_rng(seed).choice(selection, options.sample, replace=False)
 
 
-def _rows_of_step(step: int, options: PretrainOptions, count: int, seed: int) -> Indices:
+def _rows_of_step(
+    step: int, options: PretrainOptions, count: int, seed: int, frequencies: Frequencies | None
+) -> Indices:
     """Positions in the training set of the images of a step."""
+    if frequencies is not None:
+        return weighted_rows(step, options.batch, frequencies, seed)
     if options.tiles == 1:
         return batch_rows(step, options.batch, count, seed)
     hand = deal(step, options.batch, count, tiles=options.tiles, whole=options.whole, seed=seed)

@@ -1,12 +1,14 @@
 """Pre-training: the warm-up of the scoring model, and the encoder of each training set."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from optidel.arrays import Images, Indices
 from optidel.models.encoders import save_encoder
 from optidel.models.presets import PRESETS
 from optidel.store import Artifact, Store, Workspace
+from optidel.training.dealing import Frequencies
 from optidel.training.loggers import FOLDER, open_loggers
 from optidel.training.pretrain import PretrainOptions, pretrain
 
@@ -24,6 +26,8 @@ def pretrain_step(
     seed: int,
     extra: Mapping[str, Artifact],
     loggers: Sequence[str] = (),
+    moments: tuple[int, ...] = (),
+    frequencies: Frequencies | None = None,
 ) -> Artifact:
     """Pre-train an encoder and keep it as a Hugging Face folder with the log of its training.
 
@@ -37,6 +41,9 @@ def pretrain_step(
         seed: of weights, masks, views and the order of the images.
         extra: artifacts that ``rows`` came from.
         loggers: what shows the progress; no result depends on it.
+        moments: numbers of steps after which the encoder is kept too, beside those of ``options.at``; no part
+            of what decides the artifact, for the trained encoder is the same with them.
+        frequencies: how often each of ``rows`` is shown; they are those of one of the ``extra`` artifacts.
     """
 
     def make(work: Workspace) -> None:
@@ -53,9 +60,10 @@ def pretrain_step(
                 images,
                 rows,
                 PRESETS[preset],
-                options,
+                replace(options, at=tuple(sorted({*options.at, *moments}))),
                 seed=seed,
                 checkpoint=checkpoint,
+                frequencies=frequencies,
                 saved=work.clock,
                 reached=lambda step, encoder: save_encoder(encoder, work.path / encoder_at(step), size),
                 logged=logged,

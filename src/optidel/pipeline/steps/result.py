@@ -11,6 +11,7 @@ from optidel.evaluation.claims import Difference, claim
 from optidel.evaluation.intervals import mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.evaluation.table import difference_columns, image_means, score_columns
+from optidel.methods import method_named
 from optidel.recipe import Recipe, as_json
 from optidel.runs.baselines import BLIND, RANDOM, SCRATCH
 from optidel.runs.collect import Trial
@@ -32,7 +33,21 @@ ROLES = (
     "unseen",
     "whitened",
     "whitened patches",
+    "hardness",
+    "patch hardness",
+    "target",
+    "influence",
+    "mixture",
 )
+
+# Of these, what methods read beside vectors and errors, by what a method needs and what it chooses among.
+GUIDES = {
+    ("difficulty", "frame"): ("hardness",),
+    ("difficulty", "key patch"): ("patch hardness",),
+    ("target", "frame"): ("target",),
+    ("influences", "frame"): ("influence",),
+    ("mixture", "frame"): ("mixture",),
+}
 
 # Recipe keys that are paths: what they hold enters through the artifacts, not through its name.
 PATHS = {"images", "labelled", "out", "registry"}
@@ -145,7 +160,8 @@ def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
     """
     if cell.select is None:
         return 0.0
-    if cell.method in BLIND:
+    # A blind method looks at no image; where its choice says how often each is shown, something did.
+    if cell.method in BLIND and "space" not in cell.select.inputs:
         return cell.select.seconds
 
     steps = [shared.get("warmup"), shared["embed"], cell.select]
@@ -153,6 +169,10 @@ def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
         steps += [shared["patches"], shared.get("whitened patches"), cell.compose]
     else:
         steps.append(shared.get("whitened"))
+    # By what the method needs: a choice that was cut from a ranking names the ranking alone.
+    entry = method_named(cell.method)
+    if entry.scorer == "error":  # else it reads a difficulty of its own
+        steps += [shared.get(role) for role in GUIDES.get((entry.needs, entry.unit), ())]
     return sum(step.seconds for step in steps if step)
 
 

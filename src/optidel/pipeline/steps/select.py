@@ -8,9 +8,12 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from optidel.arrays import Indices
+from optidel.arrays import Indices, Vectors
 from optidel.errors import BudgetError
+from optidel.features.clusters import cluster
 from optidel.methods import count_for, select
+from optidel.methods.mixture import ConceptShares
+from optidel.methods.weights import CLIP, balanced_weights, clipped, mass_of
 from optidel.pipeline.groups import group_config, group_labels
 from optidel.pipeline.incremental import since_earlier
 from optidel.pipeline.items import Items, Scored, frame_items, holder_items, patch_items
@@ -22,12 +25,13 @@ from optidel.pipeline.selections import (
     refused_table,
     selection_table,
 )
+from optidel.pipeline.steps.whiten import sound_rows
 from optidel.progress import say
+from optidel.recipe import Sampling, ScorerName
 from optidel.records import Frame, from_table
 from optidel.runs.baselines import BLIND
 from optidel.runs.summaries import SelectSummary, read_summary, write_summary
 from optidel.store import MANIFEST, Artifact, Store, Workspace
-from optidel.vinformation import Scorer
 
 # Of the code of this step. Before 4 four functions with versions of their own wrote selections.
 VERSION = 4
@@ -57,42 +61,74 @@ class SelectOptions:
     ``budget`` is a fraction of the frames. ``params`` are the method's own parameters, only those that differ
     from its defaults, so that a parameter that a later version adds leaves older choices valid.
     ``composites`` says how key patches become images; it is None where the frames around them are kept.
-    ``keep`` are ids of frames that a person keeps whatever the method says.
+    ``keep`` are ids of frames that a person keeps whatever the method says. With another ``sampling`` than
+    ``uniform`` the choice says how often each of its frames is shown.
     """
 
     method: str
     budget: float
     seed: int
     groups: Groups = "none"
-    scorer: Scorer = "error"
+    scorer: ScorerName = "error"
     params: Mapping[str, Any] = field(default_factory=dict)
     composites: Composites | None = None
     keep: tuple[str, ...] = ()
+    sampling: Sampling = "uniform"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """What a choice is made from: always the index; ``embed`` for frames, ``patches`` for key patches.
 
-    ``whitened`` are the vectors of these, whitened; None where methods compare them as they are.
+    ``whitened`` are the vectors of these, whitened; None where methods compare them as they are. ``hardness``
+    holds the difficulty of frames where the errors alone do not give it. ``target`` are vectors of the images
+    that the method aims at, ``influence`` and ``mixture`` what was measured on held-out frames; each is None
+    where the method does not read it. ``space`` are the vectors in which frames stand for others, where the
+    choice says how often each is shown.
     """
 
     index: Artifact
     embed: Artifact | None = None
     patches: Artifact | None = None
     whitened: Artifact | None = None
+    hardness: Artifact | None = None
+    target: Artifact | None = None
+    influence: Artifact | None = None
+    mixture: Artifact | None = None
+    space: Artifact | None = None
 
     @property
     def artifacts(self) -> dict[str, Artifact]:
         """Those there are, by role."""
-        artifacts = {"index": self.index}
-        if self.embed:
-            artifacts["embed"] = self.embed
-        if self.patches:
-            artifacts["patches"] = self.patches
-        if self.whitened:
-            artifacts["whiten"] = self.whitened
-        return artifacts
+        artifacts = {
+            "index": self.index,
+            "embed": self.embed,
+            "patches": self.patches,
+            "whiten": self.whitened,
+            "hardness": self.hardness,
+            "target": self.target,
+            "influence": self.influence,
+            "mixture": self.mixture,
+            "space": self.space,
+        }
+        return {role: artifact for role, artifact in artifacts.items() if artifact}
+
+    def guides(self, rows: Indices) -> dict[str, Any]:
+        """What a method reads beside vectors and difficulty, by the names of its arguments.
+
+        Args:
+            rows: int64 (n,), the frames that can be chosen.
+        """
+        guides: dict[str, Any] = {}
+        if self.target:
+            guides["target"] = self.target.array("vectors.npy")
+        if self.influence:
+            guides["influences"] = np.asarray(self.influence.array("influence.npy")[rows])
+        if self.mixture:
+            concepts = np.asarray(self.mixture.array("concepts.npy")[rows])
+            shares = np.asarray(self.mixture.array("shares.npy"))
+            guides["mixture"] = ConceptShares(concepts=concepts, shares=shares)
+        return guides
 
 
 def select_step(
@@ -124,6 +160,8 @@ def select_step(
             if not work.has("selection.parquet"):  # else it was counted before a kill
                 work.charge(ranked.seconds)
             table = cut(ranked.table("selection.parquet"), count)
+        if options.sampling != "uniform":
+            table = _with_frequencies(table, sources, options)
         work.content = kept_content(table)
         work.write_table("selection.parquet", table)
 
@@ -146,6 +184,8 @@ def select_step(
     # What is cut depends on the ranking alone, and on the corpus that its budget is a fraction of.
     if ranked is not None:
         inputs = {"ranked": ranked}
+        if sources.space:
+            inputs["space"] = sources.space
         config |= {"index": sources.index.content}
     return store.build("select", make, version=VERSION, config=config, inputs=inputs)
 
@@ -162,6 +202,8 @@ def _config(sources: Sources, options: SelectOptions) -> dict[str, Any]:
     }
     if options.composites:
         config["composites"] = asdict(options.composites)
+    if options.sampling != "uniform":
+        config["sampling"] = options.sampling
     if options.keep:
         config["keep"] = list(options.keep)
     config |= group_config(sources.index, options.groups)
@@ -193,17 +235,19 @@ def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count
     refused_rows = refused_table(refused.ids, refused.rows, refused.reasons)
     kept = _kept_by_person(options, items, count)
     if not len(kept):
-        return pl.concat([_selected(options, items, frames, count), refused_rows])
+        return pl.concat([_selected(sources, options, items, frames, count), refused_rows])
 
     rest = items.without(kept)
     if count == len(kept):
         unchosen = refused_table(rest.ids, rest.rows, [BELOW] * len(rest))
     else:
-        unchosen = _selected(options, rest, frames, count - len(kept))
+        unchosen = _selected(sources, options, rest, frames, count - len(kept))
     return pl.concat([kept_first(items.ids, items.rows, kept, unchosen), refused_rows])
 
 
-def _selected(options: SelectOptions, items: Items, frames: list[Frame], count: int) -> pl.DataFrame:
+def _selected(
+    sources: Sources, options: SelectOptions, items: Items, frames: list[Frame], count: int
+) -> pl.DataFrame:
     """What the method makes of items."""
     rule: dict[str, Any] = {}
     if options.groups != "none":
@@ -215,6 +259,7 @@ def _selected(options: SelectOptions, items: Items, frames: list[Frame], count: 
         count,
         difficulty=items.difficulty,
         seed=options.seed,
+        **sources.guides(items.rows),
         **rule,
         **options.params,
     )
@@ -244,7 +289,7 @@ def _items(sources: Sources, options: SelectOptions, frames: list[Frame]) -> Ite
     scores = None
     if scored:
         vectors = (sources.whitened or scored).array("vectors.npy")
-        scores = Scored(artifact=scored, vectors=vectors, scorer=options.scorer)
+        scores = Scored(artifact=scored, vectors=vectors, scorer=options.scorer, hardness=sources.hardness)
 
     if sources.patches is None or scores is None:
         # The baselines are what nobody looked at; every other method would waste its budget on blank frames.
@@ -253,6 +298,26 @@ def _items(sources: Sources, options: SelectOptions, frames: list[Frame]) -> Ite
     if options.composites:
         return patch_items(frames, scores)
     return holder_items(frames, scores)
+
+
+def _with_frequencies(table: pl.DataFrame, sources: Sources, options: SelectOptions) -> pl.DataFrame:
+    """A choice of whole frames with the weight of each kept one, and, for balanced batches, its concept."""
+    assert sources.space is not None, "the pipeline passes it where frames are shown unevenly"
+    kept = table.filter("kept").sort("rank")
+    items = kept["item"].to_numpy()
+    vectors: Vectors = sources.space.array("vectors.npy")
+    columns = {"id": kept["id"]}
+    if options.sampling == "balanced":
+        rng = np.random.default_rng(options.seed)
+        concepts = cluster(np.asarray(vectors[items]), rng=rng).labels
+        columns["weight"] = pl.Series(balanced_weights(concepts))
+        columns["concept"] = pl.Series(concepts)
+    else:
+        # Worthless frames need nobody to stand for them, but a blind method may have kept some.
+        rows = np.union1d(sound_rows(sources.index), items)
+        mass = mass_of(np.asarray(vectors[rows]), np.searchsorted(rows, items))
+        columns["weight"] = pl.Series(clipped(mass, CLIP))
+    return table.join(pl.DataFrame(columns), on="id", how="left", maintain_order="left")
 
 
 def _shortage(sources: Sources, options: SelectOptions, frames: int, count: int, items: int) -> str:

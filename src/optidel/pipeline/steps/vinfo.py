@@ -9,6 +9,7 @@ from jaxtyping import Int64
 from optidel.arrays import Images, Scores, Vectors
 from optidel.errors import InputError
 from optidel.features.embedding import write_scores
+from optidel.features.rows import evenly_spaced
 from optidel.pipeline.selections import kept_rows
 from optidel.pipeline.weights import Weights
 from optidel.runs.sets import TrainedSet
@@ -40,7 +41,7 @@ def vinfo_step(store: Store, trained: TrainedSet) -> Artifact:
 
     def make(work: Workspace) -> None:
         error, vectors = _scored(work, store, trained, embed, scoring)
-        rows = _spaced(len(error))
+        rows = evenly_spaced(len(error), MOST)
         images = _images(trained, rows)
         values = masked_values(images.shape[1:])
         of_set = information(error[rows], own_null_errors(images), values, floor=ROUNDING)
@@ -105,13 +106,6 @@ def _scoring_model(store: Store, embed: Artifact, scoring: Mapping[str, Any]) ->
     return Weights(artifact=warmup)
 
 
-def _spaced(count: int) -> Int64[np.ndarray, "m"]:
-    """At most :data:`MOST` rows, evenly spaced through ``count``."""
-    positions = np.linspace(0, count - 1, min(count, MOST))
-    rows = positions.round().astype(np.int64)
-    return np.unique(rows)
-
-
 def _images(trained: TrainedSet, rows: Int64[np.ndarray, "m"]) -> Images:
     """Some images of the set, u8 (m, s, s, 3)."""
     pixels = trained.images.array("pixels.npy")
@@ -124,7 +118,7 @@ def _images(trained: TrainedSet, rows: Int64[np.ndarray, "m"]) -> Images:
 def _gained(trained: TrainedSet, task: Artifact, seed: int) -> float:
     """V-information that the trained encoder has of labelled images, nats per value that it predicts."""
     images = task.array("images.npy")
-    sample = np.asarray(images[_spaced(len(images))])
+    sample = np.asarray(images[evenly_spaced(len(images), MOST)])
     objective = objective_named(trained.objective)
     gained = objective.information(trained.pretrain.file("encoder"), sample, seed)
     return gained.information / gained.values

@@ -5,7 +5,7 @@ from jaxtyping import Int64
 
 from optidel.arrays import Vectors
 from optidel.features.rows import spans, unit
-from optidel.features.whitening import fit
+from optidel.features.whitening import Whitening, fit
 from optidel.runs.summaries import WhitenSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 
@@ -26,9 +26,9 @@ def whiten_step(store: Store, indexed: Artifact | None, scored: Artifact) -> Art
 
     def make(work: Workspace) -> None:
         vectors = scored.array("vectors.npy")
-        rows = np.arange(len(vectors)) if indexed is None else _sound_rows(indexed)
+        rows = _rows_of_axes(indexed, vectors)
         sound = vectors if len(rows) == len(vectors) else vectors[rows]
-        whitening = fit(sound)
+        whitening = whitening_of(indexed, scored)
 
         whitened = work.open_array("vectors.npy", (len(vectors), len(whitening.scale)), np.float32)
         for start, stop in work.blocks(len(vectors), BLOCK, "whiten"):
@@ -45,7 +45,24 @@ def whiten_step(store: Store, indexed: Artifact | None, scored: Artifact) -> Art
     return store.build("whiten", make, version=1, config={}, inputs=inputs)
 
 
-def _sound_rows(indexed: Artifact) -> Int64[np.ndarray, "m"]:
+def whitening_of(indexed: Artifact | None, scored: Artifact) -> Whitening:
+    """The map that whitens the vectors of an embedding, or of key patches; the same bytes each time.
+
+    Args:
+        indexed: the corpus, where ``scored`` is its embedding; None for key patches, all of which are sound.
+        scored: artifact with ``vectors.npy``, float (n, d).
+    """
+    vectors = scored.array("vectors.npy")
+    rows = _rows_of_axes(indexed, vectors)
+    return fit(vectors if len(rows) == len(vectors) else vectors[rows])
+
+
+def _rows_of_axes(indexed: Artifact | None, vectors: Vectors) -> Int64[np.ndarray, "m"]:
+    """Rows that the axes are fitted to."""
+    return np.arange(len(vectors)) if indexed is None else sound_rows(indexed)
+
+
+def sound_rows(indexed: Artifact) -> Int64[np.ndarray, "m"]:
     """Frames that are not worthless; all where none is sound, which is told where something is chosen."""
     flaws = indexed.table("frames.parquet")["flaw"]
     sound = np.flatnonzero((flaws == "").to_numpy())
