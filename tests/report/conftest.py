@@ -378,6 +378,9 @@ class Writer:
             "n_images": n,
             "kept": cell["budget"],
         }
+        if self.plan.h:
+            value = self.plan.h.get(cell["method"])
+            row["h"] = None if value is None else value + 0.001 * cell["seed"]
         delta = None if cell["method"] == "scratch" else normdel(float(iou), row["kept"])
         return row | {
             "miou": float(iou),

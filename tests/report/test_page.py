@@ -319,10 +319,24 @@ def test_held_out_entropy_is_the_first_result(make_run) -> None:
     assert {name: row[3].strip() for name, row in rows.items()} == {
         "full": "–",
         "random": "–",
-        "meddel": "50 %",
-        "optidel": "-25 %",
+        "meddel": "50 %, no interval",
+        "optidel": "−25 %, no interval",
     }
-    assert "meddel at 10 % closes 50 %" in html
-    assert html.index("meddel at 10 % closes 50 %") < html.index("pre-training on all images")
+    # One seed supports no claim about methods.
+    said = (
+        "random at 10 % is 0.0400 above full in held-out H (one seed: no interval), so what a method closes"
+    )
+    assert said in html
+    assert "closes 50 %" not in html
+    assert html.index(said) < html.index("pre-training on all images")
     assert "entropy" in page.figures
+
+    three = make_run(frames=12, seeds=(0, 1, 2), h=h)
+    html = write_report(three).read_text(encoding="utf-8")
+    assert "random at 10 % is 0.0400 (0.0400 to 0.0400) above full in held-out H, of which" in html
+    assert "meddel closes 50 % (50 to 50), optidel closes −25 % (−25 to −25)" in html
+    equal = make_run(frames=12, seeds=(0, 1, 2), h=h | {"random": 0.30})
+    html = write_report(equal).read_text(encoding="utf-8")
+    assert "random at 10 % is not measurably above full in held-out H, 0.0000 (0.0000 to 0.0000)" in html
+    assert "closes" not in Page(html).tables["table-entropy"][1:][2]
     assert "table-entropy" not in write_report(make_run(frames=12, seeds=(0,))).read_text(encoding="utf-8")

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
-from optidel.benchmark.entropy import Entropy
 from optidel.benchmark.settings import Choice, Setting
 from optidel.benchmark.statistics import REFERENCES, rank_rows
 from optidel.charts import Point, Series, Whisker, colour_of, lines, whiskers
 from optidel.charts.colours import COLOURS, GREY
+from optidel.evaluation.entropies import Entropy
 from optidel.report.text import percent
 from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 from optidel.benchmark.bench import Bench
-from optidel.benchmark.entropy import Seeds
 from optidel.benchmark.plan import Trial, trials
 from optidel.benchmark.settings import SETTING, Choice, Setting
+from optidel.evaluation.entropies import Seeds
 from optidel.evaluation.variance import Spread, detectable, spread_of
 from optidel.report.text import percent
 from optidel.runs.baselines import BASELINES, RANDOM

@@ -10,7 +10,7 @@ import polars as pl
 from markupsafe import Markup
 
 from optidel.benchmark.bench import Bench, method_of
-from optidel.benchmark.entropy import Entropy, entropies, entropy_by_seed, entropy_sentences
+from optidel.benchmark.entropy import entropies, entropy_by_seed, entropy_sentences
 from optidel.benchmark.figures import figures
 from optidel.benchmark.gate import can_rank, gate_sentence, room_sentences
 from optidel.benchmark.overall import HEADS as HEADS_OF_MEANS
@@ -32,6 +32,7 @@ from optidel.charts import SCRIPT, STYLE, standalone
 from optidel.corpus.names import Names
 from optidel.errors import InputError
 from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
+from optidel.evaluation.entropies import Entropy
 from optidel.methods import held_out_caveat
 from optidel.report.templates import environment
 from optidel.report.text import percent, signed, times

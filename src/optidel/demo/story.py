@@ -4,8 +4,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from optidel.benchmark.entropy import Entropy, above_text, closed_text, entropy_of
 from optidel.evaluation.claims import MIN_SEEDS
+from optidel.evaluation.entropies import Entropy, above_text, closed_text, entropy_of
 from optidel.pipeline.audit import Audit
 from optidel.report.text import percent, plural
 from optidel.runs.baselines import FULL, RANDOM

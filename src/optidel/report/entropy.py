@@ -4,14 +4,18 @@ H is what an encoder does not know of frames that nothing was chosen from or tra
 lower is better.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from optidel.charts import Whisker, colour_of, whiskers
+from optidel.evaluation.claims import MIN_SEEDS, NUMBERS
+from optidel.evaluation.entropies import Choice, Entropy, Seeds, closed_text, entropy_of
 from optidel.methods import held_out_caveat
 from optidel.report.figures import label_of
 from optidel.report.results import Chart
-from optidel.runs.baselines import BASELINES, FULL, RANDOM, SCRATCH
+from optidel.report.text import percent
+from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 from optidel.runs.collect import MethodScore, Run
 
 
@@ -19,8 +23,8 @@ from optidel.runs.collect import MethodScore, Run
 class EntropyRow:
     """H of one method and budget with its interval, over seeds and groups of held-out frames.
 
-    ``closed`` is the share of random's distance to full that it closes, 0 as random and 1 as full; None for
-    these two, and where they did not both run.
+    ``closed`` says how much of random's distance to full it closes, with its interval, or that seeds are too
+    few for one; it is empty for these two, and where they did not both run.
     """
 
     method: str
@@ -28,7 +32,7 @@ class EntropyRow:
     h: float
     low: float | None
     high: float | None
-    closed: float | None
+    closed: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,53 +47,82 @@ class EntropySection:
 def entropy_section(run: Run) -> EntropySection | None:
     """The section of a run's page; None where no frame was held out."""
     # Every protocol tests the same encoders, so the rows of one say all.
-    measured = [score for score in run.scores if score.protocol == run.protocols[0] and score.h is not None]
-    if not measured:
+    scores = [score for score in run.scores if score.protocol == run.protocols[0] and score.h is not None]
+    if not scores:
         return None
-    rows = tuple(_row(score, measured) for score in measured)
-    svg = _chart(measured, run.methods)
+    seeds = _by_seed(run)
+    measured = {choice: entropy_of(choice, seeds) for choice in seeds}
+    svg = _chart(scores, run.methods)
     return EntropySection(
-        sentence=f"{_sentence(rows)} {held_out_caveat({name: name for name in run.methods})}".strip(),
-        rows=rows,
+        sentence=f"{_sentence(measured)} {held_out_caveat({name: name for name in run.methods})}".strip(),
+        rows=tuple(_row(score, measured) for score in scores),
         chart=Chart(name="entropy", title="Held-out H with its interval", svg=svg),
     )
 
 
-def _row(score: MethodScore, measured: Sequence[MethodScore]) -> EntropyRow:
+def _by_seed(run: Run) -> dict[Choice, Seeds]:
+    """Every H of a run."""
+    seeds: dict[Choice, dict[int, float]] = defaultdict(dict)
+    for trial in run.trial_scores:
+        if trial.h is not None:
+            seeds[trial.method, trial.budget][trial.seed] = trial.h
+    return dict(seeds)
+
+
+def _row(score: MethodScore, measured: Mapping[Choice, Entropy]) -> EntropyRow:
     assert score.h is not None
+    entropy = measured.get((score.method, score.budget))
     return EntropyRow(
         method=score.method,
         budget=score.budget,
         h=score.h,
         low=score.h_low,
         high=score.h_high,
-        closed=_closed(score, measured),
+        closed=_closed(entropy) if entropy else "",
     )
 
 
-def _closed(score: MethodScore, measured: Sequence[MethodScore]) -> float | None:
-    h = {(other.method, other.budget): other.h for other in measured}
-    random, full = h.get((RANDOM, score.budget)), h.get((FULL, 1.0))
-    if score.method in BASELINES or score.h is None or random is None or full is None:
-        return None
-    distance = random - full
-    if distance <= 0:
-        return None  # where random knows as much as full does, there is nothing to close
-    return (random - score.h) / distance
+def _closed(entropy: Entropy) -> str:
+    if entropy.closed is None:
+        return ""
+    return closed_text(entropy) + ("" if entropy.closed_interval else ", no interval")
 
 
-def _sentence(rows: Sequence[EntropyRow]) -> str:
-    """Who closes how much, in one sentence."""
-    texts = []
-    for row in rows:
-        if row.closed is not None:
-            share = f"{100 * row.closed:.0f} %"
-            texts.append(f"{row.method} at {100 * row.budget:.3g} % closes {share}")
+def _sentence(measured: Mapping[Choice, Entropy]) -> str:
+    """What random loses against everything, and who is sure to close how much of it: one rule for a claim."""
     start = "What encoders know of held-out frames, without a label"
-    if not texts:
+    budgets = sorted({budget for method, budget in measured if method == RANDOM})
+    if not budgets or (FULL, 1.0) not in measured:
         return f"{start}: held-out H is in the table, and random and full were not both run to compare with."
-    listed = ", ".join(texts)
-    return f"{start}: of random's distance to full in held-out H, {listed}."
+    texts = [_sentence_at(budget, measured) for budget in budgets]
+    return f"{start}: {'; '.join(texts)}."
+
+
+def _sentence_at(budget: float, measured: Mapping[Choice, Entropy]) -> str:
+    random = measured[RANDOM, budget]
+    name = f"random at {percent(budget)}"
+    above = random.above_full
+    if above is None:
+        count = min(random.seeds, MIN_SEEDS - 1)
+        units = "seed" if count == 1 else "seeds"
+        return (
+            f"{name} is {_nats(random.mean - measured[FULL, 1.0].mean)} above full in held-out H "
+            f"({NUMBERS[count]} {units}: no interval), so what a method closes of it is open"
+        )
+    distance = f"{_nats(above.mean)} ({_nats(above.low)} to {_nats(above.high)})"
+    if above.low <= 0:
+        return f"{name} is not measurably above full in held-out H, {distance}, so there is nothing to close"
+    texts = [
+        f"{method} closes {closed_text(entropy)}"
+        for (method, other), entropy in measured.items()
+        if other == budget and entropy.closed_interval
+    ]
+    listed = f", of which {', '.join(texts)}" if texts else ""
+    return f"{name} is {distance} above full in held-out H{listed}"
+
+
+def _nats(value: float) -> str:
+    return f"{value:.4f}".replace("-", "−")
 
 
 def _chart(measured: Sequence[MethodScore], methods: Sequence[str]) -> str:

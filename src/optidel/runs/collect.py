@@ -79,7 +79,11 @@ class MethodScore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialScore:
-    """One trial under one protocol: its mIoU in [0, 1], and the seconds that it took."""
+    """One trial under one protocol: its mIoU in [0, 1], and the seconds that it took.
+
+    ``h`` is the held-out V-entropy of its encoder, None where no frame was held out and in a table of an
+    earlier version.
+    """
 
     method: str
     budget: float
@@ -92,6 +96,7 @@ class TrialScore:
     miou: float
     seconds_select: float | None
     seconds_train: float | None
+    h: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
