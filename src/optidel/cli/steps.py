@@ -312,11 +312,13 @@ def demo(
     from optidel.gallery import write_gallery
     from optidel.pipeline.audit import audit
     from optidel.pipeline.run import run as run_recipe
+    from optidel.report import write_report
 
     recipe = demo_recipe(out, quick=quick)
     looked = audit(hospital_recipe(out), sample=QUICK_SAMPLE if quick else FULL_SAMPLE)
     result = run_recipe(recipe)
     page = write_gallery(out)
+    write_report(out)  # again: now it leads to the gallery
     chapters = story(out, looked)
     if as_json:
         told = {chapter.title: list(chapter.lines) for chapter in chapters}

@@ -7,7 +7,7 @@ from pathlib import Path
 from optidel.evaluation.claims import MIN_SEEDS
 from optidel.evaluation.entropies import Entropy, above_text, closed_text, entropy_of
 from optidel.pipeline.audit import Audit
-from optidel.report.text import percent, plural
+from optidel.report.text import counted, percent
 from optidel.runs.baselines import FULL, RANDOM
 from optidel.runs.collect import Run, read_run
 from optidel.runs.summaries import EntropySummary, LeaksSummary, SelectSummary, read_summary
@@ -51,7 +51,7 @@ def _broken(audit: Audit) -> Chapter:
     [index] = Store(audit.page.parent, look=True).artifacts("index")
     rejected = index.table("rejected.parquet")
     lines = [
-        f"{audit.frames} frames are read; {_counted(rejected.height, 'file')} set aside, with the reason:"
+        f"{audit.frames} frames are read; {counted(rejected.height, 'file')} set aside, with the reason:"
     ]
     for source, reason in rejected.select("source", "reason").head(NAMED).iter_rows():
         lines.append(f"{source} {reason}")
@@ -91,7 +91,7 @@ def _kept(run: Run) -> Chapter:
         unit = read_summary(trial.select, SelectSummary).unit
         frames = [name.rpartition("@")[0] if unit == "key patch" else name for name in table["id"]]
         touched = len({slab_of[name] for name in frames})
-        lines.append(f"{trial.method}: {_counted(len(table), unit)} from {touched} of {slabs} slabs")
+        lines.append(f"{trial.method}: {counted(len(table), unit)} from {touched} of {slabs} slabs")
     return Chapter(title="A brain in slabs: what each method keeps", lines=tuple(lines))
 
 
@@ -110,7 +110,7 @@ def _entropy(run: Run) -> Chapter:
     count = min(entropy.seeds for entropy in measured.values())
     lines = [
         f"H of {images} frames that no method and no training saw, nats a value, lower is better; "
-        f"mean over {_counted(count, 'seed')}:",
+        f"mean over {counted(count, 'seed')}:",
         *(_entropy_line(method, budget, measured[method, budget]) for method, budget in measured),
     ]
     random = next((entropy for (method, _), entropy in measured.items() if method == RANDOM), None)
@@ -134,7 +134,3 @@ def _entropy_line(method: str, budget: float, entropy: Entropy) -> str:
     if entropy.closed is not None:
         note = f"closes {closed_text(entropy)} of random's distance to full"
     return f"{method:8} {percent(budget):>5}  {entropy.mean:.4f}{spread}  {note}".rstrip()
-
-
-def _counted(count: int, unit: str) -> str:
-    return f"{count} {unit if count == 1 else plural(unit)}"

@@ -22,6 +22,7 @@
   const n = DATA.count;
   const x = floats(DATA.x), y = floats(DATA.y);
   const categories = DATA.categories.map((v) => ({ ...v, kind: "names", codes: shorts(v.codes) }));
+  const flaws = categories.find((v) => v.name === "flaw");
   const numbers = DATA.numbers.map((v) => ({ ...v, kind: "numbers", values: floats(v.values) }));
   const choices = DATA.choices.map((c) => ({ ...c, rank: longs(c.rank), reason: shorts(c.reason), twin: longs(c.twin), similarity: floats(c.similarity) }));
   const errors = DATA.errors ? { side: DATA.errors.side, values: new Uint8Array(bytes(DATA.errors.values)) } : null;
@@ -144,7 +145,11 @@
     const choice = variable.kind === "choice" ? variable.choice : choices[0];
     const number = numbers.find((v) => v.name === $("order").value);
     if (number) shown.sort((a, b) => number.values[b] - number.values[a]);
-    else if ($("order").value === "rank" && choice) shown.sort((a, b) => (choice.rank[a] < 0 ? 1e9 + a : choice.rank[a]) - (choice.rank[b] < 0 ? 1e9 + b : choice.rank[b]));
+    else if ($("order").value === "rank" && choice) {
+      // Frames that show nothing come last: a page of black squares tells nobody why the others were dropped.
+      const place = (i) => (choice.rank[i] >= 0 ? choice.rank[i] : (flaws && flaws.codes[i] >= 0 ? 2e9 : 1e9) + i);
+      shown.sort((a, b) => place(a) - place(b));
+    }
     limit = GRID_STEP;
     const kept = choice ? shown.filter((i) => choice.rank[i] >= 0).length : 0;
     const where = lassoed ? "in the lasso" : "on the map";

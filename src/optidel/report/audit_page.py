@@ -15,6 +15,7 @@ from optidel.corpus.names import Names
 from optidel.corpus.quality import FLAWS, Thresholds
 from optidel.report.audit import Gallery, Group, Histogram, Line, Page, folder_title, histogram
 from optidel.report.pictures import Tile, picture_tile
+from optidel.report.text import counted
 from optidel.runs.summaries import AuditSummary, read_summary
 from optidel.store import Artifact
 
@@ -116,7 +117,7 @@ def _verdict(table: pl.DataFrame, summary: AuditSummary) -> tuple[str, ...]:
     worthless = sum(not set(FLAWS).isdisjoint(row) for row in table["marks"].to_list())
     return (
         f"{summary.redundant:,} of {summary.frames:,} frames ({share:.1f} %) are copies or near-copies of an "
-        f"earlier one, in {summary.groups:,} groups.",
+        f"earlier one, in {counted(summary.groups, 'group')}.",
         f"{summary.counts['text']:,} of {summary.sampled:,} frames looked at carry burned-in text or painted "
         "boxes.",
         f"{worthless:,} frames show nothing (blank, dark or saturated). All else is for you to judge; "

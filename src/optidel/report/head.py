@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from optidel.corpus.names import Names
-from optidel.report.text import percent
+from optidel.report.text import counted, percent
 from optidel.report.verdict import Verdict, verdict
 from optidel.runs.collect import Run
 from optidel.runs.summaries import (
@@ -98,7 +98,8 @@ def _distinct(texts: Iterable[str]) -> str:
 
 def _corpus_text(run: Run, names: Names) -> str:
     summary = read_summary(run.index, IndexSummary)
-    return f"{names.folder(summary.root)}: {run.frames.height:,} frames from {summary.files:,} files"
+    frames, files = counted(run.frames.height, "frame"), counted(summary.files, "file")
+    return f"{names.folder(summary.root)}: {frames} from {files}"
 
 
 def _aside_text(run: Run) -> str:
@@ -107,7 +108,7 @@ def _aside_text(run: Run) -> str:
     counts = Counter(run.frames["flaw"].to_list())
     flaws = ", ".join(f"{count} {flaw}" for flaw, count in sorted(counts.items()) if flaw)
     return (
-        f"{run.rejected.height:,} files quarantined; {duplicates:,} exact duplicates; "
+        f"{counted(run.rejected.height, 'file')} quarantined; {counted(duplicates, 'exact duplicate')}; "
         f"flawed frames: {flaws or 'none'}"
     )
 

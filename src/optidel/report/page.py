@@ -37,11 +37,19 @@ PACKAGES = (
 )
 
 
+# Where `optidel gallery RUN` writes its page.
+GALLERY = "gallery/index.html"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportPage:
-    """What the template shows; a section that the run has nothing for is None or empty."""
+    """What the template shows; a section that the run has nothing for is None or empty.
+
+    ``gallery``: from the page to the gallery beside it; empty where none was written.
+    """
 
     run: Run
+    gallery: str
     head: Head
     entropy: EntropySection | None
     results: tuple[ProtocolResults, ...]
@@ -91,6 +99,7 @@ def report_page(run: Run, names: Names) -> ReportPage:
     costs = step_costs(run)
     return ReportPage(
         run=run,
+        gallery=GALLERY if (run.root / GALLERY).is_file() else "",
         head=head_of(run, names),
         entropy=entropy_section(run),
         results=results_of(run),

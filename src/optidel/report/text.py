@@ -25,6 +25,15 @@ def plural(unit: str) -> str:
     return unit + ending
 
 
+def counted(count: int, unit: str) -> str:
+    """A number with its noun.
+
+    >>> counted(1, "frame"), counted(1200, "key patch")
+    ('1 frame', '1,200 key patches')
+    """
+    return f"{count:,} {unit if count == 1 else plural(unit)}"
+
+
 def percent(budget: float) -> str:
     """A budget as people say it.
 
