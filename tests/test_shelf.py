@@ -24,7 +24,9 @@ def test_one_version_everywhere() -> None:
 
 def test_conda_requires_what_pip_does() -> None:
     run = RECIPE["requirements"]["run"]
-    wanted = sorted(re.sub("([<>=])", r" \1", requirement, count=1) for requirement in PROJECT["dependencies"])
+    wanted = sorted(
+        re.sub("([<>=])", r" \1", requirement, count=1) for requirement in PROJECT["dependencies"]
+    )
     assert sorted(requirement for requirement in run if not requirement.startswith("python ")) == wanted
     assert f">={RECIPE['context']['python_min']}" == PROJECT["requires-python"]
     [entry] = RECIPE["build"]["python"]["entry_points"]
