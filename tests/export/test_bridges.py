@@ -75,7 +75,6 @@ def read_with(package: str, code: str, home: Path, *arguments: object) -> Any:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
-        "LIGHTLY_STUDIO_ANALYTICS_ENABLED": "0",
         "FIFTYONE_DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
     }
@@ -188,6 +187,7 @@ def test_pycocotools_reads_coco(run: Path, tmp_path: Path) -> None:
 LIGHTLY_STUDIO = """
 import json, runpy, sys
 module = runpy.run_path(sys.argv[1], run_name="export")
+module["load"](embed=False)  # the second call finds what the first one made
 found = []
 for sample in module["load"](embed=False):
     boxes = [[b.x, b.y, b.width, b.height] for b in sample.annotations]
@@ -245,6 +245,32 @@ def test_fiftyone_reads_its_export(run: Path, tmp_path: Path) -> None:
         for row in manifest(made.path)
     ]
     assert found == wanted
+
+
+FIFTYONE_COCO = """
+import json, sys
+from fiftyone.utils.coco import COCODetectionDatasetImporter as Importer
+found = []
+with Importer(dataset_dir=sys.argv[1], data_path="images", labels_path="annotations.json") as samples:
+    for path, size, labels in samples:
+        detections = labels["detections"].detections if labels else []
+        assert all(detection.label == "key patch" for detection in detections)
+        found.append([path, size.width, size.height, [detection.bounding_box for detection in detections]])
+print()
+print(json.dumps(found))
+"""
+
+
+def test_fiftyone_reads_coco(run: Path, tmp_path: Path) -> None:
+    made = export(run, "coco", method="meddel", out=tmp_path / "out")
+    found = read_with("fiftyone", FIFTYONE_COCO, tmp_path, made.path)
+    rows = manifest(made.path)
+    boxes = expected_boxes(run, "meddel", rows)
+    for (path, width, height, shown), row, wanted in zip(found, rows, boxes, strict=True):
+        assert path == str(made.path / row["path"])
+        assert (width, height) == (int(row["width"]), int(row["height"]))
+        pixels = np.array(shown).reshape(-1, 4) * [width, height, width, height]
+        np.testing.assert_allclose(pixels, np.array(wanted).reshape(-1, 4), atol=1e-9)
 
 
 # MONAI says of each of its readers of DICOM that the decoder of a GPU is not there.
