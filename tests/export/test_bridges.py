@@ -1,8 +1,9 @@
 """Exports for other tools, each read back by the tool where it is installed, else by what its format says.
 
-LightlyStudio, FiftyOne, Embedding Atlas and pycocotools are in no extra of this project, for some bring
-another torch. They are tested where they are installed beside it, or in the interpreter that
-``OPTIDEL_TEST_LIGHTLY_STUDIO``, ``OPTIDEL_TEST_FIFTYONE`` or ``OPTIDEL_TEST_EMBEDDING_ATLAS`` names.
+LightlyStudio, FiftyOne, Embedding Atlas, WebDataset and pycocotools are in no extra of this project, for some
+bring another torch. They are tested where they are installed beside it, or in the interpreter that
+``OPTIDEL_TEST_LIGHTLY_STUDIO``, ``OPTIDEL_TEST_FIFTYONE``, ``OPTIDEL_TEST_EMBEDDING_ATLAS`` or
+``OPTIDEL_TEST_WEBDATASET`` names.
 """
 
 import csv
@@ -209,6 +210,27 @@ def test_lightly_studio_reads_its_export(run: Path, tmp_path: Path) -> None:
         about = [int(row["width"]), int(row["height"]), int(row["rank"]), row["reason"]]
         wanted.append([Path(row["path"]).name, *about, of_image])
     assert [[*row[:-1], sorted(row[-1])] for row in found] == [[*row[:-1], sorted(row[-1])] for row in wanted]
+
+
+WEBDATASET = """
+import json, sys
+import webdataset
+found = []
+for sample in webdataset.WebDataset(sys.argv[1:], shardshuffle=False).decode("pil"):
+    found.append([sample["__key__"], *sample["png"].size, sample["json"]["rank"], sample["json"]["reason"]])
+print()
+print(json.dumps(found))
+"""
+
+
+def test_webdataset_reads_its_export(run: Path, tmp_path: Path) -> None:
+    made = export(run, "webdataset", method="meddel", out=tmp_path / "out")
+    found = read_with("webdataset", WEBDATASET, tmp_path, *sorted(made.path.glob("*.tar")))
+    wanted = [
+        [row["key"], int(row["width"]), int(row["height"]), int(row["rank"]), row["reason"]]
+        for row in manifest(made.path)
+    ]
+    assert sorted(found) == wanted
 
 
 FIFTYONE = """
