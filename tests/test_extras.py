@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-EXTRAS = ("torch", "transformers", "skimage", "imagecodecs", "pyarrow", "av", "onnxruntime", "nilearn")
+EXTRAS = (
+    "torch",
+    "transformers",
+    "skimage",
+    "imagecodecs",
+    "pyarrow",
+    "av",
+    "onnx",
+    "onnxruntime",
+    "onnxscript",
+    "nilearn",
+)
 
 BLOCKED = f"""
 import sys
@@ -66,9 +77,10 @@ def test_what_trains_nothing_needs_no_extra(images: Path, tmp_path: Path, argume
 def test_a_choice_is_exported_without_extras(images: Path, tmp_path: Path) -> None:
     chosen = call(tmp_path, "select", "corpus", "--out", "run", "--methods", "random", "--budget", "0.25")
     assert chosen.returncode == 0, chosen.stderr
-    written = call(tmp_path, "export", "run", "--format", "csv", "--out", "out")
-    assert written.returncode == 0, written.stderr
-    assert any((tmp_path / "out").iterdir())
+    for format in ("csv", "coco", "lightly-studio", "fiftyone", "monai"):
+        written = call(tmp_path, "export", "run", "--format", format, "--out", format)
+        assert written.returncode == 0, written.stderr
+        assert any((tmp_path / format).iterdir())
 
 
 def test_what_trains_names_the_extra(images: Path, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Exports for other tools, each read back by the tool where it is installed, else by what its format says.
 
-LightlyStudio, FiftyOne, Embedding Atlas and pycocotools are in no extra of this project, for some bring
-another torch. They are tested where they are installed beside it, or in the interpreter that
-``OPTIDEL_TEST_LIGHTLY_STUDIO``, ``OPTIDEL_TEST_FIFTYONE`` or ``OPTIDEL_TEST_EMBEDDING_ATLAS`` names.
+LightlyStudio, FiftyOne, Embedding Atlas, WebDataset and pycocotools are in no extra of this project, for some
+bring another torch. They are tested where they are installed beside it, or in the interpreter that
+``OPTIDEL_TEST_LIGHTLY_STUDIO``, ``OPTIDEL_TEST_FIFTYONE``, ``OPTIDEL_TEST_EMBEDDING_ATLAS`` or
+``OPTIDEL_TEST_WEBDATASET`` names.
 """
 
 import csv
@@ -75,7 +76,6 @@ def read_with(package: str, code: str, home: Path, *arguments: object) -> Any:
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
-        "LIGHTLY_STUDIO_ANALYTICS_ENABLED": "0",
         "FIFTYONE_DO_NOT_TRACK": "1",
         "HF_HUB_OFFLINE": "1",
     }
@@ -188,6 +188,7 @@ def test_pycocotools_reads_coco(run: Path, tmp_path: Path) -> None:
 LIGHTLY_STUDIO = """
 import json, runpy, sys
 module = runpy.run_path(sys.argv[1], run_name="export")
+module["load"](embed=False)  # the second call finds what the first one made
 found = []
 for sample in module["load"](embed=False):
     boxes = [[b.x, b.y, b.width, b.height] for b in sample.annotations]
@@ -209,6 +210,27 @@ def test_lightly_studio_reads_its_export(run: Path, tmp_path: Path) -> None:
         about = [int(row["width"]), int(row["height"]), int(row["rank"]), row["reason"]]
         wanted.append([Path(row["path"]).name, *about, of_image])
     assert [[*row[:-1], sorted(row[-1])] for row in found] == [[*row[:-1], sorted(row[-1])] for row in wanted]
+
+
+WEBDATASET = """
+import json, sys
+import webdataset
+found = []
+for sample in webdataset.WebDataset(sys.argv[1:], shardshuffle=False).decode("pil"):
+    found.append([sample["__key__"], *sample["png"].size, sample["json"]["rank"], sample["json"]["reason"]])
+print()
+print(json.dumps(found))
+"""
+
+
+def test_webdataset_reads_its_export(run: Path, tmp_path: Path) -> None:
+    made = export(run, "webdataset", method="meddel", out=tmp_path / "out")
+    found = read_with("webdataset", WEBDATASET, tmp_path, *sorted(made.path.glob("*.tar")))
+    wanted = [
+        [row["key"], int(row["width"]), int(row["height"]), int(row["rank"]), row["reason"]]
+        for row in manifest(made.path)
+    ]
+    assert sorted(found) == wanted
 
 
 FIFTYONE = """
@@ -245,6 +267,32 @@ def test_fiftyone_reads_its_export(run: Path, tmp_path: Path) -> None:
         for row in manifest(made.path)
     ]
     assert found == wanted
+
+
+FIFTYONE_COCO = """
+import json, sys
+from fiftyone.utils.coco import COCODetectionDatasetImporter as Importer
+found = []
+with Importer(dataset_dir=sys.argv[1], data_path="images", labels_path="annotations.json") as samples:
+    for path, size, labels in samples:
+        detections = labels["detections"].detections if labels else []
+        assert all(detection.label == "key patch" for detection in detections)
+        found.append([path, size.width, size.height, [detection.bounding_box for detection in detections]])
+print()
+print(json.dumps(found))
+"""
+
+
+def test_fiftyone_reads_coco(run: Path, tmp_path: Path) -> None:
+    made = export(run, "coco", method="meddel", out=tmp_path / "out")
+    found = read_with("fiftyone", FIFTYONE_COCO, tmp_path, made.path)
+    rows = manifest(made.path)
+    boxes = expected_boxes(run, "meddel", rows)
+    for (path, width, height, shown), row, wanted in zip(found, rows, boxes, strict=True):
+        assert path == str(made.path / row["path"])
+        assert (width, height) == (int(row["width"]), int(row["height"]))
+        pixels = np.array(shown).reshape(-1, 4) * [width, height, width, height]
+        np.testing.assert_allclose(pixels, np.array(wanted).reshape(-1, 4), atol=1e-9)
 
 
 # MONAI says of each of its readers of DICOM that the decoder of a GPU is not there.

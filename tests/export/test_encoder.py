@@ -186,6 +186,21 @@ def test_command(
     assert "leave out --tags" in capsys.readouterr().err
 
 
+def test_without_the_extra_onnx_it_is_named(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxscript", None)
+    words = ["optidel", "export", str(trained), "--format", "onnx", "--method", "random"]
+    monkeypatch.setattr(sys, "argv", [*words, "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit, match="2"):
+        cli.main()
+    assert (
+        "this needs onnxscript, which is not installed; pip install 'optidel[onnx]'"
+        in capsys.readouterr().err
+    )
+    assert not (tmp_path / "out").exists()
+
+
 def test_every_encoder_format_is_in_the_docs() -> None:
     text = (Path(__file__).parents[2] / "docs" / "export.md").read_text()
     for format in ENCODERS:

@@ -1,6 +1,7 @@
 """An encoder under timm's names: compared with a plain transformer that has these names, and with timm."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from optidel.errors import WeightsError
 from optidel.models.encoders import load_encoder
-from optidel.models.timm_names import to_timm
+from optidel.models.timm_names import eps_difference, to_timm
 
 KINDS = ["vit", "vit_mae", "dinov2", "dinov2_with_registers"]
 
@@ -120,6 +121,11 @@ def test_a_plain_transformer_with_these_names_gives_the_same_vectors(kind: str, 
         found, wanted = reference(x), encoder(x)
     torch.testing.assert_close(found, wanted, atol=1e-4, rtol=0)
     assert wanted.std() > 0.1  # and not all the same
+    for module in reference.modules():
+        if isinstance(module, nn.LayerNorm):
+            module.eps = encoder.backbone.config.layer_norm_eps
+    with torch.no_grad():
+        torch.testing.assert_close(reference(x), wanted, atol=1e-5, rtol=0)
     assert exported.config["pretrained_cfg"]["mean"] == pytest.approx([0.485, 0.456, 0.406])
 
 
@@ -130,10 +136,30 @@ def test_timm_gives_the_same_vectors(kind: str, encoder_folder, tmp_path: Path) 
     exported = to_timm(encoder)
     save_file(exported.state, tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(exported.config))
-    model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    norm = partial(nn.LayerNorm, eps=encoder.backbone.config.layer_norm_eps)
+    model = timm.create_model(f"local-dir:{tmp_path}", pretrained=True, norm_layer=norm).eval()
     x = encoder.normalise(noise())
     with torch.no_grad():
-        torch.testing.assert_close(model(x), encoder(x), atol=1e-4, rtol=0)
+        torch.testing.assert_close(model(x), encoder(x), atol=1e-5, rtol=0)
+
+
+def test_the_difference_of_timms_normalisation_is_measured(encoder_folder) -> None:
+    assert eps_difference(load_encoder(encoder_folder("dinov2"))) == 0  # it has timm's own number
+    encoder = load_encoder(encoder_folder("vit"))
+    with torch.no_grad():
+        # Tokens that vary little, where 1e-6 is much of their variance.
+        encoder.backbone.embeddings.patch_embeddings.projection.weight *= 1e-3
+        encoder.backbone.embeddings.position_embeddings *= 1e-3
+        encoder.backbone.embeddings.cls_token *= 1e-3
+        encoder.backbone.embeddings.patch_embeddings.projection.bias *= 1e-3
+    measured = eps_difference(encoder)
+    reference = Reference(to_timm(encoder).config["model_args"]).eval()
+    reference.load_state_dict(to_timm(encoder).state)
+    x = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert measured == pytest.approx(float((reference(x) - encoder(x)).abs().max()), rel=0.05)
+    assert measured > 1e-4
+    assert encoder.backbone.layernorm.eps == 1e-12  # the encoder is as it was
 
 
 def test_what_timm_cannot_hold_is_refused(encoder_folder) -> None:

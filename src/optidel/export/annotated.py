@@ -25,7 +25,8 @@ def write_coco(job: Job) -> list[str]:
     """
     names = write_folder(job)
     boxes = patch_boxes(job)
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for row in _by_rank(job):
         number = row["rank"] + 1
         image = {

@@ -13,9 +13,13 @@ LOADING = {
 
 model = AutoModel.from_pretrained("THIS FOLDER"{arguments}).eval()
 tokens = model(pixel_values=x).last_hidden_state  # class token first""",
-    "timm": """import timm
+    "timm": """from functools import partial
 
-model = timm.create_model("local-dir:THIS FOLDER", pretrained=True).eval()
+import timm
+from torch import nn
+
+norm = partial(nn.LayerNorm, eps={eps:g})  # that of the training; timm's own is 1e-06
+model = timm.create_model("local-dir:THIS FOLDER", pretrained=True, norm_layer=norm).eval()
 vector = model(x)""",
     "onnx": """import onnxruntime
 
@@ -106,7 +110,7 @@ A vision transformer (`{model["model_type"]}`): {model["num_hidden_layers"]} blo
 def _use(card: Card) -> str:
     # A masked autoencoder hides patches unless it is told not to.
     arguments = ", mask_ratio=0.0" if card.model["model_type"] == "vit_mae" else ""
-    code = LOADING[card.format].format(arguments=arguments)
+    code = LOADING[card.format].format(arguments=arguments, eps=card.model["layer_norm_eps"])
     size = card.model["image_size"]
     if card.format == "onnx":
         taken = f"`x` is float32 (n, 3, {size}, {size}), RGB in [0, 1]; the file normalises it."
@@ -159,5 +163,5 @@ that is what it is for, and a reason not to pass the file on where it must not b
 def _limits() -> str:
     return """## Limits
 
-The encoder was trained without labels and tested here on nothing: this card holds no result. It is no medical
-device. Images of another modality, device or centre than those it was trained on may be embedded badly."""
+The encoder was trained without labels, and this card reports no evaluation of it. It is no medical device.
+Images of another modality, device or centre than those it was trained on may be embedded badly."""

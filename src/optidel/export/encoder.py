@@ -57,9 +57,16 @@ def write_timm(work: Workspace, folder: Path) -> None:
     from safetensors.torch import save_file
 
     from optidel.models.encoders import load_encoder
-    from optidel.models.timm_names import to_timm
+    from optidel.models.timm_names import eps_difference, to_timm
 
-    exported = to_timm(load_encoder(folder))
+    encoder = load_encoder(folder)
+    exported = to_timm(encoder)
+    difference = eps_difference(encoder)
+    if difference:
+        say(
+            f"export: with timm's own layers of normalisation outputs differ by up to {difference:.1e}; "
+            "with the norm_layer in the README.md of the export they are equal"
+        )
     with work.writing("model.safetensors") as path:
         save_file(exported.state, path)
     work.write_json("config.json", exported.config)

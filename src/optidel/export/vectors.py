@@ -67,7 +67,8 @@ def _points(job: Job) -> Float32[np.ndarray, "n 2"]:
         raise InputError(_lacking(job, "a map"))
     of_frames = principal_map(embed.array("vectors.npy"))
     if not job.selection.compose:
-        return of_frames[job.rows["item"].to_numpy()]
+        rows_of_frames = job.rows["item"].to_numpy()
+        return np.asarray(of_frames[rows_of_frames], dtype=np.float32)
 
     row_of = {name: row for row, name in enumerate(job.corpus.column("id"))}
     points = np.empty((len(job.rows), 2), dtype=np.float32)

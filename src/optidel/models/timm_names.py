@@ -4,13 +4,19 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from optidel.errors import WeightsError
 from optidel.models.encoders import Encoder
 
 # The model of timm whose every size ``model_args`` then replaces.
 ARCHITECTURE = "vit_base_patch16_224"
+
+# What timm's layers of normalisation add to the variance unless ``create_model`` is given others.
+TIMM_EPS = 1e-6
+
+# Images of noise on which the two are compared; a round number, for more hardly raise the maximum.
+COMPARED = 4
 
 # Beginnings of the names of tensors that no result of an encoder depends on.
 UNREAD = ("pooler.", "embeddings.mask_token")
@@ -53,8 +59,7 @@ def to_timm(encoder: Encoder) -> TimmEncoder:
     """The tensors and the configuration of an encoder as timm has them.
 
     The output of timm's model is that of the encoder, the class token or, of a masked autoencoder, the mean
-    patch token. timm's layers of normalisation add 1e-6 to the variance where those of transformers' ViT add
-    1e-12, which moves no output by 1e-4.
+    patch token, where it is made with the encoder's own layers of normalisation; see :func:`eps_difference`.
 
     Raises:
         WeightsError: a model that timm's ``VisionTransformer`` cannot hold.
@@ -92,6 +97,28 @@ def to_timm(encoder: Encoder) -> TimmEncoder:
         state["pos_embed"] = state["pos_embed"][:, 1:]
     contiguous = {name: tensor.detach().float().contiguous().clone() for name, tensor in state.items()}
     return TimmEncoder(state=contiguous, config=_config(encoder, state))
+
+
+@torch.no_grad()
+def eps_difference(encoder: Encoder) -> float:
+    """The largest difference of an output, on noise, where timm's own layers of normalisation are used.
+
+    They add 1e-6 to the variance, those of transformers' ViT 1e-12. No file can say so to timm; the argument
+    ``norm_layer=partial(nn.LayerNorm, eps=1e-12)`` of ``create_model`` does.
+    """
+    encoder.eval()
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(COMPARED, 3, encoder.size, encoder.size, generator=generator)
+    own = encoder(x)
+    norms = [module for module in encoder.modules() if isinstance(module, nn.LayerNorm)]
+    kept = [norm.eps for norm in norms]
+    try:
+        for norm in norms:
+            norm.eps = TIMM_EPS
+        return float((encoder(x) - own).abs().max())
+    finally:
+        for norm, eps in zip(norms, kept, strict=True):
+            norm.eps = eps
 
 
 def _block(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
