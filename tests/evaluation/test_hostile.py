@@ -75,9 +75,9 @@ def test_what_a_decoding_process_may_not_cost_is_refused(
     def limited(root: Path, sources: list[str], options: ScanOptions) -> Iterator[Scanned]:
         return scan(root, sources, replace(options, memory=300 << 20))
 
-    def recorded(path: Path) -> Image:
+    def recorded(path: Path, *where: str) -> Image:
         decoded.append(path.name)
-        return read(path)
+        return read(path, *where)
 
     monkeypatch.setattr(tasks, "scan_files", limited)
     monkeypatch.setattr(tasks, "single_image", recorded)

@@ -2,6 +2,8 @@
 index.
 """
 
+import builtins
+import errno
 import io
 import json
 import os
@@ -10,6 +12,7 @@ import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -435,3 +438,48 @@ def test_no_cell_of_the_manifest_is_a_formula(make_corpus: Callable[..., Path], 
     table = pl.read_csv(export(tmp_path / "run", "folder").path / "manifest.csv")
     assert sorted(table["id"]) == sorted(f"'{name}" for name in names)
     assert sorted(table["source"]) == sorted(f"'{name}" for name in names)
+
+
+def test_a_run_on_a_read_only_disk_is_exported(
+    make_corpus: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "run"
+    folder = make_corpus(8)
+    values = recipe(folder, folder, root, methods=["random"], budget=0.5)
+    Pipeline(make_recipe(values)).until("select")
+    before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
+
+    def guard(original: Callable[..., Any], writes: Callable[..., bool]) -> Callable[..., Any]:
+        def guarded(path: Any, *rest: Any, **named: Any) -> Any:
+            is_below = isinstance(path, (str, os.PathLike)) and Path(os.fspath(path)).is_relative_to(root)
+            if is_below and writes(*rest, **named):
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+            return original(path, *rest, **named)
+
+        return guarded
+
+    def is_for_writing(mode: str = "r", *_: object, **__: object) -> bool:
+        return bool(set(mode) & set("wax+"))
+
+    def has_writing_flags(flags: int, *_: object, **__: object) -> bool:
+        return bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+    monkeypatch.setattr(io, "open", guard(io.open, is_for_writing))
+    monkeypatch.setattr(builtins, "open", guard(builtins.open, is_for_writing))
+    monkeypatch.setattr(os, "open", guard(os.open, has_writing_flags))
+    for name in ("mkdir", "unlink", "rename", "replace"):
+        monkeypatch.setattr(os, name, guard(getattr(os, name), lambda *_, **__: True))
+    allowed = os.access
+    monkeypatch.setattr(
+        os,
+        "access",
+        lambda path, mode, **named: (
+            allowed(path, mode, **named) and not (mode & os.W_OK and Path(path).is_relative_to(root))
+        ),
+    )
+    with pytest.raises(OSError, match="Read-only"):
+        (root / "new").write_bytes(b"")
+
+    written = export(root, "folder", out=tmp_path / "out").path
+    assert len(list((written / "images").iterdir())) == 4
+    assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before

@@ -73,8 +73,6 @@ def test_cut_jpeg_2000_is_refused() -> None:
         ("a.jpg", b"\0\0\0\x18ftypheic" + bytes(99), "HEIC picture"),
         ("a.h5", b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file, which is not read; save its images as"),
         ("a.dcm.gz", gzip.compress(b"something", mtime=0), "unpack it with gunzip"),
-        ("a.hdr", bytes(348), "volume in two files"),
-        ("a.img", bytes(348), "volume in two files"),
         ("a.mgz", gzip.compress(bytes(99), mtime=0), "unpack it with gunzip"),
         ("a.czi", b"ZISRAWFILE", "export it as OME-TIFF"),
         ("a.pdf", b"%PDF-1.7", "a document"),

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from optidel.corpus.belonging import LISTED
+from optidel.corpus.companions import touched
 from optidel.corpus.masks import MASK
 from optidel.corpus.sandbox.workers import TRANSIENT
 from optidel.corpus.walk import Listing
@@ -74,6 +75,10 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
     now = {file.source: (file.size, file.mtime_ns) for file in listing.files}
     same = {source for source, stamp in now.items() if before.get(source) == stamp}
     both = now.keys() & before.keys()
+    table = artifact.table("scan.parquet")
+    counted = dict(files.select("source", "frames").iter_rows())
+    in_series = set(table.filter(pl.col("series").is_not_null())["source"])
+    same -= touched((now.keys() | before.keys()) - same, same, counted, in_series)
     counts = {
         "added": len(now.keys() - both),
         "removed": len(before.keys() - both),
@@ -95,7 +100,7 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
         first += count
     return Earlier(
         artifact=artifact,
-        table=artifact.table("scan.parquet"),
+        table=table,
         spans=spans,
         rejected=dict(rejected),
         counts=counts,

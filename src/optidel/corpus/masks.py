@@ -48,7 +48,7 @@ MASK_SUFFIX = re.compile(
 CHANNEL = re.compile(r"_\d{4}$")
 """nnU-Net numbers the channels of an image, and not its labels."""
 
-VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+VOLUMES = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd")
 
 ENOUGH = 0.5
 """Share of the files of a folder that must be called as images are; a round number."""

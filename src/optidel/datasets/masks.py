@@ -20,7 +20,8 @@ from scipy import ndimage
 from optidel.arrays import BoolImage, ClassMask, Image
 from optidel.errors import InputError
 from optidel.readers import Decoded, DecodeOptions, reader_for
-from optidel.readers.decoded import turned
+from optidel.readers.decode import read_decoded
+from optidel.readers.decoded import Window, turned
 from optidel.readers.source import Source
 
 # Codes of colours start here; grey levels and class numbers stay below. 24 bits hold red, green and blue.
@@ -73,17 +74,24 @@ class ShownMask:
         return count_codes(self.codes)
 
 
-def single_frame(path: Path) -> Decoded:
-    """The only frame of a file, by the reader of its format.
+def single_frame(path: Path, locator: str = "", window: Window | None = None) -> Decoded:
+    """The only frame of a file, or one slice of a volume, by the reader of its format.
+
+    Args:
+        path: of the file.
+        locator: of the slice, such as ``axial:57``; empty for a file of one frame.
+        window: level and width in HU, in place of the one that a CT states.
 
     Raises:
-        InputError: no reader knows the file, or it holds no frame or several.
+        InputError: no reader knows the file, or it holds no frame or, without a locator, several.
     """
+    if locator:
+        return read_decoded(path, locator, window)
     source = Source(name=path.name, path=path)
     reader = reader_for(source)
     if reader is None:
         raise InputError(f"has the ending {path.suffix!r}, which no reader knows")
-    frames = iter(reader(source, DecodeOptions(), None))
+    frames = iter(reader(source, DecodeOptions(window=window), None))
     decoded = next(frames, None)
     if decoded is None:
         raise InputError("holds no frame")
@@ -92,13 +100,18 @@ def single_frame(path: Path) -> Decoded:
     return decoded
 
 
-def single_image(path: Path) -> Image:
-    """The only frame of a file, u8 (h, w, 3).
+def single_image(path: Path, locator: str = "", window: Window | None = None) -> Image:
+    """The only frame of a file, or one slice of a volume, u8 (h, w, 3).
+
+    Args:
+        path: of the file.
+        locator: of the slice, such as ``axial:57``; empty for a file of one frame.
+        window: level and width in HU, in place of the one that a CT states.
 
     Raises:
         InputError: as in :func:`single_frame`.
     """
-    pixels = single_frame(path).image
+    pixels = single_frame(path, locator, window).image
     height, width = pixels.shape[:2]
     colour = np.broadcast_to(pixels, (height, width, 3))
     return np.ascontiguousarray(colour)
@@ -116,16 +129,22 @@ def header_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def read_mask(path: Path, *, stored: bool = False) -> ShownMask:
+def read_mask(path: Path, *, stored: bool = False, locator: str = "") -> ShownMask:
     """Read a mask as it is shown, turned by its EXIF orientation; transparent pixels are black.
 
     Args:
-        path: a file that a reader knows and that holds one frame.
+        path: a file that a reader knows and that holds one frame, or a volume.
         stored: take the indices of a palette for values, whatever their colours.
+        locator: of the slice of a volume, such as ``axial:57``; empty for a file of one frame.
 
     Raises:
         InputError: several frames, values that are not whole numbers, or a photograph.
     """
+    if locator:
+        values = _whole_numbers(single_frame(path, locator))
+        if values.shape[2] == 1:
+            return ShownMask(codes=values[..., 0].astype(np.int32))
+        return ShownMask(codes=_codes_of_colours(values.astype(np.int32), lossy=False))
     lossy = path.suffix.lower() in LOSSY_ENDINGS
     picture = _palette_mask(path, stored)
     if picture is not None:

@@ -1,11 +1,13 @@
 """Which image belongs to which mask, by the layout of the folder or by what is published of a known set."""
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 from PIL import Image as PillowImage
 
 from optidel.arrays import ClassMask
@@ -13,12 +15,12 @@ from optidel.corpus.groups import KINDS, compile_pattern, match
 from optidel.corpus.manifest import load_manifest
 from optidel.corpus.walk import walk
 from optidel.datasets import DATASETS, LabelledSet, Registry, labelled_set, recognise
-from optidel.datasets.masks import ORIENTATION, ShownMask, header_size, read_mask
-from optidel.datasets.readings import Reading
+from optidel.datasets.masks import ORIENTATION, ShownMask, count_codes, header_size, read_mask
+from optidel.datasets.readings import Reading, find_reading, take_census
 from optidel.errors import InputError
 from optidel.progress import say
 from optidel.readers import READERS
-from optidel.readers.decoded import ending, turned
+from optidel.readers.decoded import Window, ending, turned
 from optidel.records import Rejected
 
 # What the published sets write behind an image's stem to name its mask (``_mask`` PolypGen and BUSI,
@@ -26,6 +28,9 @@ from optidel.records import Rejected
 SUFFIX = re.compile(
     r"[-_. ](masks?|segmentation|seg|labels?|gt|ground[-_ ]?truth|annotations?)$", re.IGNORECASE
 )
+
+# BUSI and others number several masks of one image: ``_mask``, ``_mask_1``, ``_mask2``.
+NUMBERED = re.compile(SUFFIX.pattern.removesuffix("$") + r"[-_. ]?\d+$", re.IGNORECASE)
 
 # EXIF orientations from here on swap height and width.
 QUARTER_TURN = 5
@@ -35,9 +40,10 @@ QUARTER_TURN = 5
 class Pair:
     """One labelled image.
 
-    ``id``; ``image`` and ``masks``, paths relative to the labelled folder (no masks: all background);
-    ``read_codes`` reads the masks' codes, given the image's height and width; ``group`` where known;
-    ``root`` is the labelled folder and ``reading`` that of all its masks, once they were looked at.
+    ``id``; ``image`` and ``masks``, paths relative to the labelled folder (no masks: all background; several:
+    their union); ``read_codes`` reads the masks' codes, given the image's height and width; ``group`` where
+    known; ``locator``: of the slice, where image and masks are volumes; ``root`` is the labelled folder and
+    ``reading`` that of all its masks, once they were looked at; ``window``: level and width in HU, for CT.
     """
 
     id: str
@@ -45,8 +51,15 @@ class Pair:
     masks: tuple[str, ...]
     read_codes: Callable[[tuple[int, int]], ClassMask]
     group: str | None = None
+    locator: str = ""
     root: Path = Path()
     reading: Reading | None = None
+    window: Window | None = None
+
+    @property
+    def source(self) -> str:
+        """The image's path, and behind a ``#`` the slice of a volume."""
+        return f"{self.image}#{self.locator}" if self.locator else self.image
 
     @property
     def together(self) -> str:
@@ -170,22 +183,49 @@ def _group_names(pairs: Sequence[Pair], root: Path, group: str) -> list[str | No
 
 
 def _plain_pairs(root: Path, prefix: str, rejected: list[Rejected], stored: bool) -> list[Pair]:
-    """Images with a mask of the same path and stem, sorted by id; whatever has no counterpart is rejected."""
+    """Images with the masks of the same path and stem, sorted by id; whatever has no counterpart is
+    rejected.
+    """
     images = _stems(root, f"{prefix}images", rejected)
-    masks = _with_suffix(images, _stems(root, f"{prefix}masks", rejected), rejected)
-    for files, counterparts, kind in ((images, masks, "mask"), (masks, images, "image")):
+    masks = _by_image(images, _stems(root, f"{prefix}masks", rejected), rejected)
+    lonely_images = [images[stem] for stem in sorted(images.keys() - masks.keys())]
+    lonely_masks = [mask for stem in sorted(masks.keys() - images.keys()) for mask in masks[stem]]
+    for lonely, kind in ((lonely_images, "mask"), (lonely_masks, "image")):
         reason = f"has no {kind} of the same stem"
-        lonely = sorted(files.keys() - counterparts.keys())
-        rejected.extend(Rejected(source=files[stem], reason=reason) for stem in lonely)
+        rejected.extend(Rejected(source=source, reason=reason) for source in lonely)
+
+    stems = sorted(images.keys() & masks.keys())
+    united = sum(len(masks[stem]) > 1 for stem in stems)
+    if united:
+        say(f"{root.name}: {united} of {len(stems)} images have several masks; their union is the foreground")
     return [
         Pair(
             id=prefix + stem,
             image=images[stem],
-            masks=(masks[stem],),
-            read_codes=partial(_mask_codes, root / images[stem], root / masks[stem], stored),
+            masks=tuple(masks[stem]),
+            read_codes=partial(_mask_codes, root / images[stem], [root / m for m in masks[stem]], stored, ""),
         )
-        for stem in sorted(images.keys() & masks.keys())
+        for stem in stems
     ]
+
+
+def slice_of(pair: Pair, root: Path, locator: str, *, stored: bool) -> Pair:
+    """One slice of a volume and of its masks, in the group of the volume if no other is known.
+
+    Args:
+        pair: a volume with mask volumes of the same grid.
+        root: the labelled folder.
+        locator: of the slice, such as ``axial:57``.
+        stored: read the values as stored, as for the masks of pictures.
+    """
+    paths = [root / mask for mask in pair.masks]
+    return replace(
+        pair,
+        id=f"{pair.id}#{locator}",
+        locator=locator,
+        group=f"volume:{pair.id}" if pair.group is None else pair.group,
+        read_codes=partial(_mask_codes, root / pair.image, paths, stored, locator),
+    )
 
 
 def _stems(root: Path, kind: str, rejected: list[Rejected]) -> dict[str, str]:
@@ -210,31 +250,92 @@ def _stems(root: Path, kind: str, rejected: list[Rejected]) -> dict[str, str]:
     return stems
 
 
-def _with_suffix(images: dict[str, str], masks: dict[str, str], rejected: list[Rejected]) -> dict[str, str]:
-    """Masks by the stem of their image, also where the mask's own stem says that it is one."""
-    by_stem: dict[str, str] = {stem: masks[stem] for stem in masks if stem in images}
+def _by_image(
+    images: dict[str, str], masks: dict[str, str], rejected: list[Rejected]
+) -> dict[str, list[str]]:
+    """Masks by the stem of their image: of the same stem, of a stem that says that it is a mask, also with a
+    number, or in a folder of that stem.
+    """
+    by_stem: dict[str, list[str]] = defaultdict(list)
     for stem, source in masks.items():
         if stem in images:
-            continue
+            by_stem[stem].append(source)
+
+    several: dict[str, list[str]] = defaultdict(list)
+    for stem, source in sorted(masks.items()):
         # An image of that very name comes first, so that ``cell_mask.png`` may itself be an image.
+        if stem in images:
+            continue
         bare = SUFFIX.sub("", stem)
+        numbered = NUMBERED.sub("", stem)
+        folder = stem.rpartition("/")[0]
         if bare in images and bare in by_stem:
-            rejected.append(Rejected(source=source, reason=f"is a second mask beside {by_stem[bare]}"))
+            rejected.append(Rejected(source=source, reason=f"is a second mask beside {by_stem[bare][0]}"))
+        elif bare in images or numbered in images:
+            several[bare if bare in images else numbered].append(source)
         else:
-            by_stem[bare if bare in images else stem] = source
+            several[folder if folder in images else stem].append(source)
+
+    for stem, sources in several.items():
+        if stem in by_stem:
+            reason = f"is a second mask beside {by_stem[stem][0]}"
+            rejected.extend(Rejected(source=source, reason=reason) for source in sources)
+        else:
+            by_stem[stem] = sources
     return by_stem
 
 
-def _mask_codes(image: Path, path: Path, stored: bool, shape: tuple[int, int]) -> ClassMask:
+def read_masks(paths: Sequence[Path], *, stored: bool = False, locator: str = "") -> ShownMask:
+    """The mask of an image, or the union of its masks: 255 where one of them shows something.
+
+    Args:
+        paths: one or more files of equal size.
+        stored: take the indices of a palette for values, whatever their colours.
+        locator: of the slice, where they are volumes.
+
+    Raises:
+        InputError: one cannot be read as a mask, or, of several, has another size or more than one class.
+    """
+    if len(paths) == 1:
+        return read_mask(paths[0], stored=stored, locator=locator)
+    union: np.ndarray[tuple[int, int], np.dtype[np.bool_]] | None = None
+    for path in paths:
+        shown = _shown(read_mask(path, stored=stored, locator=locator), path)
+        if union is not None and union.shape != shown.shape:
+            raise InputError(f"the masks {paths[0].name} and {path.name} are not of one size")
+        union = shown if union is None else union | shown
+    assert union is not None
+    return ShownMask(codes=np.where(union, 255, 0).astype(np.int32))
+
+
+def _shown(mask: ShownMask, path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+    """The foreground of one of several masks, read by the same rules as a set of masks."""
+    codes = sorted(count_codes(mask.codes))
+    if len(codes) == 1:
+        return np.asarray(mask.codes > 0)  # nothing, or everything
+    reading = find_reading([take_census(mask)], path.name)
+    if reading.classes != 2:
+        raise InputError(
+            f"the mask {path.name} holds {reading.classes} classes and is one of several of its image; each "
+            "of several masks shows one thing, 0 and one other value; keep one mask of all classes an image"
+        )
+    return reading.apply(mask.codes) == 1
+
+
+def _mask_codes(
+    image: Path, paths: Sequence[Path], stored: bool, locator: str, shape: tuple[int, int]
+) -> ClassMask:
     """The codes of a mask as the image is seen, (h, w).
 
     Raises:
         InputError: no mask, or not of the image's size.
     """
-    check_sizes(path, shape)
-    mask: ShownMask = read_mask(path, stored=stored)
+    if not locator:
+        for path in paths:
+            check_sizes(path, shape)
+    mask = read_masks(paths, stored=stored, locator=locator)
     codes = mask.codes
-    if codes.shape == shape[::-1] and codes.shape != shape:
+    if codes.shape == shape[::-1] and codes.shape != shape and not locator:
         # Drawn on the stored pixels of a picture that its EXIF tag turns by a quarter.
         codes = turned(codes, _quarter_turn(image))
     if codes.shape != shape:

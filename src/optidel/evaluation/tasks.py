@@ -15,7 +15,7 @@ from optidel.corpus.groups import group_key
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import Scanned, scan_files
 from optidel.datasets import DATASETS, LabelledSet, Registry
-from optidel.datasets.masks import ShownMask, count_codes, header_size, read_mask, single_image
+from optidel.datasets.masks import ShownMask, count_codes, header_size, single_image
 from optidel.datasets.readings import (
     EVIDENCE_FILES,
     Census,
@@ -26,9 +26,11 @@ from optidel.datasets.readings import (
     take_census,
 )
 from optidel.errors import InputError
-from optidel.evaluation.pairs import Pair, check_sizes, known_set, pairs_by_side, with_groups
+from optidel.evaluation.pairs import Pair, check_sizes, known_set, pairs_by_side, read_masks, with_groups
+from optidel.evaluation.volumes import by_volume, cut
 from optidel.progress import say, track
 from optidel.readers.decode import fit, pixel_hash
+from optidel.readers.decoded import window_of
 from optidel.records import Rejected
 
 Part = Literal["train", "test"]
@@ -119,6 +121,8 @@ def load_task(
     masks: MaskRule = "auto",
     ignore: Sequence[str | int] = (),
     test_on: Path | str | None = None,
+    axes: Sequence[str] = ("axial",),
+    window: str | Sequence[float] | None = None,
 ) -> Task:
     """Read a labelled set.
 
@@ -128,6 +132,10 @@ def load_task(
     ``test/``, each with both folders, whose split is kept; or a set of the registry as it is published, read
     by its own annotation, with its official split where there is one, else with its split units as groups. A
     training image whose pixels equal a test image's is rejected.
+
+    An image may have several masks: numbered ones (``_mask``, ``_mask_1``), or a folder of masks that has the
+    image's stem; their union is the foreground. An image and its masks may be volumes of the same grid: each
+    slice is an image, and the slices of a volume are never both trained and tested on.
 
     With ``group``, no patient, video, … stands on both sides: whole groups are tested on, in the order in
     which the permutation first meets them (the last one cut where the test part is full, its rest unused),
@@ -157,13 +165,16 @@ def load_task(
         ignore: values or colours of a mask that are void, such as ``255`` or ``"#e0e0c0"``.
         test_on: another labelled set, whose images are tested on: those of its test side, or all. Then all
             images of ``folder``, or those of its training side, may be trained on.
+        axes: along which volumes are cut, as in the index.
+        window: of CT, as in the index: a name such as ``lung``, or level and width in HU.
 
     Raises:
         InputError: no such layout, counts below 1, nothing usable left, masks that are no class masks,
             groups that cannot be split, or two sets of unequal numbers of classes.
-        RecipeError: a pattern that cannot be used.
+        RecipeError: a pattern or a window that cannot be used.
     """
     root = Path(folder)
+    cutting = IndexOptions(axes=tuple(axes), window=window)
     fewest = min(train, test)
     if fewest < 1:
         raise InputError(
@@ -171,10 +182,10 @@ def load_task(
             f"the defaults are {TRAIN} and {TEST}"
         )
     rejected: list[Rejected] = []
-    sides, reading = _sides(root, group, registry, masks, ignore, rejected)
+    sides, reading = _sides(root, group, registry, masks, ignore, cutting, rejected)
     if test_on is not None:
         other = Path(test_on)
-        test_sides, test_reading = _sides(other, None, registry, masks, ignore, rejected)
+        test_sides, test_reading = _sides(other, None, registry, masks, ignore, cutting, rejected)
         _check_classes(root, reading, other, test_reading)
         tested = [_of_other_set(pair, other.name) for pair in _part(test_sides, "test")]
         sides = {"train": _part(sides, "train"), "test": tested}
@@ -191,15 +202,22 @@ def _sides(
     registry: Registry,
     masks: MaskRule,
     ignore: Sequence[str | int],
+    cutting: IndexOptions,
     rejected: list[Rejected],
 ) -> tuple[dict[str, list[Pair]], Reading]:
     """The pairs of a folder whose masks can be read, by side of a given split, and the reading of all."""
     published = known_set(root, registry)
-    pairs = pairs_by_side(root, published, rejected, stored=masks == "values")
+    stored = masks == "values"
+    pairs = pairs_by_side(root, published, rejected, stored=stored)
     sides = {side: with_groups(members, root, group) for side, members in pairs.items()}
+    if published is None:
+        for side, members in sides.items():
+            sides[side] = cut(root, members, cutting, rejected, stored=stored)
     sound, reading = _read_masks(root, published, sides, masks, ignore, rejected)
     for side, members in sound.items():
-        sound[side] = [replace(pair, root=root, reading=reading) for pair in members]
+        sound[side] = [
+            replace(pair, root=root, reading=reading, window=window_of(cutting.window)) for pair in members
+        ]
     return sound, reading
 
 
@@ -265,7 +283,8 @@ def _read_masks(
     pairs = [pair for members in sides.values() for pair in members]
     # What is cheap to refuse is refused before a process decodes it.
     reasons = _unequal(root, published, pairs)
-    masks = [mask for pair in pairs if pair.id not in reasons for mask in pair.masks]
+    # Volumes were decoded when they were cut.
+    masks = [mask for pair in pairs if pair.id not in reasons and not pair.locator for mask in pair.masks]
     refused = {
         scanned.source: scanned.rejected[0].reason
         for scanned in track(_scan(root, masks), "masks", len(masks))
@@ -290,7 +309,7 @@ def _read_masks(
 
     for pair in pairs:
         if pair.id in reasons:
-            rejected.append(Rejected(source=pair.image, reason=reasons[pair.id]))
+            rejected.append(Rejected(source=pair.source, reason=reasons[pair.id]))
     sound = {side: [pair for pair in members if pair.id not in reasons] for side, members in sides.items()}
     if one_class or not files:
         return sound, ONE_CLASS
@@ -302,7 +321,8 @@ def _read_masks(
 def _whole_mask(root: Path, pair: Pair, published: LabelledSet | None, *, stored: bool) -> ShownMask:
     """The mask of a pair at its own size, without its image."""
     if published is None:
-        return read_mask(root / pair.masks[0], stored=stored)
+        paths = [root / mask for mask in pair.masks]
+        return read_masks(paths, stored=stored, locator=pair.locator)
     size = header_size(root / pair.image)
     if size is None:
         raise InputError("is no picture")
@@ -313,7 +333,7 @@ def _unequal(root: Path, published: LabelledSet | None, pairs: Sequence[Pair]) -
     """Id to reason of pairs whose mask declares another size than the image; nothing is decoded for it."""
     reasons: dict[str, str] = {}
     for pair in pairs:
-        size = header_size(root / pair.image)
+        size = None if pair.locator else header_size(root / pair.image)
         if size is None:
             continue  # its reader will tell
         try:
@@ -346,19 +366,22 @@ def _read(
         # Only as many as still fit are decoded: a labelled set may be far larger than what is asked for.
         missing = count - len(examples)
         batch, waiting = waiting[:missing], waiting[missing:]
-        scans = _scan(batch[0].root, [pair.image for pair in batch])
-        for pair, scanned in zip(batch, track(scans, "labelled set", len(batch)), strict=True):
+        # Volumes were decoded when they were cut.
+        files = [pair.image for pair in batch if not pair.locator]
+        scans = iter(track(_scan(batch[0].root, files), "labelled set", len(files)))
+        for pair in by_volume(batch):
+            scanned = None if pair.locator else next(scans)
             try:
-                if scanned.rejected:
+                if scanned and scanned.rejected:
                     raise InputError(scanned.rejected[0].reason)
                 examples.append(_example(pair, size))
             except Exception as error:  # decoders raise anything, and one bad file never stops a run
-                rejected.append(Rejected(source=pair.image, reason=_reason(error, root)))
+                rejected.append(Rejected(source=pair.source, reason=_reason(error, root)))
     return examples
 
 
 def _example(pair: Pair, size: int) -> _Example:
-    image = single_image(pair.root / pair.image)
+    image = single_image(pair.root / pair.image, pair.locator, pair.window)
     height, width = image.shape[:2]
     codes = pair.read_codes((height, width))
     # Nearest pixel: the one under the centre of each pixel of the model's input.
@@ -390,7 +413,7 @@ def _apart(pairs: Sequence[Pair], tested: set[str], rejected: list[Rejected]) ->
     for pair in pairs:
         if pair.together in tested:
             reason = f"is of the group {pair.group}, which is tested on"
-            rejected.append(Rejected(source=pair.image, reason=reason))
+            rejected.append(Rejected(source=pair.source, reason=reason))
         else:
             apart.append(pair)
     return apart
@@ -408,7 +431,7 @@ def _grouped(
     testing = _read(root, ordered, size, test, rejected)
     tested = {example.pair.together for example in testing}
     refused = {item.source for item in rejected}
-    others = [pair for pair in ordered if pair.together not in tested and pair.image not in refused]
+    others = [pair for pair in ordered if pair.together not in tested and pair.source not in refused]
     training = _read(root, others, size, train, rejected)
 
     if len(training) < train:
@@ -465,11 +488,11 @@ def _assemble(
     rejected: list[Rejected],
 ) -> Task:
     """The task of two parts, without training images that are tested on."""
-    tested = {example.sha256: example.pair.image for example in test}
+    tested = {example.sha256: example.pair.source for example in test}
     for example in train:
         if example.sha256 in tested:
             reason = f"has the pixels of the test image {tested[example.sha256]}"
-            rejected.append(Rejected(source=example.pair.image, reason=reason))
+            rejected.append(Rejected(source=example.pair.source, reason=reason))
     train = [example for example in train if example.sha256 not in tested]
     _tell_rejected(root, train, test, rejected)
     if not reading.plain:
@@ -481,7 +504,7 @@ def _assemble(
     return Task(
         name=root.resolve().name,
         ids=np.array([example.pair.id for example in examples]),
-        sources=[example.pair.image for example in examples],
+        sources=[example.pair.source for example in examples],
         groups=[example.pair.group for example in examples],
         images=np.stack([example.image for example in examples]),
         masks=masks,

@@ -438,7 +438,9 @@ class Pipeline:
             )
         folder, size = Path(self.recipe.labelled), self.preset.size
         registry = registry_of(self.recipe.registry)
-        task = task_step(self.store, folder, size, self.recipe.evaluate, listing(folder), registry)
+        # Volumes are cut and shown as those of the corpus are.
+        shown = IndexOptions(axes=tuple(self.recipe.corpus.axes), window=self.recipe.corpus.window)
+        task = task_step(self.store, folder, size, self.recipe.evaluate, listing(folder), registry, shown)
         return self._announce(task)
 
     def budget(self, method: str) -> float:

@@ -56,6 +56,20 @@ def read_frame(path: Path, locator: str, window: Window | None = None) -> Pixels
     Raises:
         InputError: the file is gone or is no longer what was indexed.
     """
+    return read_decoded(path, locator, window).pixels
+
+
+def read_decoded(path: Path, locator: str, window: Window | None = None) -> Decoded:
+    """One frame again, with its values as stored; otherwise as :func:`read_frame`.
+
+    Args:
+        path: of the file.
+        locator: where in it; empty for a file of one frame.
+        window: level and width in HU, as the corpus was indexed with.
+
+    Raises:
+        InputError: the file is gone or is no longer what was indexed.
+    """
     source = Source(name=path.name, path=path)
     axis, _, position = locator.partition(":")
     # A volume is decoded once for all its slices, which are mostly asked for one after the other.
@@ -63,8 +77,8 @@ def read_frame(path: Path, locator: str, window: Window | None = None) -> Pixels
         volume = _volume(path, path.stat().st_mtime_ns, axis, window)
         if locator not in volume:
             raise InputError(f"{path} no longer holds {locator}; index the corpus again")
-        return volume[locator].pixels
-    return next(read_frames(source, {locator}, window)).pixels
+        return volume[locator]
+    return next(read_frames(source, {locator}, window))
 
 
 @lru_cache(maxsize=2)

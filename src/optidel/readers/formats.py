@@ -28,6 +28,7 @@ read_dicom = _late("dicom", "read_dicom")
 read_jpeg2000 = _late("jpeg2000", "read_jpeg2000")
 read_metaimage = _late("metaimage", "read_metaimage")
 read_nifti = _late("nifti", "read_nifti")
+read_nifti_pair = _late("nifti", "read_nifti_pair")
 read_npy = _late("arrays", "read_npy")
 read_npz = _late("arrays", "read_npz")
 read_nrrd = _late("nrrd", "read_nrrd")
@@ -42,7 +43,9 @@ READERS: dict[str, Reader] = {
     ".dcm": read_dicom,
     ".dicom": read_dicom,
     ".gif": read_raster,
+    ".hdr": read_nifti_pair,
     ".ima": read_dicom,
+    ".img": read_nifti_pair,
     ".j2c": read_jpeg2000,
     ".j2k": read_jpeg2000,
     ".jp2": read_jpeg2000,
@@ -95,10 +98,8 @@ UNREAD: dict[str, tuple[str, str]] = {
     ".gz": ("a packed file", "unpack it with gunzip"),
     ".h5": ("an HDF5 file", "save its images as .npy, .npz or PNG"),
     ".hdf5": ("an HDF5 file", "save its images as .npy, .npz or PNG"),
-    ".hdr": ("the header of a volume in two files (Analyze or NIfTI pair)", _VOLUME),
     ".heic": ("an HEIC picture", _PICTURE),
     ".heif": ("an HEIF picture", _PICTURE),
-    ".img": ("the values of a volume in two files, or a disk's image", _VOLUME),
     ".jxl": ("a JPEG XL picture", _PICTURE),
     ".jxr": ("a JPEG XR picture", _PICTURE),
     ".lif": ("a Leica microscope's file", _SLIDE),

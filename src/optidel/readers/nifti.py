@@ -1,4 +1,5 @@
-"""NIfTI-1 and NIfTI-2 volumes as slices, see ``volume``.
+"""NIfTI-1, NIfTI-2 and Analyze volumes as slices, see ``volume``; in one file, or as a header ``.hdr`` and
+its values ``.img``.
 
 Rule: one for the whole volume, a window where its values are HU, else percentiles; colour by bit depth. Of a
 4-D file the first volume is read, and the rule says so.
@@ -6,14 +7,15 @@ Rule: one for the whole volume, a window where its values are HU, else percentil
 
 import gzip
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from typing import Any, BinaryIO, cast
 
 import nibabel as nib
 import numpy as np
 
 from optidel.errors import InputError
-from optidel.readers.decoded import Decoded, DecodeOptions, check_bytes
+from optidel.readers.decoded import Decoded, DecodeOptions, ShownElsewhereError, check_bytes
 from optidel.readers.source import Source
 from optidel.readers.volume import Volume, check_volume, grey_volume, oriented, raw_values, slices
 
@@ -24,6 +26,9 @@ two.
 
 KINDS = {348: nib.Nifti1Image, 540: nib.Nifti2Image}
 """Image class by the size of the header, which is the first number in the file."""
+
+HEADERS, VALUES = (".hdr", ".HDR"), (".img", ".IMG")
+"""How the two files of a pair end."""
 
 
 def read_nifti(source: Source, options: DecodeOptions, locators: Collection[str] | None) -> Iterator[Decoded]:
@@ -36,6 +41,63 @@ def read_nifti(source: Source, options: DecodeOptions, locators: Collection[str]
             if packed and locators is None:
                 _check_rest(stream)
     yield from slices(volume, options, locators)
+
+
+def read_nifti_pair(
+    source: Source, options: DecodeOptions, locators: Collection[str] | None
+) -> Iterator[Decoded]:
+    """Slices ``axial:57`` of a volume in two files, under its header ``.hdr``.
+
+    Analyze states no orientation; its x axis is taken to point to the left, as SPM and nibabel do.
+    """
+    if source.name.lower().endswith(".img"):
+        _beside(source, HEADERS)
+        raise ShownElsewhereError("holds the values of a volume, whose planes stand under its header")
+    header = _pair_header(source)
+    shape, count = _sides(header.get_data_shape(), header.get_data_dtype())
+    kind = header.get_data_dtype()
+    check_bytes(int(np.prod(shape)) * max(kind.itemsize, 4))
+    check_volume(shape)
+    slope, offset = header.get_slope_inter()
+    with _beside(source, VALUES).open() as stream:
+        values = _first(stream, int(header.get_data_offset()), kind, shape)
+    affine = header.get_best_affine()
+    yield from slices(_scaled(values, affine, count, slope or 1.0, offset or 0.0, options), options, locators)
+
+
+def _beside(source: Source, endings: Sequence[str]) -> Source:
+    """The other file of a pair."""
+    stem = source.name.rpartition("/")[2].rpartition(".")[0]
+    for suffix in endings[:-1]:
+        with suppress(InputError):
+            return source.sibling(stem + suffix)
+    try:
+        return source.sibling(stem + endings[-1])
+    except InputError:
+        if source.path is None:
+            raise
+        raise InputError(
+            f"is half of a volume in two files; {stem}{endings[0]}, the other half, is not beside it"
+        ) from None
+
+
+def _pair_header(source: Source) -> Any:
+    with source.open() as stream:
+        start = stream.read(352)
+        stream.seek(0)
+        size = {int.from_bytes(start[:4], "little"), int.from_bytes(start[:4], "big")}
+        kind: Any
+        if 540 in size:
+            kind = nib.nifti2.Nifti2PairHeader
+        elif 348 in size:
+            is_nifti = start[344:348] == b"ni1\0"
+            kind = nib.nifti1.Nifti1PairHeader if is_nifti else nib.spm2analyze.Spm2AnalyzeHeader
+        else:
+            raise InputError("does not begin with the header of an Analyze or NIfTI volume")
+        try:
+            return kind.from_fileobj(stream)
+        except Exception as error:  # as in _header
+            raise InputError(f"has a header that cannot be read ({type(error).__name__})") from None
 
 
 def _check_rest(stream: BinaryIO) -> None:
@@ -52,17 +114,29 @@ def _check_rest(stream: BinaryIO) -> None:
 
 def _volume(stream: BinaryIO, options: DecodeOptions) -> Volume:
     image = _header(stream)
-    shape, count = _shape(image)
+    shape, count = _sides(image.shape, image.get_data_dtype())
     stored = image.dataobj
     check_bytes(int(np.prod(shape)) * max(stored.dtype.itemsize, 4))  # grey is scaled in float32
     check_volume(shape)
-    voxels, note = oriented(_first(stream, stored, shape), image.affine)
+    values = _first(stream, stored.offset, stored.dtype, shape)
+    return _scaled(values, image.affine, count, float(stored.slope), float(stored.inter), options)
+
+
+def _scaled(
+    values: np.ndarray[Any, Any],
+    affine: np.ndarray[Any, Any],
+    count: int,
+    slope: float,
+    offset: float,
+    options: DecodeOptions,
+) -> Volume:
+    """The first of ``count`` volumes in RAS+ order, with its scale."""
+    voxels, note = oriented(values, affine)
     if count > 1:
         note += f", first of {count} volumes"
     if voxels.ndim == 4:
         return Volume(voxels=voxels, low=0.0, high=255.0, rule=f"bit depth 8{note}")
-    slope, offset = float(stored.slope), float(stored.inter)
-    return grey_volume(voxels, slope, offset, options, note)
+    return grey_volume(voxels, float(slope), float(offset), options, note)
 
 
 def _header(stream: BinaryIO) -> Any:
@@ -79,26 +153,28 @@ def _header(stream: BinaryIO) -> Any:
         raise InputError(f"has a NIfTI header that cannot be read ({type(error).__name__})") from None
 
 
-def _shape(image: Any) -> tuple[tuple[int, int, int], int]:
+def _sides(declared: Sequence[int], kind: np.dtype[Any]) -> tuple[tuple[int, int, int], int]:
     """The shape of a volume, with a depth of 1 for a plane, and the number of volumes; refuses what is
     neither.
     """
-    shape = tuple(int(side) for side in image.shape)
+    shape = tuple(int(side) for side in declared)
     if len(shape) < 2 or min(shape) < 1 or any(side > 1 for side in shape[4:]):
         raise InputError(f"NIfTI with shape {shape}; only planes, volumes and series of volumes are read")
-    if image.get_data_dtype().kind == "c":
+    if kind.kind == "c":
         raise InputError("NIfTI of complex numbers; save the magnitude")
     width, height, depth, count = (*shape, 1, 1)[:4]
     return (width, height, depth), count
 
 
-def _first(stream: BinaryIO, stored: Any, shape: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+def _first(
+    stream: BinaryIO, offset: int, kind: np.dtype[Any], shape: tuple[int, int, int]
+) -> np.ndarray[Any, Any]:
     """The first volume (x, y, z), or (x, y, z, 3) where voxels are colours, as stored; one read of exactly
     its bytes.
     """
-    stream.seek(stored.offset)
-    data = stream.read(int(np.prod(shape)) * stored.dtype.itemsize)
-    voxels: np.ndarray[Any, Any] = raw_values(data, stored.dtype, shape)
-    if stored.dtype.fields:
+    stream.seek(offset)
+    data = stream.read(int(np.prod(shape)) * kind.itemsize)
+    voxels: np.ndarray[Any, Any] = raw_values(data, kind, shape)
+    if kind.fields:
         return np.stack([voxels[name] for name in "RGB"], axis=-1)
     return voxels

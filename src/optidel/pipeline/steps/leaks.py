@@ -49,8 +49,8 @@ def leaks_step(
         rows = [(kind, match.test, match.train, match.value) for kind in KINDS for match in leaks.of(kind)]
         table = pl.DataFrame(rows, COLUMNS, orient="row")
         work.write_table("leaks.parquet", table)
-        sources = {name: folder / source for name, source in items.select("id", "source").iter_rows()}
-        _write_pictures(work, table, Corpus.load(indexed), sources)
+        sources = dict(items.select("id", "source").iter_rows())
+        _write_pictures(work, table, Corpus.load(indexed), folder, sources)
         summary = LeaksSummary(
             test=leaks.test,
             train=leaks.train,
@@ -69,11 +69,19 @@ def leaks_step(
 def _images(folder: Path, items: pl.DataFrame) -> Iterator[tuple[str, Image]]:
     rows: Iterable[tuple[str, str]] = items.select("id", "source").iter_rows()
     for name, source in track(rows, "test images", len(items)):
-        yield name, single_image(folder / source)
+        yield name, _image(folder, source)
+
+
+def _image(folder: Path, source: str) -> Image:
+    """A labelled image, or the slice of a volume that its source names behind a ``#``."""
+    file, _, locator = source.rpartition("#")
+    if file and not (folder / source).exists():
+        return single_image(folder / file, locator)
+    return single_image(folder / source)
 
 
 def _write_pictures(
-    work: Workspace, table: pl.DataFrame, corpus: Corpus, sources: Mapping[str, Path]
+    work: Workspace, table: pl.DataFrame, corpus: Corpus, folder: Path, sources: Mapping[str, str]
 ) -> None:
     """Pictures of a few pairs of each kind, for the report: the originals may not be there when it is
     read."""
@@ -81,7 +89,7 @@ def _write_pictures(
     pairs = images.group_by("kind", maintain_order=True).head(SHOWN)
     rows = {frame.id: row for row, frame in enumerate(corpus.frames)}
     for number, (test, train) in enumerate(pairs.select("test", "train").iter_rows()):
-        sides = {"test": single_image(sources[test]), "train": corpus.image(rows[train])}
+        sides = {"test": _image(folder, sources[test]), "train": corpus.image(rows[train])}
         for side, image in sides.items():
             picture = PillowImage.fromarray(image)
             picture.thumbnail((SIDE, SIDE), PillowImage.Resampling.LANCZOS)

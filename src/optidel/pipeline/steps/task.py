@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from optidel.corpus.index import listing as listing_of
+from optidel.corpus.options import IndexOptions
 from optidel.datasets import Registry
 from optidel.evaluation.stored import write_task
 from optidel.evaluation.tasks import known_set, load_task
 from optidel.progress import say
+from optidel.readers import window_of
 from optidel.recipe import EvaluateSection
 from optidel.store import Artifact, Store, Workspace, digest
 
@@ -16,7 +18,13 @@ VERSION = 3
 
 
 def task_step(
-    store: Store, folder: Path, size: int, options: EvaluateSection, listing: str, registry: Registry
+    store: Store,
+    folder: Path,
+    size: int,
+    options: EvaluateSection,
+    listing: str,
+    registry: Registry,
+    corpus: IndexOptions | None = None,
 ) -> Artifact:
     """Read the labelled set and split it; the split is the same for every method and seed.
 
@@ -27,7 +35,10 @@ def task_step(
         options: how many images to train on and to test on, and which belong together.
         listing: hash of the names, sizes and times of the folder's files.
         registry: sets whose layout is known.
+        corpus: how the corpus cuts volumes and shows CT, so that the labelled set does alike.
     """
+
+    corpus = corpus or IndexOptions()
 
     def make(work: Workspace) -> None:
         task = load_task(
@@ -41,12 +52,19 @@ def task_step(
             masks=options.masks,
             ignore=options.ignore,
             test_on=options.test_on,
+            axes=corpus.axes,
+            window=corpus.window,
         )
         if task.reading.plain and task.reading.text:
             say(f"{task.name}: {task.reading.text}")  # what is not plain was said when it was found
         write_task(work, task)
 
     config = _config(folder, size, options, listing, registry)
+    # Only what is not the default, so that tasks made before there was a choice stay valid.
+    if tuple(corpus.axes) != IndexOptions().axes:
+        config["axes"] = list(corpus.axes)
+    if corpus.window is not None:
+        config["window"] = window_of(corpus.window)
     return store.build("task", make, version=VERSION, config=config)
 
 

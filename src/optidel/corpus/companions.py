@@ -1,0 +1,52 @@
+"""Files whose rows hang on other files of their folder: they are read again when one of those changes.
+
+A detached header names the file that holds its values; slices of a DICOM series share a scale, and planes
+across them stand under the first.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import PurePosixPath
+
+from optidel.readers import READERS
+from optidel.readers.decoded import ending
+
+DETACHED = (".mhd", ".nhdr", ".hdr")
+"""Headers whose values lie in another file of the folder."""
+
+DICOM = (".dcm", ".dicom", ".ima")
+"""Endings of DICOM; it may also have none, or one that no reader knows."""
+
+
+def touched(
+    changed: Collection[str], kept: Iterable[str], frames: Mapping[str, int], in_series: Collection[str]
+) -> set[str]:
+    """The files that did not change and whose rows may be others all the same.
+
+    Args:
+        changed: files that were added, removed or written since.
+        kept: files that were not.
+        frames: how many frames each file of the earlier index has.
+        in_series: files with frames of a series.
+    """
+    near_headers = {_folder(source) for source in changed}
+    near_slices = {_folder(source) for source in changed if _may_be_dicom(source)}
+    return {
+        source
+        for source in kept
+        if (ending(source) in DETACHED and _folder(source) in near_headers)
+        or (
+            _folder(source) in near_slices
+            and _may_be_dicom(source)
+            # Without a frame: a slice whose planes stand under another file.
+            and (source in in_series or frames.get(source) == 0)
+        )
+    }
+
+
+def _folder(source: str) -> str:
+    return PurePosixPath(source).parent.as_posix()
+
+
+def _may_be_dicom(source: str) -> bool:
+    suffix = ending(source)
+    return suffix in DICOM or suffix not in READERS
