@@ -45,11 +45,11 @@ GALLERY = "gallery/index.html"
 class ReportPage:
     """What the template shows; a section that the run has nothing for is None or empty.
 
-    ``gallery``: from the page to the gallery beside it; empty where none was written.
+    ``map_page``: from the page to the gallery beside it; empty where none was written.
     """
 
     run: Run
-    gallery: str
+    map_page: str
     head: Head
     entropy: EntropySection | None
     results: tuple[ProtocolResults, ...]
@@ -99,7 +99,7 @@ def report_page(run: Run, names: Names) -> ReportPage:
     costs = step_costs(run)
     return ReportPage(
         run=run,
-        gallery=GALLERY if (run.root / GALLERY).is_file() else "",
+        map_page=GALLERY if (run.root / GALLERY).is_file() else "",
         head=head_of(run, names),
         entropy=entropy_section(run),
         results=results_of(run),
