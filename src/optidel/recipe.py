@@ -249,7 +249,8 @@ class EvaluateSection(_Section):
     ``masks``: how masks are read, by default found from all of them. ``ignore``: values or colours of a mask
     that are void, such as ``255`` or ``"#e0e0c0"``. ``test_on``: another labelled set, whose images are
     tested on in place of this one's. ``keep``: keep every trained segmenter in the run, for ``optidel
-    predict``. ``at``: shares of the pre-training after which its encoder is kept and scored too.
+    predict``. ``at``: shares of the pre-training after which its encoder is kept and scored too. ``layers``:
+    blocks of the encoder whose tokens ``ridge`` reads side by side, 1 the first, -1 the last.
     """
 
     protocols: tuple[Protocol, ...] = ("fine-tune", "probe")
@@ -262,6 +263,7 @@ class EvaluateSection(_Section):
     test_on: str | None = None
     keep: bool = False
     at: tuple[Share, ...] | None = None
+    layers: tuple[int, ...] | None = None
     steps: Count | None = None
     batch: int | None = Field(None, ge=1, le=MAX_BATCH)
 
@@ -346,6 +348,7 @@ LATER = (
     "pretrain.layer_decay",
     "pretrain.sampling",
     "evaluate.at",
+    "evaluate.layers",
     "selection.target",
     "selection.scorer",
     "mixture",

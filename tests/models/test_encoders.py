@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import AutoModel, BertConfig, BertModel, Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
-from optidel.errors import WeightsError
+from optidel.errors import RecipeError, WeightsError
 from optidel.models.encoders import build_encoder, load_encoder, load_mae, save_encoder
 from optidel.models.mae import build_mae
 from optidel.models.presets import PRESETS
@@ -43,6 +43,33 @@ def test_backbones_of_transformers(kind: str, tmp_path: Path) -> None:
         tokens = encoder.tokens(x)
     assert tokens.shape == (2, 32, 4, 4)
     torch.testing.assert_close(tokens[:, :, 1, 2], expected[:, 1 + 1 * 4 + 2])
+
+
+@pytest.mark.parametrize("kind", ["vit", "dinov2", "vit_mae"])
+def test_tokens_of_chosen_blocks_are_those_of_transformers(kind: str, tmp_path: Path) -> None:
+    if kind == "vit_mae":
+        encoder = build_encoder(PRESETS["tiny"], torch.Generator().manual_seed(0)).eval()
+    else:
+        model = (
+            ViTModel(ViTConfig(intermediate_size=64, **SMALL))
+            if kind == "vit"
+            else Dinov2Model(Dinov2Config(**SMALL))
+        )
+        model.save_pretrained(tmp_path)
+        encoder = load_encoder(tmp_path).eval()
+    x = torch.randn(2, 3, encoder.size, encoder.size, generator=torch.Generator().manual_seed(0))
+    inputs = {"pixel_values": x}
+    if kind == "vit_mae":
+        inputs["noise"] = torch.arange(encoder.grid**2).float().expand(2, -1)
+    with torch.no_grad():
+        states = encoder.backbone(**inputs, output_hidden_states=True).hidden_states
+        both = encoder.tokens(x, [1, -1])
+        torch.testing.assert_close(both[:, encoder.dim :], encoder.tokens(x))
+        first = encoder.backbone.layernorm(states[1])[:, 1:]
+    assert both.shape == (2, 2 * encoder.dim, encoder.grid, encoder.grid)
+    torch.testing.assert_close(both[:, : encoder.dim].flatten(2).transpose(1, 2), first)
+    with pytest.raises(RecipeError, match=r"evaluate\.layers: 99 is no block of this encoder; pass 1 to \d+"):
+        encoder.tokens(x, [99])
 
 
 def test_vit_at_another_size(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "train": 8,
                 "test": 4,
                 "keep": True,
+                "layers": [1, -1],
             },
         }
     )

@@ -1,6 +1,7 @@
 """Any Hugging Face ViT, ViTMAE or DINOv2 as one thing: images in, tokens or one vector out."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from optidel.errors import WeightsError
+from optidel.errors import RecipeError, WeightsError
 from optidel.models.mae import build_mae
 from optidel.models.masked_dino import DECODER_FOLDER, MaskedDino, load_masked_dino
 from optidel.models.presets import Preset
@@ -82,21 +83,48 @@ class Encoder(nn.Module):
 
     def hidden(self, x: Float[Tensor, "n 3 s s"]) -> tuple[Tensor, Tensor]:
         """Class token (n, dim) and patch tokens (n, grid², dim)."""
-        count = self.grid**2
-        if self.kind == "vit_mae":  # rising noise keeps the patches in their order
-            noise = torch.arange(count, device=x.device).float().expand(len(x), -1)
-            output = self.backbone(pixel_values=x, noise=noise)
-        elif self.kind == "vit":
-            output = self.backbone(pixel_values=x, interpolate_pos_encoding=True)
-        else:
-            output = self.backbone(pixel_values=x)
-        tokens = output.last_hidden_state
-        return tokens[:, 0], tokens[:, -count:]
+        tokens = self._run(x).last_hidden_state
+        return tokens[:, 0], tokens[:, -(self.grid**2) :]
 
-    def tokens(self, x: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d g g"]:
-        """Patch tokens as a feature map."""
-        _, patches = self.hidden(x)
-        return patches.transpose(1, 2).reshape(len(x), self.dim, self.grid, self.grid)
+    def _run(self, x: Float[Tensor, "n 3 s s"], **options: bool) -> Any:
+        """What the backbone returns."""
+        if self.kind == "vit_mae":  # rising noise keeps the patches in their order
+            noise = torch.arange(self.grid**2, device=x.device).float().expand(len(x), -1)
+            return self.backbone(pixel_values=x, noise=noise, **options)
+        if self.kind == "vit":
+            return self.backbone(pixel_values=x, interpolate_pos_encoding=True, **options)
+        return self.backbone(pixel_values=x, **options)
+
+    def tokens(self, x: Float[Tensor, "n 3 s s"], layers: Sequence[int] = ()) -> Float[Tensor, "n d g g"]:
+        """Patch tokens as a feature map.
+
+        Args:
+            x: as :meth:`normalise` makes it.
+            layers: blocks whose tokens are set side by side, 1 the first, −1 the last; each is normalised as
+                the last is (Oquab et al. 2024, arXiv 2304.07193, section 7.4). By default the last alone.
+
+        Raises:
+            RecipeError: the encoder has no such block.
+        """
+        if not layers:
+            _, patches = self.hidden(x)
+            return self._as_map(patches)
+        states = self._run(x, output_hidden_states=True).hidden_states
+        depth = len(states) - 1  # the first is what enters the first block
+        maps = []
+        for layer in layers:
+            number = layer if layer > 0 else depth + 1 + layer
+            if not 1 <= number <= depth:
+                raise RecipeError(
+                    f"evaluate.layers: {layer} is no block of this encoder; "
+                    f"pass 1 to {depth}, or -{depth} to -1 from the end"
+                )
+            normalised = self.backbone.layernorm(states[number])
+            maps.append(self._as_map(normalised[:, -(self.grid**2) :]))
+        return torch.cat(maps, dim=1)
+
+    def _as_map(self, patches: Float[Tensor, "n l d"]) -> Float[Tensor, "n d g g"]:
+        return patches.transpose(1, 2).reshape(len(patches), self.dim, self.grid, self.grid)
 
     def forward(self, x: Float[Tensor, "n 3 s s"]) -> Float[Tensor, "n d"]:
         """One vector an image: the mean patch token of a masked autoencoder, the class token otherwise."""

@@ -1,9 +1,10 @@
 """What an evaluation trained, as one thing: images in, logits out; it can be kept in a run and used again."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from typing import Protocol as Interface
 
 import numpy as np
@@ -74,9 +75,9 @@ class TrainedPredictor:
 class RidgePredictor:
     """A closed-form probe on a frozen encoder."""
 
-    def __init__(self, encoder: Encoder, probe: Probe) -> None:
-        """Put a probe on an encoder."""
-        self.encoder, self.probe = encoder, probe
+    def __init__(self, encoder: Encoder, probe: Probe, layers: Sequence[int] = ()) -> None:
+        """Put a probe on the tokens of an encoder's blocks."""
+        self.encoder, self.probe, self.layers = encoder, probe, tuple(layers)
 
     @property
     def size(self) -> int:
@@ -86,13 +87,14 @@ class RidgePredictor:
     def logits(self, images: Images) -> Iterator[Float32[np.ndarray, "k g g"]]:
         """At the size of the token grid."""
         for start in range(0, len(images), BLOCK):
-            yield from self.probe.logits(token_features(self.encoder, images[start : start + BLOCK]))
+            tokens = token_features(self.encoder, images[start : start + BLOCK], self.layers)
+            yield from self.probe.logits(tokens)
 
     def save(self, folder: Path) -> None:
         """Encoder, weights and thresholds."""
         names = ("weights", "bias", "penalties", "thresholds")
         arrays = {name: np.ascontiguousarray(getattr(self.probe, name)) for name in names}
-        _save(folder, self.encoder, arrays, "ridge", len(self.probe.bias) + 1)
+        _save(folder, self.encoder, arrays, "ridge", len(self.probe.bias) + 1, self.layers)
 
 
 def train_predictor(
@@ -108,20 +110,21 @@ def train_predictor(
         encoder: frozen by ``probe`` and ``ridge``; as it is, or copied and trained further by ``fine-tune``.
         task: the labelled set.
         protocol: what is trained.
-        options: optimizer steps and batch, where not the protocol's own.
+        options: optimizer steps and batch, where not the protocol's own; blocks that ``ridge`` reads.
         generator: of new weights and the order of images; ``ridge`` draws nothing.
     """
     rows = task.rows("train")
     images, masks = task.images[rows], task.masks[rows]
     if protocol == "ridge":
         frozen = encoder.to(device()).eval()
+        layers = options.layers or ()
 
         def features(block: Int64[np.ndarray, "m"]) -> Float32[np.ndarray, "m g g d"]:
-            return token_features(frozen, images[block])
+            return token_features(frozen, images[block], layers)
 
         groups = task.items["group"].to_list()
         probe = fit_probe(features, masks, task.classes, [groups[row] for row in rows.tolist()])
-        return RidgePredictor(frozen, probe)
+        return RidgePredictor(frozen, probe, layers)
 
     usual = SCHEDULES[protocol]
     schedule = replace(usual, steps=options.steps or usual.steps, batch=options.batch or usual.batch)
@@ -138,10 +141,12 @@ def train_predictor(
 
 
 @torch.inference_mode()
-def token_features(encoder: Encoder, images: Images) -> Float32[np.ndarray, "m g g d"]:
-    """Last tokens of some images beside the means of their neighbourhoods."""
+def token_features(
+    encoder: Encoder, images: Images, layers: Sequence[int] = ()
+) -> Float32[np.ndarray, "m g g d"]:
+    """Tokens of some images, by default of the last block, beside the means of their neighbourhoods."""
     with autocast(encoder.mean.device):
-        tokens = encoder.tokens(encoder.normalise(images))
+        tokens = encoder.tokens(encoder.normalise(images), layers)
     return with_neighbours(tokens.float().permute(0, 2, 3, 1).cpu().numpy())
 
 
@@ -163,7 +168,7 @@ def load_predictor(artifact: Artifact) -> tuple[Predictor, int]:
     arrays = load_file(folder / HEAD)
     encoder = load_encoder(folder / "encoder").to(device()).eval()
     if settings["protocol"] == "ridge":
-        return RidgePredictor(encoder, Probe(**arrays)), classes
+        return RidgePredictor(encoder, Probe(**arrays), settings.get("layers", ())), classes
     segmenter = Segmenter(encoder, classes, torch.Generator())
     state = {name: torch.from_numpy(values) for name, values in arrays.items()}
     segmenter.load_state_dict(state, strict=False)
@@ -176,9 +181,12 @@ def _save(
     arrays: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]],
     protocol: Protocol,
     classes: int,
+    layers: Sequence[int] = (),
 ) -> None:
     folder.mkdir(parents=True)
     save_encoder(encoder.backbone, folder / "encoder", encoder.size)
     save_file(arrays, folder / HEAD)
-    settings = {"protocol": protocol, "classes": classes, "size": encoder.size}
+    settings: dict[str, Any] = {"protocol": protocol, "classes": classes, "size": encoder.size}
+    if layers:
+        settings["layers"] = list(layers)
     (folder / SETTINGS).write_text(json.dumps(settings, indent=1) + "\n")

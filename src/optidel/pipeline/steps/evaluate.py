@@ -81,6 +81,8 @@ def evaluate_step(
         config["keep"] = True
     if at is not None:
         config["at"] = at
+    if options.layers and protocol == "ridge":
+        config["layers"] = list(options.layers)
     inputs = {"task": task}
     if encoder:
         inputs["encoder"] = encoder
