@@ -1,5 +1,6 @@
 """A file that hangs on another of its folder is read again when that one changes."""
 
+import tempfile
 from pathlib import Path
 
 import nibabel
@@ -23,7 +24,9 @@ def grown(run: Path, folder: Path, options: IndexOptions | None = None) -> Artif
     options = options or IndexOptions()
     later = index_step(store, folder, options)
     key = (store.root / ".group-key").read_bytes()
-    at_once = index_step(with_key(Store(run.with_name(f"{run.name}-at-once")), key), folder, options)
+    # A new folder each time: an index of an earlier state in it would be taken over from.
+    fresh = Path(tempfile.mkdtemp(dir=run.parent)) / "run"
+    at_once = index_step(with_key(Store(fresh), key), folder, options)
     for name in TABLES:
         assert later.table(name).equals(at_once.table(name)), name
     return later

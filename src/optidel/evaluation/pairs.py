@@ -319,7 +319,7 @@ def _shown(mask: ShownMask, path: Path) -> np.ndarray[tuple[int, int], np.dtype[
             f"the mask {path.name} holds {reading.classes} classes and is one of several of its image; each "
             "of several masks shows one thing, 0 and one other value; keep one mask of all classes an image"
         )
-    return reading.apply(mask.codes) == 1
+    return np.asarray(reading.apply(mask.codes) == 1)
 
 
 def _mask_codes(

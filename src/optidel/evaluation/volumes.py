@@ -121,18 +121,18 @@ def _is_in_place(image: Path, mask: Path) -> bool:
     if any(points is None for points in corners):
         return True  # an affine without an inverse places nothing
     first, second = (points for points in corners if points is not None)
-    voxel = np.linalg.norm(nib.load(image).affine[:3, :3], axis=0).max()  # type: ignore[attr-defined]
+    voxel = np.linalg.norm(nib.load(image).affine[:3, :3], axis=0).max()
     return bool(np.linalg.norm(first - second, axis=1).max() <= APART * voxel)
 
 
 def _corners(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.float64]] | None:
     """Where the first and the last voxel in RAS+ order lie, (2, 3) in mm; None where that is not known."""
     header = nib.load(path)
-    affine = header.affine  # type: ignore[attr-defined]
+    affine = header.affine
     directions = affine[:3, :3]
     if not np.isfinite(affine).all() or abs(np.linalg.det(directions)) == 0:
         return None
-    shape = (*header.shape, 1, 1)[:3]  # type: ignore[attr-defined]
+    shape = (*header.shape, 1, 1)[:3]
     orientation = nib.orientations.io_orientation(affine)
     turned = affine @ nib.orientations.inv_ornt_aff(orientation, shape)
     sides = np.array(shape)[np.argsort(orientation[:, 0])]
