@@ -61,6 +61,20 @@ def test_new_values_behind_an_old_header_are_seen(tmp_path: Path, kind: str, rea
     grown(tmp_path / "run", folder)
 
 
+def test_new_values_behind_a_header_of_a_manifest_are_seen(tmp_path: Path) -> None:
+    folder, other = tmp_path / "corpus", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    values = save_volume(folder, ".mhd", 0)
+    (tmp_path / "list.csv").write_text("path\na.mhd\n")
+    options = IndexOptions(manifest=str(tmp_path / "list.csv"))
+    first = index_step(Store(tmp_path / "run"), folder, options)
+    again = index_step(Store(tmp_path / "run"), folder, options)
+    assert again.path == first.path
+    values.write_bytes(save_volume(other, ".mhd", 1).read_bytes())
+    assert grown(tmp_path / "run", folder, options).content != first.content
+
+
 def write_slice(folder: Path, number: int, values: np.ndarray) -> None:
     data = made(
         values,
