@@ -1,5 +1,6 @@
 """A file that hangs on another of its folder is read again when that one changes."""
 
+import tempfile
 from pathlib import Path
 
 import nibabel
@@ -23,7 +24,9 @@ def grown(run: Path, folder: Path, options: IndexOptions | None = None) -> Artif
     options = options or IndexOptions()
     later = index_step(store, folder, options)
     key = (store.root / ".group-key").read_bytes()
-    at_once = index_step(with_key(Store(run.with_name(f"{run.name}-at-once")), key), folder, options)
+    # A new folder each time: an index of an earlier state in it would be taken over from.
+    fresh = Path(tempfile.mkdtemp(dir=run.parent)) / "run"
+    at_once = index_step(with_key(Store(fresh), key), folder, options)
     for name in TABLES:
         assert later.table(name).equals(at_once.table(name)), name
     return later
@@ -56,6 +59,20 @@ def test_new_values_behind_an_old_header_are_seen(tmp_path: Path, kind: str, rea
     assert sorted(read) == sorted({values.name, "a.hdr" if kind == ".img" else f"a{kind}"})
     assert later.content != first.content
     grown(tmp_path / "run", folder)
+
+
+def test_new_values_behind_a_header_of_a_manifest_are_seen(tmp_path: Path) -> None:
+    folder, other = tmp_path / "corpus", tmp_path / "other"
+    folder.mkdir()
+    other.mkdir()
+    values = save_volume(folder, ".mhd", 0)
+    (tmp_path / "list.csv").write_text("path\na.mhd\n")
+    options = IndexOptions(manifest=str(tmp_path / "list.csv"))
+    first = index_step(Store(tmp_path / "run"), folder, options)
+    again = index_step(Store(tmp_path / "run"), folder, options)
+    assert again.path == first.path
+    values.write_bytes(save_volume(other, ".mhd", 1).read_bytes())
+    assert grown(tmp_path / "run", folder, options).content != first.content
 
 
 def write_slice(folder: Path, number: int, values: np.ndarray) -> None:

@@ -68,7 +68,9 @@ def test_unknown_bytes_have_no_reader() -> None:
     assert reader_for(Source(name=".png", data=b"hello")) is None
 
 
-@pytest.mark.parametrize(("page", "least"), [("formats.md", 50), ("corpus.md", 10)])
+@pytest.mark.parametrize(
+    ("page", "least"), [("formats.md", 50), ("corpus.md", 10), ("results/faults.md", 40)]
+)
 def test_every_test_that_a_page_names_exists(page: str, least: int) -> None:
     folder = Path(__file__).parent
     named = re.findall(r"`(test_\w+)(?:::(test_\w+))?`", (folder.parents[1] / "docs" / page).read_text())

@@ -36,6 +36,7 @@ DICOM = (
 ALIASES = {
     **dict.fromkeys((".3gp", ".m4v"), ".mp4"),
     **dict.fromkeys((".dicom", ".ima"), ".dcm"),
+    **dict.fromkeys((".hdr", ".img"), ".nii"),  # in two files; test_nifti_pair has their own
     **dict.fromkeys((".j2c", ".j2k", ".jpf", ".jpx"), ".jp2"),
     **dict.fromkeys((".m2ts", ".mts"), ".ts"),
     **dict.fromkeys((".mpeg", ".vob"), ".mpg"),

@@ -17,6 +17,29 @@ DICOM = (".dcm", ".dicom", ".ima")
 """Endings of DICOM; it may also have none, or one that no reader knows."""
 
 
+def values_beside(listed: Collection[str], others: Collection[str]) -> set[str]:
+    """Of files that a manifest leaves out, those that may hold the values of a header that it lists.
+
+    Args:
+        listed: files that are indexed.
+        others: files that are not.
+    """
+    folders = {_folder(source) for source in listed if ending(source) in DETACHED}
+    return {
+        source
+        for source in others
+        if _folder(source) in folders and (ending(source) == ".img" or ending(source) not in READERS)
+    }
+
+
+def with_values_beside(kept: Collection[str], beside: Collection[str]) -> set[str]:
+    """The headers among files that did not change whose values may have: nobody noted when those were
+    written.
+    """
+    folders = {_folder(source) for source in beside}
+    return {source for source in kept if ending(source) in DETACHED and _folder(source) in folders}
+
+
 def touched(
     changed: Collection[str], kept: Iterable[str], frames: Mapping[str, int], in_series: Collection[str]
 ) -> set[str]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from optidel.corpus.belonging import LISTED
-from optidel.corpus.companions import touched
+from optidel.corpus.companions import touched, with_values_beside
 from optidel.corpus.masks import MASK
 from optidel.corpus.sandbox.workers import TRANSIENT
 from optidel.corpus.walk import Listing
@@ -79,6 +79,7 @@ def _compared(artifact: Artifact, listing: Listing) -> Earlier:
     counted = dict(files.select("source", "frames").iter_rows())
     in_series = set(table.filter(pl.col("series").is_not_null())["source"])
     same -= touched((now.keys() | before.keys()) - same, same, counted, in_series)
+    same -= with_values_beside(same, [file.source for file in listing.beside])
     counts = {
         "added": len(now.keys() - both),
         "removed": len(before.keys() - both),

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
+from optidel.corpus.companions import values_beside
 from optidel.corpus.groups import FIELDS
 from optidel.corpus.walk import Listing, printable
 from optidel.errors import InputError
@@ -192,7 +193,10 @@ def listed(listing: Listing, manifest: Manifest) -> Listing:
     others = len(listing.files) - len(files)
     if others:
         say(f"index: {others} files under {listing.root} are not in the manifest and stay out")
-    return replace(listing, files=files, refused=sorted(refused, key=lambda item: item.source))
+    names = values_beside(requested & sources, sources - requested)
+    beside = tuple(file for file in listing.files if file.source in names)
+    refused.sort(key=lambda item: item.source)
+    return replace(listing, files=files, refused=refused, beside=beside)
 
 
 def _why_absent(path: str) -> str:

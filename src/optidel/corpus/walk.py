@@ -57,17 +57,24 @@ class File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What lies under ``root``: ``files`` sorted by path, and what is refused by its kind or name alone."""
+    """What lies under ``root``: ``files`` sorted by path, and what is refused by its kind or name alone.
+
+    ``beside``: files that are not indexed themselves, and hold the values of a header that is.
+    """
 
     root: Path
     files: list[File]
     refused: list[Rejected]
+    beside: tuple[File, ...] = ()
 
     @property
     def digest(self) -> str:
         """Changes when a file is added, removed or written."""
         files = [[file.source, file.size, file.mtime_ns] for file in self.files]
-        return digest(canonical([files, [[item.source, item.reason] for item in self.refused]]))
+        parts = [files, [[item.source, item.reason] for item in self.refused]]
+        if self.beside:
+            parts.append([[file.source, file.size, file.mtime_ns] for file in self.beside])
+        return digest(canonical(parts))
 
 
 def walk(path: Path) -> Listing:
