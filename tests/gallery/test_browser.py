@@ -1,11 +1,14 @@
 """The gallery in a real browser: lasso, twins, filters, tags, and no request outside."""
 
+import base64
 import csv
+import json
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from browser import Browser, Page, chromium, running
 from nano import NANO_RECIPE
@@ -137,6 +140,28 @@ def test_names_filters_and_methods_narrow_what_is_shown(look: Look, gallery: str
     )
     page.ask("document.querySelector('#legend button').click()")
     assert len(page.ask("gallery.shown()")) < len(ids)
+
+
+def test_frames_that_show_nothing_come_last(look: Look, chosen: Path, tmp_path: Path) -> None:
+    page_file = write_gallery(chosen, tmp_path / "gallery")
+    data = page_file.parent / "data.js"
+    values = json.loads(data.read_text().removeprefix("window.GALLERY=").rstrip().removesuffix(";"))
+    choice = next(choice for choice in values["choices"] if choice["name"].startswith("optidel "))
+    rank = np.frombuffer(base64.b64decode(choice["rank"]), "<i4")
+    # The first two dropped frames become blank.
+    blank = np.flatnonzero(rank < 0)[:2]
+    codes = np.full(len(rank), -1, np.int16)
+    codes[blank] = 0
+    text = base64.b64encode(codes.tobytes()).decode()
+    flaw = {"name": "flaw", "values": ["blank"], "codes": text, "source": False, "map": None}
+    values["categories"] = [v for v in values["categories"] if v["name"] != "flaw"] + [flaw]
+    data.write_text(f"window.GALLERY={json.dumps(values)};")
+
+    page = look(page_file.as_uri())
+    shown = page.ask("gallery.shown()")
+    assert shown[-2:] == blank.tolist()
+    assert [rank[row] for row in shown[:3]] == [0, 1, 2]
+    assert "dropped (2 show nothing)" in page.ask("document.getElementById('selected').textContent")
 
 
 def test_hostile_names_do_nothing(look: Look, gallery: str) -> None:

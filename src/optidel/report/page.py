@@ -126,7 +126,7 @@ def render(page: ReportPage) -> str:
         signed=text.signed,
         percent=text.percent,
         duration=text.duration,
-        plural=text.plural,
+        plural=plural,
         times=text.times,
     )
     template = templates.get_template("template.html.j2")
