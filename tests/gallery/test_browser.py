@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import Browser, Page, chromium, running
+from browser import CONTRAST, Browser, Page, chromium, outside, running
 from nano import NANO_RECIPE
 from pictures import NANO
 
@@ -58,9 +58,7 @@ def look(browser: Browser) -> Iterator[Look]:
     yield open_page
     for page, address in pages:
         assert page.errors == []
-        scheme = address.partition("//")[0]
-        inside = (scheme, "data:", "blob:", f"{scheme}//127.0.0.1")
-        assert [url for url in page.requests if not url.startswith(inside)] == []
+        assert outside(page, address) == []
 
 
 def ring(page: Page, share: float) -> list[tuple[float, float]]:
@@ -210,31 +208,6 @@ def test_nothing_is_cut_off_and_text_can_be_read(look: Look, gallery: str, width
     page.ask("gallery.go(gallery.shown()[0])")
     low = page.ask(CONTRAST)
     assert low == []
-
-
-# Texts whose contrast with what lies behind them is under 4.5 to 1 (WCAG 2.2, AA).
-CONTRAST = """(() => {
-  const linear = (v) => v / 255 <= .04045 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
-  const light = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
-  const parts = (text) => text.match(/[\\d.]+/g).map(Number);
-  const ground = (node) => {
-    for (; node; node = node.parentElement) {
-      const colour = parts(getComputedStyle(node).backgroundColor);
-      if (colour.length < 4 || colour[3] > .9) return colour;
-    }
-    return [255, 255, 255];
-  };
-  const low = [];
-  const texts = 'h1, h2, h3, p, td, th, button, dt, dd, label, summary, figcaption';
-  for (const node of document.querySelectorAll(texts)) {
-    const style = getComputedStyle(node);
-    const unseen = !node.textContent.trim() || !node.offsetParent;
-    if (unseen || node.closest('.tile') || Number(style.opacity) < 1) continue;
-    const [a, b] = [light(parts(style.color)), light(ground(node))].sort((x, y) => y - x);
-    if ((a + .05) / (b + .05) < 4.5) low.push(`${node.tagName}: ${node.textContent.slice(0, 40)}`);
-  }
-  return low;
-})()"""
 
 
 def test_the_server_shows_the_same(look: Look, chosen: Path) -> None:

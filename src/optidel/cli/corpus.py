@@ -20,6 +20,7 @@ from optidel.cli.options import (
     say_next,
     without_none,
 )
+from optidel.words import counted
 from optidel.errors import RecipeError
 
 
@@ -46,7 +47,6 @@ def index(
     from optidel.corpus.frames import Corpus
     from optidel.corpus.walk import printable
     from optidel.pipeline.pipeline import Pipeline
-    from optidel.words import counted
 
     recipe = recipe_of(images, out, config=config, settings=settings)
     # These two are keys of the section [corpus]; as options they win over the recipe's, like all others.
@@ -237,7 +237,6 @@ def audit(
     deleted.
     """
     from optidel.pipeline.audit import audit as audit_corpus
-    from optidel.words import counted
 
     # A recipe may name the run folder; without one, a first look at a corpus should need no option.
     if out is None and config is None and images is not None:
