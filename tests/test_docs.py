@@ -1,5 +1,6 @@
 """Every Python snippet of the README and the documentation runs; every command line in them exists."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -88,3 +89,15 @@ def test_recipes_are_valid(page: Path) -> None:
     for _, text in fences(page, "toml"):
         values = tomllib.loads(text)
         (make_bench if "budgets" in values else make_recipe)(values)
+
+
+def test_notebooks_are_those_of_their_pages(load_script) -> None:  # type: ignore[no-untyped-def]
+    script = load_script("scripts/notebooks.py")
+    pages = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+    assert len(pages) == 3
+    assert script.main(check=True) == 0
+    for page in pages:
+        cells = json.loads(page.with_suffix(".ipynb").read_text())["cells"]
+        code = ["".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code"]
+        # The code that the test above runs, fence by fence.
+        assert code == [text for _, text in fences(page, "python")]

@@ -20,8 +20,8 @@ from optidel.cli.options import (
     say_next,
     without_none,
 )
-from optidel.words import counted
 from optidel.errors import RecipeError
+from optidel.words import counted
 
 
 @app.command(epilog="Example: `optidel index scans/ --pattern '(?P<patient>P[0-9]+)/' --out run --json`")
