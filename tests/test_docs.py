@@ -1,5 +1,6 @@
 """Every Python snippet of the README and the documentation runs; every command line in them exists."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -9,8 +10,10 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
+import optidel
 from optidel.benchmark import make_bench
 from optidel.cli import app
+from optidel.errors import BudgetError
 from optidel.recipe import make_recipe
 
 ROOT = Path(__file__).parents[1]
@@ -88,3 +91,32 @@ def test_recipes_are_valid(page: Path) -> None:
     for _, text in fences(page, "toml"):
         values = tomllib.loads(text)
         (make_bench if "budgets" in values else make_recipe)(values)
+
+
+def test_notebooks_are_those_of_their_pages(load_script) -> None:  # type: ignore[no-untyped-def]
+    script = load_script("scripts/notebooks.py")
+    pages = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+    assert len(pages) == 3
+    assert script.main(check=True) == 0
+    for page in pages:
+        cells = json.loads(page.with_suffix(".ipynb").read_text())["cells"]
+        code = ["".join(cell["source"]) + "\n" for cell in cells if cell["cell_type"] == "code"]
+        # The code that the test above runs, fence by fence.
+        assert code == [text for _, text in fences(page, "python")]
+
+
+def test_every_error_sentence_of_the_source_is_on_its_page(load_script) -> None:  # type: ignore[no-untyped-def]
+    script = load_script("scripts/error_index.py")
+    assert script.main(check=True) == 0
+    page = (ROOT / "docs" / "errors.md").read_text()
+    # A sentence that a user meets is found by the words between its values.
+    with pytest.raises(BudgetError) as caught:
+        optidel.select(np.eye(3), budget=1.5)
+    start, middle = "budget must be in (0, 1], got ", "; pass 0.05 for 5 %"
+    assert str(caught.value) == f"{start}1.5{middle}"
+    assert script.escaped(start).strip() in page
+    assert list(script.raised("raise InputError(f'no {a} in {b}; pass one')", {"InputError"})) == [
+        ("InputError", "no … in …; pass one")
+    ]
+    assert not list(script.raised("raise InputError(text)", {"InputError"}))
+    assert not list(script.raised("raise ValueError('of the house')", {"InputError"}))

@@ -120,8 +120,8 @@ def test_manifest(tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str
     }
     told = capsys.readouterr().err
     assert "not used: age, patent; known columns are path, group" in told
-    assert "1 files under" in told
-    assert "stay out" in told
+    assert "1 file under" in told
+    assert "stays out" in told
 
 
 COMMAS = "path,patient\r\nP1/ä.png,Müller\r\nP2/b.png,Öz\r\n"

@@ -210,9 +210,7 @@ def test_the_same_command_tries_again_what_was_bad_luck_and_gives_up_after_some_
     read.clear()
     assert index_step(store, folder, IndexOptions()) == first
     assert read == ["unlucky.png"]
-    assert (
-        "1 files were quarantined for time, memory or a crash; trying them again" in capsys.readouterr().err
-    )
+    assert "1 file was quarantined for time, memory or a crash; trying again" in capsys.readouterr().err
 
     monkeypatch.setattr(room, "scan_files", real)
     second = index_step(store, folder, IndexOptions())

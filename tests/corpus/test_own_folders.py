@@ -136,7 +136,7 @@ def test_masks_stay_out_aloud_unless_they_are_asked_for(
     assert [frame.source for frame in corpus.frames] == [f"images/{number}.png" for number in range(3)]
     assert {item.source for item in corpus.rejected} == {f"masks/{number}.png" for number in range(3)}
     assert "masks/ lies beside images/" in corpus.rejected[0].reason
-    assert "3 files look like masks of others and stay out" in capsys.readouterr().err
+    assert "3 files look like a mask, left out of the corpus" in capsys.readouterr().err
     assert len(optidel.index(tmp_path / "set" / "masks").frames) == 3
     (tmp_path / "list.csv").write_text("path\nimages/0.png\nmasks/0.png\n")
     assert len(optidel.index(tmp_path / "set", manifest=str(tmp_path / "list.csv")).frames) == 2

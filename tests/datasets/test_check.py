@@ -83,7 +83,7 @@ def test_a_whole_set_has_no_problem_and_one_lost_mask_is_named(tmp_path: Path) -
     assert (result.parts[0].found, result.parts[0].pairs) == (60, 60)
     (tmp_path / "x" / "masks" / "7.png").unlink()
     (problem,) = check(tmp_path / "x").problems
-    assert (problem.kind, problem.message) == ("pair", "1 images without a mask: images/7.png")
+    assert (problem.kind, problem.message) == ("pair", "1 image without a mask: images/7.png")
 
 
 def test_the_sequences_of_clinicdb_are_the_published_ones(tmp_path: Path) -> None:
@@ -117,14 +117,14 @@ def test_wrong_sizes_broken_files_orphans_and_boxes_are_told_apart(tmp_path: Pat
     problems = {problem.kind: problem.message for problem in check(seg).problems}
     assert "(16 x 6 px, its image 16 x 12 px)" in problems["size"]
     assert f"{CUIDS[1]}.jpg is no image" in problems["unreadable"]
-    assert problems["pair"] == f"1 masks without an image: masks/{CUIDS[2]}.jpg"
+    assert problems["pair"] == f"1 mask without an image: masks/{CUIDS[2]}.jpg"
     edd = fake(tmp_path, "edd2020")
     assert kinds(edd) == {"count"}
     (edd / "bbox" / "EDD2020_ACB0001.txt").write_text("10 20 30 40 BE\n1 2 3 4 ulcer\n")
     (edd / "bbox" / "EDD2020_INR0002.txt").unlink()
     problems = {problem.kind: problem.message for problem in check(edd).problems}
     assert "EDD2020_ACB0001.txt, line 2: '1 2 3 4 ulcer' is no box" in problems["boxes"]
-    assert "1 images without a box file" in problems["pair"]
+    assert "1 image without a box file" in problems["pair"]
     ead = fake(tmp_path, "ead2019")
     (ead / "trainingData_detection" / "00003.txt").write_text("5 0.111 0.165 0.066 0.056\n")
     assert "boxes" not in kinds(ead)
@@ -138,8 +138,8 @@ def test_the_official_split_is_checked(tmp_path: Path) -> None:
     (folder / "test.txt").write_text(f"{CUIDS[3]}\n{CUIDS[0]}\ngone\n")
     messages = [problem.message for problem in check(folder).problems if problem.kind == "split"]
     assert messages == [
-        "test.txt lists 1 images that are not there: gone",
-        f"1 images stand on both sides of the official split: {CUIDS[0]}",
+        "test.txt lists 1 image that is not there: gone",
+        f"1 image stands on both sides of the official split: {CUIDS[0]}",
     ]
     (folder / "test.txt").unlink()
     assert "test.txt, the list of the official test side, is missing" in [

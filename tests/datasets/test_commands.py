@@ -38,9 +38,9 @@ def test_check_exits_0_where_whole_and_2_with_reasons_where_not(
     assert call(monkeypatch, "datasets", "check", folder, "--json") == 2
     found = json.loads(capsys.readouterr().out)
     assert (found["name"], found["whole"]) == ("cvc-300", False)
-    assert found["problems"] == [{"kind": "pair", "message": "1 images without a mask: images/9.png"}]
+    assert found["problems"] == [{"kind": "pair", "message": "1 image without a mask: images/9.png"}]
     assert call(monkeypatch, "datasets", "check", folder) == 2
-    assert "images without a mask: images/9.png" in capsys.readouterr().out
+    assert "1 image without a mask: images/9.png" in capsys.readouterr().out
     assert call(monkeypatch, "datasets", "check", folder, "--name", "cvc300") == 2
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -99,7 +99,7 @@ def test_the_command_and_its_refusals(finished: Path, tmp_path: Path) -> None:
         app, ["predict", str(finished / "run"), str(tmp_path / "new"), "--out", str(tmp_path / "out")]
     )
     assert done.exit_code == 0
-    assert "1 masks in" in done.output
+    assert "1 mask in" in done.output
     assert "not read: notes.txt" in done.output
     mask = np.asarray(PillowImage.open(tmp_path / "out" / "deep" / "a.png"))
     assert mask.shape == (40, 30)

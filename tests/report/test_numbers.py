@@ -4,9 +4,10 @@ from pathlib import Path
 import pytest
 
 from optidel.report.costs import break_even, step_costs
-from optidel.report.text import percent, plural, signed
+from optidel.report.text import percent, signed
 from optidel.report.verdict import verdict
 from optidel.runs.collect import MethodScore, Run, read_run
+from optidel.words import counted, plural
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +139,7 @@ def test_numbers_as_people_write_them() -> None:
     assert percent(0.125) == "12.5 %"
     assert plural("key patch") == "key patches"
     assert plural("frame") == "frames"
+    assert counted(1, "near-copy") == "1 near-copy"
+    assert counted(2048, "near-copy") == "2,048 near-copies"
+    assert counted(1, "file", ("is", "are")) == "1 file is"
+    assert counted(0, "file", ("is", "are")) == "0 files are"

@@ -34,6 +34,31 @@ FLAGS = (
 PATIENCE = 60
 
 
+# Texts whose contrast with what lies behind them is under 4.5 to 1 (WCAG 2.2, AA).
+CONTRAST = """(() => {
+  const linear = (v) => v / 255 <= .04045 ? v / 255 / 12.92 : ((v / 255 + .055) / 1.055) ** 2.4;
+  const light = ([r, g, b]) => .2126 * linear(r) + .7152 * linear(g) + .0722 * linear(b);
+  const parts = (text) => text.match(/[\\d.]+/g).map(Number);
+  const ground = (node) => {
+    for (; node; node = node.parentElement) {
+      const colour = parts(getComputedStyle(node).backgroundColor);
+      if (colour.length < 4 || colour[3] > .9) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const low = [];
+  const texts = 'h1, h2, h3, p, td, th, button, dt, dd, label, summary, figcaption';
+  for (const node of document.querySelectorAll(texts)) {
+    const style = getComputedStyle(node);
+    const unseen = !node.textContent.trim() || !node.offsetParent;
+    if (unseen || node.closest('.tile') || Number(style.opacity) < 1) continue;
+    const [a, b] = [light(parts(style.color)), light(ground(node))].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) low.push(`${node.tagName}: ${node.textContent.slice(0, 40)}`);
+  }
+  return low;
+})()"""
+
+
 def chromium() -> str | None:
     """The browser of the distribution; None without one."""
     paths = [path for name in NAMES if (path := shutil.which(name))]
@@ -79,8 +104,10 @@ class Page:
     def key(self, key: str) -> None:
         """Press and release a key."""
         text = key if len(key) == 1 else ""
-        self._send("Input.dispatchKeyEvent", type="keyDown", key=key, text=text)
-        self._send("Input.dispatchKeyEvent", type="keyUp", key=key)
+        # Chromium moves the focus by the code of the key, not by its name.
+        code = {"windowsVirtualKeyCode": 9} if key == "Tab" else {}
+        self._send("Input.dispatchKeyEvent", type="keyDown", key=key, text=text, **code)
+        self._send("Input.dispatchKeyEvent", type="keyUp", key=key, **code)
 
     def drag(self, points: list[tuple[float, float]]) -> None:
         """Press the mouse at the first point, move through the others and let go at the last."""
@@ -191,3 +218,10 @@ def running(binary: str) -> Iterator[Browser]:
     finally:
         browser.close()
         shutil.rmtree(profile, ignore_errors=True)
+
+
+def outside(page: Page, address: str) -> list[str]:
+    """What a page asked for elsewhere than at its own address or this machine."""
+    scheme = address.partition("//")[0]
+    inside = (scheme, "data:", "blob:", f"{scheme}//127.0.0.1")
+    return [url for url in page.requests if not url.startswith(inside)]

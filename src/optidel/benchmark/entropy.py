@@ -33,7 +33,7 @@ def entropy_sentences(measured: Mapping[Choice, Entropy]) -> list[str]:
         texts = [f"full {_text(full)}"] if full else []
         for (method, other), entropy in measured.items():
             if other == budget:
-                closed = "" if entropy.closed is None else f", closes {closed_text(entropy)}"
+                closed = f", closes {closed_text(entropy)}" if entropy.closed_interval else ""
                 above = above_text(entropy) if method == RANDOM else ""
                 texts.append(f"{method} {_text(entropy)}{above}{closed}")
         sentences.append(

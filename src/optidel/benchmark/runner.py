@@ -35,6 +35,7 @@ from optidel.recipe import Recipe
 from optidel.runs.baselines import FULL, SCRATCH
 from optidel.store import Artifact, Store, canonical, digest
 from optidel.training.precision import device
+from optidel.words import counted
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -176,7 +177,7 @@ class Runner:
 
         What cannot be used should be known before hours of training.
         """
-        say(f"{len(self.shared.corpus)} frames")
+        say(counted(len(self.shared.corpus), "frame"))
         trial_of_task = {trial.task: trial for trial in part}
         for trial in trial_of_task.values():
             self.pipeline(trial).build("task")

@@ -21,6 +21,7 @@ from optidel.cli.options import (
     without_none,
 )
 from optidel.errors import RecipeError
+from optidel.words import counted
 
 
 @app.command(epilog="Example: `optidel index scans/ --pattern '(?P<patient>P[0-9]+)/' --out run --json`")
@@ -46,7 +47,6 @@ def index(
     from optidel.corpus.frames import Corpus
     from optidel.corpus.walk import printable
     from optidel.pipeline.pipeline import Pipeline
-    from optidel.report.text import counted
 
     recipe = recipe_of(images, out, config=config, settings=settings)
     # These two are keys of the section [corpus]; as options they win over the recipe's, like all others.
@@ -187,7 +187,7 @@ def leaks(
     print(verdict)
     for kind, title in TITLES.items():
         pairs = result.of(kind)
-        print(f"{title}: {len(pairs)} pairs")
+        print(f"{title}: {counted(len(pairs), 'pair')}")
         for pair in pairs:
             print(f"  {pair.folder}/{pair.test} = {pair.train}")
     print(trust)
@@ -237,7 +237,6 @@ def audit(
     deleted.
     """
     from optidel.pipeline.audit import audit as audit_corpus
-    from optidel.report.text import counted
 
     # A recipe may name the run folder; without one, a first look at a corpus should need no option.
     if out is None and config is None and images is not None:

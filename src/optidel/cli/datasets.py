@@ -11,6 +11,7 @@ from rich.table import Table
 
 from optidel.cli.app import app
 from optidel.cli.options import Json, print_json
+from optidel.words import counted
 
 if TYPE_CHECKING:
     from optidel.copies.datasets import SharedImage
@@ -158,7 +159,7 @@ def _print_check(result: "Check", shared: dict[str, list["SharedImage"]]) -> Non
 def _print_shared(other: str, images: list["SharedImage"]) -> None:
     """How many images two folders share, by how they were recognised, and the first few."""
     counts = Counter(image.how for image in images)
-    sentence = f"  shared with {other}: {len(images)} images"
+    sentence = f"  shared with {other}: {counted(len(images), 'image')}"
     # The surest first: equal pixels prove a copy, an equal name only hints at one.
     for kind in ("pixels", "similar", "name"):
         if counts[kind]:

@@ -7,6 +7,7 @@ import typer
 
 from optidel.cli.app import app
 from optidel.cli.options import Json, print_json
+from optidel.words import counted
 
 
 @app.command(epilog="Example: `optidel predict run NEW-IMAGES --out masks`")
@@ -38,4 +39,4 @@ def predict(
         return
     for item in result.rejected:
         print(f"not read: {item.source}: {item.reason}")
-    print(f"{len(result.masks)} masks in {out}")
+    print(f"{counted(len(result.masks), 'mask')} in {out}")

@@ -22,6 +22,7 @@ from optidel.mapping import Plan
 from optidel.progress import say, track
 from optidel.records import Frame, Quality, Rejected, from_table, to_table
 from optidel.store import PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors
+from optidel.words import counted
 
 SHARD = 256
 """Files indexed between two writes; at most this many are read again after a kill."""
@@ -193,7 +194,10 @@ class _Build:
         tries = len(note.read_bytes()) if note.exists() else 0
         if tries >= RETRIES:
             return False
-        say(f"index: {len(sources)} files were quarantined for time, memory or a crash; trying them again")
+        say(
+            f"index: {counted(len(sources), 'file', ('was', 'were'))} quarantined for time, memory or a "
+            "crash; trying again"
+        )
         options = self.options.scan(group_key(self.store.root))
         scanned = scan_files(self.listing.root, sources, options, self.options.workers)
         if any(file.frames for file in scanned):
@@ -336,8 +340,9 @@ def _refused(masks: Mapping[str, str]) -> list[Rejected]:
     """Say that masks stay out, and why each does."""
     if masks:
         first = next(iter(masks))
+        looking = counted(len(masks), "file", ("looks", "look"))
         say(
-            f"index: {len(masks)} files look like masks of others and stay out, such as {printable(first)}; "
+            f"index: {looking} like a mask, left out of the corpus, such as {printable(first)}; "
             "to take them in, list them in a manifest or pass their folder itself"
         )
     return [Rejected(source=printable(source), reason=reason) for source, reason in masks.items()]
@@ -382,6 +387,11 @@ def _complain(root: Path, frames: int, rejected: Sequence[Rejected]) -> None:
     """
     first = f"{printable(rejected[0].source)}: {rejected[0].reason}" if rejected else ""
     if not frames:
-        raise InputError(f"none of the {len(rejected)} files under {root} is a readable image; {first}")
+        raise InputError(
+            f"of {counted(len(rejected), 'file')} under {root} none is a readable image; {first}"
+        )
     if rejected:
-        say(f"index: {frames} frames, {len(rejected)} files quarantined; the first, {first}")
+        say(
+            f"index: {counted(frames, 'frame')}, {counted(len(rejected), 'file')} quarantined; "
+            f"the first, {first}"
+        )

@@ -14,6 +14,7 @@ from optidel.errors import InputError
 from optidel.progress import say
 from optidel.records import Frame, Rejected
 from optidel.store import canonical, digest
+from optidel.words import counted
 
 COLUMNS = ("path", "group", *FIELDS)
 PATHS = ("path", "file_name")
@@ -192,7 +193,8 @@ def listed(listing: Listing, manifest: Manifest) -> Listing:
 
     others = len(listing.files) - len(files)
     if others:
-        say(f"index: {others} files under {listing.root} are not in the manifest and stay out")
+        stay = "stays" if others == 1 else "stay"
+        say(f"index: {counted(others, 'file')} under {listing.root} {stay} out: not in the manifest")
     names = values_beside(requested & sources, sources - requested)
     beside = tuple(file for file in listing.files if file.source in names)
     refused.sort(key=lambda item: item.source)

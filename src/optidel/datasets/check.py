@@ -15,6 +15,7 @@ from optidel.datasets.registry import DATASETS
 from optidel.datasets.templates import Match
 from optidel.errors import InputError
 from optidel.progress import track
+from optidel.words import counted
 
 Item = TypeVar("Item")
 
@@ -133,24 +134,24 @@ def _pairing(part: PartFiles) -> Iterator[Problem]:
 
     if part.part.masks and not part.part.negative:
         bare = [image.path for key, image in images.items() if key not in masks]
-        yield from _pair_problem(bare, "images without a mask")
+        yield from _pair_problem(bare, "image", "without a mask")
     orphans = [mask.path for mask in part.masks if mask.key not in images]
-    yield from _pair_problem(orphans, "masks without an image")
+    yield from _pair_problem(orphans, "mask", "without an image")
     if part.part.boxes:
         bare = [image.path for key, image in images.items() if key not in boxes]
-        yield from _pair_problem(bare, "images without a box file")
+        yield from _pair_problem(bare, "image", "without a box file")
 
     if len(images) < len(part.images):
         numbers = Counter(image.key for image in part.images)
         twice = {key for key, number in numbers.items() if number > 1}
         names = [image.path for image in part.images if image.key in twice]
-        message = f"{len(twice)} images are there under several endings: {_some(names)}"
+        message = f"{counted(len(twice), 'image', ('is', 'are'))} there under several endings: {_some(names)}"
         yield Problem(kind="pair", message=message)
 
 
-def _pair_problem(paths: Sequence[str], what: str) -> Iterator[Problem]:
+def _pair_problem(paths: Sequence[str], unit: str, what: str) -> Iterator[Problem]:
     if paths:
-        message = f"{len(paths)} {what}: {_some(paths)}"
+        message = f"{counted(len(paths), unit)} {what}: {_some(paths)}"
         yield Problem(kind="pair", message=message)
 
 
@@ -161,10 +162,10 @@ def _files(part: PartFiles, match: Found) -> Iterator[Problem]:
         paths = [image.path for image in part.images]
         broken = [f"{path} has zero bytes" for path in paths if (match.root / path).stat().st_size == 0]
     if broken:
-        message = f"{len(broken)} files cannot be read: {_some(broken)}"
+        message = f"{counted(len(broken), 'file')} cannot be read: {_some(broken)}"
         yield Problem(kind="unreadable", message=message)
     if unequal:
-        message = f"{len(unequal)} masks differ in size from their image: {_some(unequal)}"
+        message = f"{counted(len(unequal), 'mask')} of another size than the image: {_some(unequal)}"
         yield Problem(kind="size", message=message)
 
     faults = [_box_fault(match, box) for box in part.boxes]
@@ -222,11 +223,13 @@ def _lists(match: Found) -> Iterator[Problem]:
         listed = read_list(path)
         absent = [item for item in listed if item not in ids]
         if absent:
-            message = f"{name} lists {len(absent)} images that are not there: {_some(absent)}"
+            missing = counted(len(absent), "image", ("that is", "that are"))
+            message = f"{name} lists {missing} not there: {_some(absent)}"
             yield Problem(kind="split", message=message)
         both = [item for item in listed if side_of.get(item, side) != side]
         if both:
-            message = f"{len(both)} images stand on both sides of the official split: {_some(both)}"
+            standing = counted(len(both), "image", ("stands", "stand"))
+            message = f"{standing} on both sides of the official split: {_some(both)}"
             yield Problem(kind="split", message=message)
         side_of |= dict.fromkeys(listed, side)
 
@@ -257,8 +260,10 @@ def _numbers(match: Found) -> Iterator[Problem]:
     beyond = sorted(number for number in numbers if not first <= number <= last)
     if beyond:
         names = _some(map(str, beyond))
+        images = counted(len(beyond), "image", ("is", "are"))
         yield Problem(
-            kind="numbers", message=f"{len(beyond)} images are numbered beyond {first} to {last}: {names}"
+            kind="numbers",
+            message=f"{images} numbered beyond {first} to {last}: {names}",
         )
 
 
@@ -271,7 +276,9 @@ def _copies(match: Found) -> Iterator[Problem]:
         if len(shared) > 1:
             leaks[" and ".join(shared)].append(" = ".join(group))
     for pair, names in leaks.items():
-        message = f"{len(names)} images are byte for byte in both {pair}: {_some(names)}"
+        message = (
+            f"{counted(len(names), 'image', ('is', 'are'))} byte for byte in both {pair}: {_some(names)}"
+        )
         yield Problem(kind="leak", message=message)
 
 
@@ -319,11 +326,11 @@ def _number_notes(match: Found) -> Iterator[str]:
         return
     if "images" in dataset.unverified:
         yield (
-            f"{total:,} images; the benchmark's table says {dataset.images:,}, "
+            f"{counted(total, 'image')}; the benchmark's table says {dataset.images:,}, "
             "a number that no source confirmed"
         )
     elif not any(part.part.count for part in match.parts):
-        yield f"{total:,} images, {dataset.images:,} are published"
+        yield f"{counted(total, 'image')}, {dataset.images:,} are published"
 
 
 def _some(names: Iterable[str]) -> str:

@@ -7,11 +7,12 @@ from pathlib import Path
 from optidel.evaluation.claims import MIN_SEEDS
 from optidel.evaluation.entropies import Entropy, above_text, closed_text, entropy_of
 from optidel.pipeline.audit import Audit
-from optidel.report.text import counted, percent
+from optidel.report.text import percent
 from optidel.runs.baselines import FULL, RANDOM
 from optidel.runs.collect import Run, read_run
 from optidel.runs.summaries import EntropySummary, LeaksSummary, SelectSummary, read_summary
 from optidel.store import Store
+from optidel.words import counted
 
 # Files that are named among those that could not be used.
 NAMED = 3
@@ -50,9 +51,8 @@ def _broken(audit: Audit) -> Chapter:
     """Files that could not be used, with the reason."""
     [index] = Store(audit.page.parent, look=True).artifacts("index")
     rejected = index.table("rejected.parquet")
-    lines = [
-        f"{audit.frames} frames are read; {counted(rejected.height, 'file')} set aside, with the reason:"
-    ]
+    frames = counted(audit.frames, "frame", ("is", "are"))
+    lines = [f"{frames} read; {counted(rejected.height, 'file')} set aside, with the reason:"]
     for source, reason in rejected.select("source", "reason").head(NAMED).iter_rows():
         lines.append(f"{source} {reason}")
     return Chapter(title="A folder of DICOM files: what is broken", lines=tuple(lines))
@@ -131,6 +131,7 @@ def _entropy_line(method: str, budget: float, entropy: Entropy) -> str:
     interval = entropy.interval
     spread = f" ({interval.low:.3f} to {interval.high:.3f})" if interval else ""
     note = above_text(entropy).lstrip(", ") if method == RANDOM else ""
-    if entropy.closed is not None:
+    # Without an interval a share of the distance is no claim.
+    if entropy.closed_interval is not None:
         note = f"closes {closed_text(entropy)} of random's distance to full"
     return f"{method:8} {percent(budget):>5}  {entropy.mean:.4f}{spread}  {note}".rstrip()

@@ -32,6 +32,7 @@ from optidel.progress import say, track
 from optidel.readers.decode import fit, pixel_hash
 from optidel.readers.decoded import window_of
 from optidel.records import Rejected
+from optidel.words import counted
 
 Part = Literal["train", "test"]
 
@@ -448,8 +449,8 @@ def _grouped(
     learnt = len({example.pair.together for example in training})
     tried = len({example.pair.together for example in testing})
     say(
-        f"{root.name}: {learnt} groups ({len(training)} images) for training, {tried} ({len(testing)}) for "
-        "testing, none in both"
+        f"{root.name}: {counted(learnt, 'group')} ({counted(len(training), 'image')}) for training, {tried} "
+        f"({len(testing)}) for testing, none in both"
     )
     return {"test": testing, "train": training}
 
@@ -527,7 +528,7 @@ def _tell_rejected(
     """
     first = f"{rejected[0].source}: {rejected[0].reason}" if rejected else ""
     if rejected:
-        say(f"{root.name}: {len(rejected)} files not used; the first, {first}")
+        say(f"{root.name}: {counted(len(rejected), 'file')} not used; the first, {first}")
     if not train or not test:
         raise InputError(
             f"{root} has {len(train)} usable training and {len(test)} test pairs, at least 1 of each is "

@@ -139,6 +139,7 @@
     for (let i = 0; i < n; i += 1) visible[i] = passes(i) && !(legend.labels && hidden.has(legend.codes[i])) && (!query || DATA.labels[i].toLowerCase().includes(query)) ? 1 : 0;
     draw_legend(); paint(); select();
   };
+  const empty = (choice, i) => choice && choice.rank[i] < 0 && flaws && flaws.codes[i] >= 0;
   const select = () => {
     const rows = lassoed || Array.from({ length: n }, (_, i) => i);
     shown = rows.filter((i) => visible[i]);
@@ -147,13 +148,15 @@
     if (number) shown.sort((a, b) => number.values[b] - number.values[a]);
     else if ($("order").value === "rank" && choice) {
       // Frames that show nothing come last: a page of black squares tells nobody why the others were dropped.
-      const place = (i) => (choice.rank[i] >= 0 ? choice.rank[i] : (flaws && flaws.codes[i] >= 0 ? 2e9 : 1e9) + i);
+      const place = (i) => (choice.rank[i] >= 0 ? choice.rank[i] : (empty(choice, i) ? 2e9 : 1e9) + i);
       shown.sort((a, b) => place(a) - place(b));
     }
     limit = GRID_STEP;
+    const nothing = shown.filter((i) => empty(choice, i)).length;
+    const note = nothing ? ` (${nothing.toLocaleString("en")} show${nothing === 1 ? "s" : ""} nothing)` : "";
     const kept = choice ? shown.filter((i) => choice.rank[i] >= 0).length : 0;
     const where = lassoed ? "in the lasso" : "on the map";
-    $("selected").textContent = `${shown.length.toLocaleString("en")} ${shown.length === 1 ? "image" : "images"} ${where}` + (choice ? `: ${kept.toLocaleString("en")} kept by ${choice.name}, ${(shown.length - kept).toLocaleString("en")} dropped` : "");
+    $("selected").textContent = `${shown.length.toLocaleString("en")} ${shown.length === 1 ? "image" : "images"} ${where}` + (choice ? `: ${kept.toLocaleString("en")} kept by ${choice.name}, ${(shown.length - kept).toLocaleString("en")} dropped${note}` : "");
     draw_grid();
   };
 
@@ -355,7 +358,7 @@
     dark.addEventListener("change", paint);
   };
   const start = () => {
-    $("counts").textContent = [`${n.toLocaleString("en")} frames`, ...choices.map((choice) => `${choice.name}: ${choice.rank.reduce((sum, rank) => sum + (rank >= 0), 0).toLocaleString("en")} ${choice.unit === "key patch" ? "cut from" : "kept"}`)].join(" · ");
+    $("counts").textContent = [`${n.toLocaleString("en")} ${n === 1 ? "frame" : "frames"}`, ...choices.map((choice) => `${choice.name}: ${choice.rank.reduce((sum, rank) => sum + (rank >= 0), 0).toLocaleString("en")} ${choice.unit === "key patch" ? "cut from" : "kept"}`)].join(" · ");
     $("colour").replaceChildren(...variables.map((v) => option(v.key, v.name)));
     $("colour").value = variable.key;
     $("order").append(...numbers.map((v) => option(v.name, v.name)));

@@ -15,9 +15,9 @@ from optidel.corpus.names import Names
 from optidel.corpus.quality import FLAWS, Thresholds
 from optidel.report.audit import Gallery, Group, Histogram, Line, Page, folder_title, histogram
 from optidel.report.pictures import Tile, picture_tile
-from optidel.report.text import counted
 from optidel.runs.summaries import AuditSummary, read_summary
 from optidel.store import Artifact
+from optidel.words import counted
 
 # Frames of a gallery: two rows of the page.
 SHOWN = 12
@@ -100,7 +100,7 @@ def audit_page(
             Line(name="Corpus", value=name),
             Line(name="Frames", value=f"{summary.frames:,}"),
             Line(name="Quarantined files", value=f"{len(corpus.rejected):,}"),
-            Line(name="Looked at for text", value=f"{summary.sampled:,} frames, evenly spaced"),
+            Line(name="Looked at for text", value=f"{counted(summary.sampled, 'frame')}, evenly spaced"),
         ),
         counts=tuple(_count(mark, summary, rule) for mark, rule in rules.items()),
         histograms=_histograms(measures, table, thresholds),
@@ -114,14 +114,17 @@ def audit_page(
 
 def _verdict(table: pl.DataFrame, summary: AuditSummary) -> tuple[str, ...]:
     share = 100 * summary.redundant / summary.frames
+    frames, sampled = counted(summary.frames, "frame"), counted(summary.sampled, "frame")
+    texts = summary.counts["text"]
+    repeat = "repeats" if summary.redundant == 1 else "repeat"
+    carry = "carries" if texts == 1 else "carry"
     worthless = sum(not set(FLAWS).isdisjoint(row) for row in table["marks"].to_list())
     return (
-        f"{summary.redundant:,} of {summary.frames:,} frames ({share:.1f} %) are copies or near-copies of an "
-        f"earlier one, in {counted(summary.groups, 'group')}.",
-        f"{summary.counts['text']:,} of {summary.sampled:,} frames looked at carry burned-in text or painted "
-        "boxes.",
-        f"{worthless:,} frames show nothing (blank, dark or saturated). All else is for you to judge; "
-        "nothing was deleted.",
+        f"{summary.redundant:,} of {frames} ({share:.1f} %) {repeat} an earlier one, pixel by pixel or "
+        f"nearly, in {counted(summary.groups, 'group')}.",
+        f"{texts:,} of {sampled} looked at {carry} burned-in text or painted boxes.",
+        f"{counted(worthless, 'frame', ('shows', 'show'))} nothing (blank, dark or saturated). All "
+        "else is for you to judge; nothing was deleted.",
     )
 
 

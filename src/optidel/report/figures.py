@@ -9,11 +9,12 @@ from jaxtyping import Float
 from optidel.charts import Bin, Point, Series, Share, Whisker, colour_of, histogram, lines, shares, whiskers
 from optidel.charts.colours import COLOURS, GREY
 from optidel.report.costs import BreakEven, StepCost
-from optidel.report.text import percent, plural
+from optidel.report.text import percent
 from optidel.report.verdict import OURS
 from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 from optidel.runs.collect import MethodScore, Run
 from optidel.store import Artifact
+from optidel.words import plural
 
 # What orders items by difficulty, in words.
 SCORERS = {"error": "reconstruction error", "pvi": "minus pointwise V-information, nats per value,"}

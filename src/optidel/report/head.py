@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from optidel.corpus.names import Names
-from optidel.report.text import counted, percent
+from optidel.report.text import percent
 from optidel.report.verdict import Verdict, verdict
 from optidel.runs.collect import Run
 from optidel.runs.summaries import (
@@ -20,6 +20,7 @@ from optidel.runs.summaries import (
     read_summary,
 )
 from optidel.store import Artifact
+from optidel.words import counted
 
 EXAMPLES = 5  # files named for each reason: enough to see what they have in common
 

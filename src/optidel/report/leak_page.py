@@ -11,6 +11,7 @@ from optidel.corpus.names import Names
 from optidel.report.audit import Group, Line, Page, folder_title, write_page
 from optidel.report.leaks import by_chance, uncompared
 from optidel.report.pictures import picture_tile
+from optidel.words import counted
 
 # Pairs of each kind on the page: more make it too long to be looked through.
 PAIRS = 60
@@ -33,8 +34,9 @@ METHOD = (
 
 def in_words(leaks: Leaks) -> tuple[str, str]:
     """What was found, and how far the changed copies can be trusted."""
+    match = "matches" if len(leaks.leaked) == 1 else "match"
     verdict = (
-        f"{len(leaks.leaked):,} of {leaks.test:,} test images match a frame of the corpus, "
+        f"{len(leaks.leaked):,} of {counted(leaks.test, 'test image')} {match} a frame of the corpus, "
         f"which has {leaks.train:,}."
     )
     if leaks.threshold is None:
@@ -101,9 +103,9 @@ def _rules(leaks: Leaks) -> dict[str, str]:
 def _pair(corpus: Corpus, tests: Mapping[str, Corpus], kind: str, match: Match, names: Names) -> Group:
     likeness = {
         "exact": "",
-        "perceptual": f", {match.value:.0f} bits",
+        "perceptual": f", {counted(round(match.value), 'bit')} apart",
         "embedding": f", cosine similarity {match.value:.3f}",
-        "points": f", {match.value:.0f} points agree",
+        "points": f", {counted(round(match.value), 'point', ('agrees', 'agree'))}",
     }
     tiles = []
     for side, name in ((tests[match.folder], match.test), (corpus, match.train)):

@@ -9,6 +9,7 @@ from optidel.report.pictures import Tile, picture_tile
 from optidel.runs.collect import Run
 from optidel.runs.summaries import IndexSummary, LeaksSummary, read_summary
 from optidel.store import Artifact
+from optidel.words import counted
 
 NAMED = 3  # test images named in the sentence, which must stay one line of a terminal
 LISTED = 200  # pairs in the table; all of them are in leaks.parquet
@@ -99,8 +100,10 @@ def leak_section(run: Run, names: Names) -> LeakSection | None:
 def _how(kind: str, value: float) -> str:
     if kind == "exact":
         return UNITS[kind]
-    if kind in ("perceptual", "points"):
-        return f"{value:.0f} {UNITS[kind]}"
+    if kind == "perceptual":
+        return f"{counted(round(value), 'bit', ('differs', 'differ'))} of 256"
+    if kind == "points":
+        return counted(round(value), "point", ("agrees", "agree"))
     return f"{UNITS[kind]} {value:.3f}"
 
 

@@ -23,6 +23,7 @@ from optidel.report.results import Chart, ProtocolResults, results_of
 from optidel.report.templates import environment
 from optidel.runs.collect import Run, read_run
 from optidel.store import Artifact, replacing
+from optidel.words import plural
 
 # What decides the numbers or the pixels of a run.
 PACKAGES = (
@@ -126,7 +127,7 @@ def render(page: ReportPage) -> str:
         signed=text.signed,
         percent=text.percent,
         duration=text.duration,
-        plural=text.plural,
+        plural=plural,
         times=text.times,
     )
     template = templates.get_template("template.html.j2")

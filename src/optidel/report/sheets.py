@@ -13,11 +13,12 @@ from optidel.errors import InputError
 from optidel.records import Composite, from_table
 from optidel.report.gallery import accepted, composite_image, spaced
 from optidel.report.pictures import Pictures
-from optidel.report.text import percent, plural
+from optidel.report.text import percent
 from optidel.runs.baselines import FULL
 from optidel.runs.collect import Run, Trial, read_run
 from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, replacing
+from optidel.words import counted
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
@@ -133,7 +134,7 @@ def _selection_band(run: Run, pictures: Pictures, trial: Trial, select: Artifact
         crops = [pictures.frame(row) for row in rows]
         captions = [pictures.record(row).id for row in rows]
 
-    share = f"{summary.kept:,} of {summary.items:,} {plural(summary.unit)}"
+    share = f"{summary.kept:,} of {counted(summary.items, summary.unit)}"
     title = f"{trial.method} {percent(trial.budget)}: {share}, best ranked first"
     return Band(title=title, pictures=crops, captions=captions)
 

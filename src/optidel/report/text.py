@@ -15,25 +15,6 @@ def signed(value: float) -> str:
     return text.replace("-", "−")
 
 
-def plural(unit: str) -> str:
-    """The unit of many.
-
-    >>> plural("frame"), plural("key patch")
-    ('frames', 'key patches')
-    """
-    ending = "es" if unit.endswith("ch") else "s"
-    return unit + ending
-
-
-def counted(count: int, unit: str) -> str:
-    """A number with its noun.
-
-    >>> counted(1, "frame"), counted(1200, "key patch")
-    ('1 frame', '1,200 key patches')
-    """
-    return f"{count:,} {unit if count == 1 else plural(unit)}"
-
-
 def percent(budget: float) -> str:
     """A budget as people say it.
 
