@@ -7,37 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import imagecodecs
 import numpy as np
 import pydicom
 import pytest
-import sklearn.datasets
 import tifffile
+from mutants import CLEARLY, KEEP, KINDS, PICTURES, values
 from PIL import Image
+from pydicom import uid
 from pydicom.encaps import encapsulate
 from samples import SKIMAGE, dicom_file, encoded
 
 from optidel.readers import DecodeOptions, reader_for
 from optidel.readers.jpeg import _standard_steps, has_changed_steps, has_impossible_blocks
 from optidel.readers.source import Source
-
-CLEARLY = 8
-"""Mean absolute difference, grey levels, from which a picture is clearly not what it was."""
-
-PICTURES = [SKIMAGE / "retina.jpg", SKIMAGE / "hubble_deep_field.jpg"]
-PICTURES += sorted((Path(sklearn.datasets.__file__).parent / "images").glob("*.jpg"))
-KEEP = DecodeOptions(damaged="keep")
-
-
-def values(name: str, data: bytes, options: DecodeOptions | None = None) -> np.ndarray | str:
-    """Pixels of the first frame, or the kind of error."""
-    source = Source(name=name, data=data)
-    reader = reader_for(source)
-    if reader is None:
-        return "no reader"
-    try:
-        return next(reader(source, options or DecodeOptions(), None)).values
-    except Exception as error:  # as the index does with whatever a decoder raises
-        return f"{type(error).__name__}: {error}"
 
 
 def originals() -> list[bytes]:
@@ -60,50 +43,6 @@ def originals() -> list[bytes]:
                 )
             )
     return files
-
-
-def flipped(data: bytearray, rng: np.random.Generator) -> None:
-    for position in rng.integers(len(data), size=int(rng.integers(1, 4))):
-        data[position] ^= 1 << int(rng.integers(8))
-
-
-def replaced(data: bytearray, rng: np.random.Generator) -> None:
-    for position in rng.integers(len(data), size=int(rng.integers(1, 9))):
-        data[position] = int(rng.integers(256))
-
-
-def zeroed(data: bytearray, rng: np.random.Generator) -> None:
-    start = int(rng.integers(len(data)))
-    count = min(int(rng.integers(16, 4096)), len(data) - start)
-    data[start : start + count] = bytes(count)
-
-
-def overwritten(data: bytearray, rng: np.random.Generator) -> None:
-    start = int(rng.integers(len(data)))
-    count = min(int(rng.integers(16, 512)), len(data) - start)
-    data[start : start + count] = rng.bytes(count)
-
-
-def shortened(data: bytearray, rng: np.random.Generator) -> None:
-    start = int(rng.integers(len(data)))
-    del data[start : start + int(rng.integers(1, 512))]
-
-
-def repeated(data: bytearray, rng: np.random.Generator) -> None:
-    start = int(rng.integers(len(data)))
-    data[start:start] = data[start : start + int(rng.integers(1, 512))]
-
-
-def cut(data: bytearray, rng: np.random.Generator) -> None:
-    del data[int(rng.integers(len(data))) :]
-
-
-def changed_header(data: bytearray, rng: np.random.Generator) -> None:
-    data[int(rng.integers(2, 600))] = int(rng.integers(256))
-
-
-KINDS = (flipped, replaced, zeroed, overwritten, shortened, repeated, cut, changed_header)
-"""What memory, disks and copies do to a file; each does an eighth of the mutants."""
 
 
 def test_of_a_thousand_mutants_hardly_one_is_accepted_and_clearly_wrong() -> None:
@@ -270,6 +209,172 @@ def test_sound_jpeg_in_dicom_and_tiff_is_read() -> None:
         )
     )
     assert not isinstance(values("a.tif", sound), str)
+
+
+DEEP: dict[str, dict[str, object]] = {
+    "12 bits": {"bitspersample": 12, "level": 90},
+    "lossless, 12 bits": {"bitspersample": 12, "lossless": True},
+    "lossless, 16 bits": {"bitspersample": 16, "lossless": True},
+}
+"""JPEG of radiology, which Pillow does not read and whose warnings every wrapper swallows."""
+
+
+def slide(kind: str) -> np.ndarray:
+    """A grey photograph that fills the bits of a kind."""
+    grey = np.asarray(Image.open(io.BytesIO(photograph())).convert("L")).astype(np.uint16)
+    noise = np.random.default_rng(0).integers(0, 16, grey.shape)
+    return ((grey << 4) + noise).astype(np.uint16) << (4 if "16" in kind else 0)
+
+
+def deep_jpeg(kind: str) -> bytes:
+    return bytes(imagecodecs.jpeg_encode(slide(kind), **DEEP[kind]))
+
+
+def deep_in_dicom(kind: str, data: bytes) -> bytes:
+    file = pydicom.dcmread(dicom_file("MR_small.dcm"))
+    file.Rows, file.Columns = slide(kind).shape
+    file.PixelRepresentation, file.BitsAllocated = 0, 16
+    file.BitsStored = 16 if "16" in kind else 12
+    file.HighBit = file.BitsStored - 1
+    file.file_meta.TransferSyntaxUID = uid.JPEGLossless if "lossless" in kind else uid.JPEGExtended12Bit
+    file.PixelData = encapsulate([data])
+    file["PixelData"].VR = "OB"
+    return encoded(lambda out: file.save_as(out))
+
+
+def without_a_piece(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + data[middle + 400 :]
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_sound_deep_jpeg_is_read(kind: str) -> None:
+    stored = slide(kind)
+    data = deep_jpeg(kind)
+    for name, file in (("a.jpg", data), ("a.dcm", deep_in_dicom(kind, data))):
+        shown = values(name, file)
+        assert not isinstance(shown, str)
+        difference = np.abs(shown[..., 0].astype(int) - stored)
+        assert (
+            difference.max() == 0 if "lossless" in kind else difference.mean() < 16
+        )  # a grey level of 8 bits
+
+
+@pytest.mark.parametrize("where", ["a.jpg", "a.dcm"])
+@pytest.mark.parametrize("damage", [half_grey, without_a_piece, lambda data: data[: len(data) // 2]])
+@pytest.mark.parametrize("kind", DEEP)
+def test_damaged_deep_jpeg_is_refused_and_kept_on_demand(
+    kind: str, damage: Callable[[bytes], bytes], where: str
+) -> None:
+    damaged = damage(deep_jpeg(kind))
+    file = damaged if where == "a.jpg" else deep_in_dicom(kind, damaged)
+    told = values(where, file)
+    assert isinstance(told, str)
+    assert "its decoder warns 'Corrupt JPEG data" in told or "its decoder warns 'Premature" in told
+    assert 'corpus.damaged = "keep"' in told
+    kept = values(where, file, KEEP)
+    assert not isinstance(kept, str)
+    assert kept.shape[:2] == slide(kind).shape
+
+
+@pytest.mark.parametrize("where", ["a.jpg", "a.dcm"])
+def test_damaged_lossless_jpeg_of_8_bits_is_refused_and_kept_on_demand(where: str) -> None:
+    grey = (slide("12 bits") >> 4).astype(np.uint8)
+    data = bytes(imagecodecs.jpeg_encode(grey, lossless=True))
+    pack: dict[str, Callable[[bytes], bytes]] = {"a.jpg": lambda data: data, "a.dcm": eight_bits_in_dicom}
+    sound = values(where, pack[where](data))
+    assert not isinstance(sound, str)
+    np.testing.assert_array_equal(sound[..., 0], grey)
+    damaged = pack[where](without_a_piece(data))
+    told = values(where, damaged)
+    assert isinstance(told, str)
+    assert "its decoder warns 'Corrupt JPEG data" in told
+    assert not isinstance(values(where, damaged, KEEP), str)
+
+
+def eight_bits_in_dicom(data: bytes) -> bytes:
+    file = pydicom.dcmread(dicom_file("MR_small.dcm"))
+    file.Rows = file.Columns = 320
+    file.PixelRepresentation, file.BitsAllocated, file.BitsStored, file.HighBit = 0, 8, 8, 7
+    file.file_meta.TransferSyntaxUID = uid.JPEGLossless
+    for name in ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelPaddingValue"):
+        if name in file:
+            del file[name]
+    file.PixelData = encapsulate([data])
+    file["PixelData"].VR = "OB"
+    return encoded(lambda out: file.save_as(out))
+
+
+def test_values_beyond_the_bits_of_lossless_jpeg_are_damage() -> None:
+    """Of single bits flipped, some shift all that follows and leave no warning."""
+    kind = "lossless, 12 bits"
+    sound, data = slide(kind), deep_jpeg(kind)
+    rng = np.random.default_rng(0)
+    seen: Counter[str] = Counter()
+    for position in rng.integers(len(data) // 4, len(data), 150):
+        copy = bytearray(data)
+        copy[position] ^= 1 << int(rng.integers(8))
+        told = values("a.jpg", bytes(copy))
+        if isinstance(told, str):
+            seen["range" if "has larger values" in told else "warned"] += 1
+        else:
+            seen["wrong" if np.abs(told[..., 0].astype(int) - sound).mean() > 16 * CLEARLY else "alike"] += 1
+    print(dict(seen))
+    assert seen["range"] > 5
+    assert seen["wrong"] <= 3  # 2 %
+
+
+@pytest.mark.parametrize("depth", ["1", "L", "P", "RGB"])
+def test_a_short_bmp_says_so_and_keeps_its_rows_on_demand(depth: str) -> None:
+    picture = Image.open(io.BytesIO(photograph())).convert(depth)
+    data = encoded(lambda out: picture.save(out, "BMP"))
+    short = data[: len(data) * 2 // 3]
+    told = values("a.bmp", short)
+    assert isinstance(told, str)
+    assert 'is cut: its data ends before the last row; corpus.damaged = "keep"' in told
+    kept, sound = values("a.bmp", short, KEEP), values("a.bmp", data)
+    assert not isinstance(kept, str)
+    assert not isinstance(sound, str)
+    # Rows of a BMP lie from the bottom up.
+    np.testing.assert_array_equal(kept[120:], sound[120:])
+    if depth == "RGB":
+        assert not kept[:100].any()
+
+
+@pytest.mark.parametrize("space", ["L", "RGB", "CMYK"])
+def test_a_cut_jpeg_is_kept_on_demand_as_its_reason_says(space: str) -> None:
+    picture = Image.open(io.BytesIO(photograph())).convert(space)
+    data = encoded(lambda out: picture.save(out, "JPEG", quality=85))
+    cut = data[: len(data) * 2 // 3]
+    told = values("a.jpg", cut)
+    assert isinstance(told, str)
+    assert 'corpus.damaged = "keep" reads it all the same' in told
+    kept, sound = values("a.jpg", cut, KEEP), values("a.jpg", data)
+    assert not isinstance(kept, str)
+    np.testing.assert_array_equal(kept[:100], sound[:100])
+
+
+def test_a_baseline_jpeg_that_claims_12_bits_is_not_read_as_one() -> None:
+    data = bytearray(photograph())
+    data[data.index(b"\xff\xc0") + 4] = 12
+    assert isinstance(values("a.jpg", bytes(data)), str)
+
+
+def test_damaged_12_bit_jpeg_in_tiff_is_refused() -> None:
+    whole = encoded(
+        lambda out: tifffile.imwrite(
+            out, slide("12 bits"), compression="jpeg", compressionargs={"bitspersample": 12}, bitspersample=12
+        )
+    )
+    assert not isinstance(values("a.tif", whole), str)
+    with tifffile.TiffFile(io.BytesIO(whole)) as file:
+        offset, count = file.pages[0].dataoffsets[0], file.pages[0].databytecounts[0]
+    middle = offset + count // 2
+    damaged = whole[:middle] + bytes(300) + whole[middle + 300 :]
+    told = values("a.tif", damaged)
+    assert isinstance(told, str)
+    assert "its decoder warns" in told
+    assert not isinstance(values("a.tif", damaged, KEEP), str)
 
 
 def test_what_was_kept_is_read_again() -> None:

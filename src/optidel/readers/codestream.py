@@ -3,6 +3,7 @@
 from pydicom.encaps import generate_frames
 
 from optidel.errors import InputError
+from optidel.readers.jpeg import REMEDY
 
 FRAME_HEADERS = frozenset((*range(0xC0, 0xD0), 0xF7)) - {0xC4, 0xC8, 0xCC}
 """Markers of JPEG (SOF0 to SOF15) and JPEG-LS that are followed by the size."""
@@ -48,10 +49,10 @@ def check_end(frame: bytes) -> None:
     """Refuse JPEG whose last scan has no end: decoders fill what is missing with grey and say nothing.
 
     Raises:
-        ValueError: cut.
+        InputError: cut.
     """
     if frame.rfind(b"\xff\xd9") < frame.rfind(b"\xff\xda"):
-        raise ValueError("the code stream is cut")
+        raise InputError(f"is cut: its JPEG has no end; {REMEDY}")
 
 
 def jpeg2000_codestream(frame: bytes) -> bytes:

@@ -17,7 +17,7 @@ from pydicom.pixels.decoders.base import DecodeRunner, get_decoder
 from optidel.errors import InputError
 from optidel.readers.codecs import load_codecs
 from optidel.readers.codestream import check_end, jpeg2000_codestream
-from optidel.readers.jpeg import check_jpeg
+from optidel.readers.jpeg import check_jpeg, check_range, jpeg_header
 
 PLUGIN = "optidel"
 """The decoder's name; asked for by name, so that a file gives the same pixels whatever else is installed."""
@@ -40,7 +40,7 @@ DECODER_DEPENDENCIES = dict.fromkeys(COMPRESSED, ("imagecodecs",))
 
 
 def check_warnings(data: Dataset, count: int) -> None:
-    """Refuse a dataset about whose frames libjpeg warns; it knows JPEG of 8 bits.
+    """Refuse a dataset about whose frames libjpeg warns, of 8 to 16 bits, with or without loss.
 
     Args:
         data: a dataset of ``count`` frames.
@@ -49,13 +49,24 @@ def check_warnings(data: Dataset, count: int) -> None:
     Raises:
         InputError: it warns about a frame.
     """
-    if data.file_meta.TransferSyntaxUID not in (uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit):
+    if data.file_meta.TransferSyntaxUID not in JPEG:
         return
     for i, frame in enumerate(generate_frames(data.PixelData, number_of_frames=count)):
         try:
             check_jpeg(frame)
+            check_end(frame)
+            _check_range(frame)
         except InputError as error:
             raise InputError(f"frame {i} of {count} {error}") from None
+
+
+def _check_range(frame: bytes) -> None:
+    header = jpeg_header(frame)
+    # Values of 8 and of 16 bits fill their type.
+    if header is None or not header.is_lossless or header.bits in (8, 16):
+        return
+    codecs: Any = load_codecs()
+    check_range(codecs.jpeg_decode(frame), header)
 
 
 def is_available(syntax: str) -> bool:
@@ -102,7 +113,6 @@ def _decoded(frame: bytes, runner: DecodeRunner) -> Integer[np.ndarray, "h w *sa
     elif runner.transfer_syntax in JPEG_LS:
         values = codecs.jpegls_decode(frame)
     else:
-        check_end(frame)
         # The same space in and out is no conversion: pydicom knows from the dataset whether one is due.
         space = "YCBCR" if runner.samples_per_pixel == 3 else None
         values = codecs.jpeg_decode(frame, colorspace=space, outcolorspace=space)

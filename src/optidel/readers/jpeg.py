@@ -4,13 +4,17 @@ libjpeg fills what it cannot read with grey and warns, which most wrappers keep 
 changed bit shifts the brightness of all blocks behind it, some of them end up brighter than white or
 darker than black, which no encoder writes. And where all steps of a quantization table but a few are those
 of the standard at one quality, the few were not written so: they lay a pattern over the whole picture.
+JPEG of 9 to 16 bits is looked at for warnings alone: in a copy that claims 8 bits, for the bits are coded in
+the same way at every depth.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import simplejpeg
-from jaxtyping import Int64, UInt8
+from jaxtyping import Int64, Integer, UInt8
 
 from optidel.errors import InputError
 
@@ -32,6 +36,9 @@ REMEDY = 'corpus.damaged = "keep" reads it all the same'
 SPACES = {"Gray": "GRAY", "CMYK": "CMYK", "YCCK": "CMYK"}
 """Colour space of a file to that in which it is decoded; RGB for all others."""
 
+
+EIGHT, TWELVE, SIXTEEN = 8, 12, 16
+"""Bits a sample: of nearly all JPEG, of lossy JPEG in radiology, and the most that lossless JPEG has."""
 
 HEADROOM = 4
 """Times that the range is widened to see block means beyond it; damage seldom shifts by more than 384
@@ -64,8 +71,49 @@ TUNED = 16
 """Levels by which encoders that tune a step of the standard stay below; a changed byte seldom does."""
 
 QUANTIZATION, SCAN = 0xDB, 0xDA
+BASELINE, LOSSLESS = 0xC0, 0xC3
 FRAMES = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 """Markers of a frame that is coded in blocks of 8 x 8: baseline, extended, progressive, and arithmetic."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JpegHeader:
+    """What the header of a frame declares: bits a sample, width and height in pixels, whether it is coded
+    without loss, or as the oldest decoders read it (baseline); and where in the file the bits stand.
+    """
+
+    bits: int
+    width: int
+    height: int
+    is_lossless: bool
+    is_baseline: bool
+    bits_at: int
+
+    @property
+    def is_deep(self) -> bool:
+        """Whether it is JPEG of 9 to 16 bits, as the standard allows it (ITU-T T.81, table B.2)."""
+        lossy = self.bits == TWELVE and not self.is_baseline
+        return lossy or (self.is_lossless and EIGHT < self.bits <= SIXTEEN)
+
+
+def jpeg_header(data: bytes) -> JpegHeader | None:
+    """The header of the frame (ITU-T T.81, B.2.2); None where there is none before the first scan.
+
+    Args:
+        data: JPEG of any kind.
+    """
+    for marker, position, end in _segments(data):
+        if (marker in FRAMES or marker == LOSSLESS) and end >= position + 10:
+            height, width = (int.from_bytes(data[position + at : position + at + 2]) for at in (5, 7))
+            return JpegHeader(
+                bits=data[position + 4],
+                width=width,
+                height=height,
+                is_lossless=marker == LOSSLESS,
+                is_baseline=marker == BASELINE,
+                bits_at=position + 4,
+            )
+    return None
 
 
 def decode_jpeg(data: bytes, space: str, strict: bool) -> UInt8[np.ndarray, "h w c"] | None:
@@ -111,16 +159,56 @@ def _decoded(data: bytes, space: str, warnings: bool) -> UInt8[np.ndarray, "h w 
 
 
 def check_jpeg(data: bytes) -> None:
-    """Refuse JPEG about which its decoder warns; silent about kinds that it does not know.
+    """Refuse JPEG about which its decoder warns, of 8 to 16 bits, lossless or not; silent about kinds that it
+    does not know.
+
+    Args:
+        data: a file, or a frame of DICOM or a segment of TIFF with its tables.
 
     Raises:
         InputError: the decoder warns of damage.
     """
+    header = jpeg_header(data)
+    if header is not None and header.is_deep:
+        _check_deep(data, header)
+        return
     try:
         space = simplejpeg.decode_jpeg_header(data, strict=False)[2]
     except ValueError:
         return
     decode_jpeg(data, SPACES.get(space, "RGB"), strict=True)
+
+
+def _check_deep(data: bytes, header: JpegHeader) -> None:
+    """Warnings about a copy that claims 8 bits: the pixels mean nothing then, the bits are read as ever.
+
+    What the changed bits do to brightness or to quantization is not looked at.
+    """
+    copy = bytearray(data)
+    copy[header.bits_at] = EIGHT
+    try:
+        space = simplejpeg.decode_jpeg_header(bytes(copy), strict=False)[2]
+        _decoded(bytes(copy), SPACES.get(space, "RGB"), warnings=True)
+    except ValueError as error:
+        message = str(error)
+        if message.startswith(DAMAGE) and not message.startswith(HARMLESS):
+            raise InputError(f"is damaged: its decoder warns {message!r}; {REMEDY}") from None
+
+
+def check_range(values: Integer[np.ndarray, "h w *c"], header: JpegHeader) -> None:
+    """Refuse lossless JPEG with values that its bits cannot hold.
+
+    Lossless JPEG codes differences: behind a changed bit all values are shifted, often beyond the range.
+
+    Args:
+        values: as decoded, in a type wider than the bits.
+        header: of the file.
+
+    Raises:
+        InputError: a value is 2 to the power of the bits, or more.
+    """
+    if header.is_lossless and int(values.max(initial=0)) >> header.bits:
+        raise InputError(f"is damaged: its lossless JPEG of {header.bits} bits has larger values; {REMEDY}")
 
 
 def has_impossible_blocks(data: bytes) -> bool:
@@ -200,21 +288,27 @@ def _table_positions(data: bytes) -> tuple[dict[int, int], int | None]:
     """Where the header holds each quantization table of 8 bits, by number; that of the first component."""
     tables: dict[int, int] = {}
     table: int | None = None
+    for marker, position, end in _segments(data):
+        if marker == QUANTIZATION:
+            tables |= _tables(data, position + 4, end)
+        elif marker in FRAMES and position + 12 < len(data):
+            table = data[position + 12]
+    return tables, table
+
+
+def _segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """Marker, position and end of each segment before the first scan."""
     position = 2  # behind the start of the image, FF D8
     while position + 4 <= len(data) and data[position] == 0xFF:
         marker = data[position + 1]
         if marker == 0xFF:  # fill bytes may stand before a marker
             position += 1
             continue
-        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
         if marker == SCAN:
-            break
-        if marker == QUANTIZATION:
-            tables |= _tables(data, position + 4, end)
-        elif marker in FRAMES and position + 12 < len(data):
-            table = data[position + 12]
+            return
+        end = position + 2 + int.from_bytes(data[position + 2 : position + 4])
+        yield marker, position, end
         position = end
-    return tables, table
 
 
 def _tables(data: bytes, position: int, end: int) -> dict[int, int]:

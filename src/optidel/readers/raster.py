@@ -26,8 +26,16 @@ from optidel.readers.decoded import (
     ending,
     turned,
 )
-from optidel.readers.jpeg import check_jpeg, decode_jpeg
+from optidel.readers.jpeg import REMEDY, JpegHeader, check_jpeg, check_range, decode_jpeg, jpeg_header
 from optidel.readers.source import Source
+from optidel.readers.webp import (
+    IF_IT_DECODES,
+    check_streams,
+    check_whole,
+    completed,
+    is_webp,
+    lengthened,
+)
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "GIF")
 """What Pillow may take a file for; some of its other decoders start programs or read several files."""
@@ -44,6 +52,13 @@ EXIF = (b"eXIf", b"Raw profile type", b"XML:com.adobe.xmp")
 """Where a PNG may state its orientation."""
 
 JPEGS = ("JPEG", "MPO")
+START_OF_JPEG, END_OF_JPEG = b"\xff\xd8", b"\xff\xd9"
+
+FILLED = (*JPEGS, "BMP", "DIB", "WEBP")
+"""Formats that are read without their last rows: black in BMP, grey in JPEG, without a meaning in WebP."""
+
+WIDEST = 4
+"""Bytes a pixel of the widest BMP, and of what its rows are filled up to."""
 
 MAX_ANIMATION = 20_000
 """Frames of the longest animation: half an hour at ten a second. A GIF of a few bytes a frame can hold a
@@ -60,6 +75,12 @@ def read_raster(
     strict = locators is None and options.damaged == "refuse"
     with source.open() as file:
         data = file.read() if source.size < SMALL else b""
+        header = jpeg_header(data) if data.startswith(START_OF_JPEG) else None
+        if header is not None and header.is_deep:
+            yield _deep_jpeg(data, header, strict)
+            return
+        if is_webp(data):
+            data = _whole_webp(data, strict)
         stream = BytesIO(data) if data else file
         with _opened(source, stream) as image:
             check_size(image.width, image.height)
@@ -70,6 +91,8 @@ def read_raster(
                 _check_chunks(stream)
             if count > MAX_ANIMATION:
                 raise InputError(f"holds {count} frames, more than the {MAX_ANIMATION} an animation may have")
+            if image.format == "WEBP" and data and strict:
+                check_streams(data)
             if count > 1:
                 yield from _animation(image, count, locators)
             else:
@@ -87,10 +110,61 @@ def _picture(image: PillowImage.Image, stream: BinaryIO, data: bytes, strict: bo
     else:
         if strict and image.format in JPEGS:
             check_jpeg(data)
-        values = _values(image)
+        values = _filled(image, stream, strict)
     values = turned(values, image.getexif().get(ORIENTATION, 1) if turn is None else turn)
     low, high, rule = depth_rule(values)
     return Decoded(locator="", values=values, low=low, high=high, rule=rule, modality=None)
+
+
+def _filled(image: PillowImage.Image, stream: BinaryIO, strict: bool) -> np.ndarray[Any, Any]:
+    """The values; a file that is too short is refused, or read with something else for what is missing."""
+    try:
+        return _values(image)
+    except OSError as error:
+        if image.format not in FILLED or (image.format != "WEBP" and "truncated" not in str(error)):
+            raise
+    if strict and image.format == "WEBP":
+        raise InputError(f"is damaged: its WebP stream ends before the last pixel; {IF_IT_DECODES}")
+    if strict:
+        raise InputError(f"is cut: its data ends before the last row; {REMEDY}")
+    stream.seek(0)
+    data = stream.read()
+    if image.format == "WEBP":
+        data = lengthened(data)
+    elif image.format in JPEGS:
+        data += END_OF_JPEG
+    else:
+        data += bytes((image.width + 1) * image.height * WIDEST)
+    with PillowImage.open(BytesIO(data), formats=FORMATS) as whole:
+        try:
+            return _values(whole)
+        except OSError:
+            raise InputError("is cut or damaged, and cannot be decoded") from None
+
+
+def _whole_webp(data: bytes, strict: bool) -> bytes:
+    if not strict:
+        return completed(data)
+    check_whole(data)
+    return data
+
+
+def _deep_jpeg(data: bytes, header: JpegHeader, strict: bool) -> Decoded:
+    """JPEG of 9 to 16 bits, lossless or of 12 bits, which Pillow does not know."""
+    check_size(header.width, header.height)
+    if strict:
+        check_jpeg(data)
+    codecs: Any = load_codecs()
+    try:
+        values: np.ndarray[Any, Any] = codecs.jpeg_decode(data)
+    except (ValueError, RuntimeError):
+        raise InputError(f"is JPEG of {header.bits} bits, and cannot be decoded") from None
+    if strict:
+        check_range(values, header)
+    values = values[..., None] if values.ndim == 2 else np.ascontiguousarray(values[..., :3])
+    most = 2**header.bits - 1
+    rule = f"bit depth {header.bits} of {8 * values.dtype.itemsize}"
+    return Decoded(locator="", values=values, low=0.0, high=float(most), rule=rule, modality=None)
 
 
 def _bits(stream: BinaryIO) -> int:
@@ -106,6 +180,8 @@ def _opened(source: Source, stream: BinaryIO) -> PillowImage.Image:
             return PillowImage.open(stream, formats=FORMATS)
         except UnidentifiedImageError:
             raise InputError(f"is no image, though its ending is {ending(source.name)!r}") from None
+        except OSError:  # of all formats WebP alone is decoded here
+            raise InputError("is damaged: its headers cannot be read") from None
         except PillowImage.DecompressionBombError:
             raise InputError(
                 f"declares more pixels than the limit of {MAX_PIXELS // 1_000_000} megapixels"
@@ -149,7 +225,7 @@ def _quick(image: PillowImage.Image, data: bytes, strict: bool) -> np.ndarray[An
     if shape is None or not data:
         return None
     if image.format == "JPEG":
-        values = _quick_jpeg(data, "GRAY" if image.mode == "L" else "RGB", strict)
+        values = decode_jpeg(data, "GRAY" if image.mode == "L" else "RGB", strict)
     elif image.format == "PNG" and "transparency" not in image.info:
         values = _quick_png(data)
     else:
@@ -157,13 +233,6 @@ def _quick(image: PillowImage.Image, data: bytes, strict: bool) -> np.ndarray[An
     if values is None or values.size != np.prod(shape) or values.dtype != np.uint8:
         return None
     return values.reshape(shape)
-
-
-def _quick_jpeg(data: bytes, space: str, strict: bool) -> np.ndarray[Any, Any] | None:
-    end = data.rfind(b"\xff\xd9")
-    if not strict and (end < 0 or data.find(b"\xff\xda", end) >= 0):
-        return None  # cut: Pillow refuses it, where libjpeg would paint grey
-    return decode_jpeg(data, space, strict)
 
 
 def _quick_png(data: bytes) -> np.ndarray[Any, Any] | None:

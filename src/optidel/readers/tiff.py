@@ -243,7 +243,7 @@ def _check_storage(page: tifffile.TiffPage) -> None:
 
 def _check_segments(page: tifffile.TiffPage) -> None:
     """Refuse a page with JPEG inside about which libjpeg warns."""
-    if page.compression != tifffile.COMPRESSION.JPEG or page.bitspersample != 8:
+    if page.compression != tifffile.COMPRESSION.JPEG:
         return
     tables = page.jpegtables
     for offset, count in zip(page.dataoffsets, page.databytecounts, strict=False):
