@@ -77,9 +77,9 @@ class CorpusSection(_Section):
     first that the pattern or manifest has. ``manifest``: CSV or Parquet that lists the files. ``crop``:
     ``content`` for the lit area of an endoscope's frame alone. ``window``: for CT, a name (soft-tissue, lung,
     bone, brain, …) or [level, width] in HU, in place of what the files state. ``damaged``: whether a file
-    about which its decoder warns is quarantined. ``workers``: decoding processes, by default one a core.
-    ``holdout``: share of the frames, in whole groups, that no method sees and no model trains on, and on
-    which every encoder is measured; by default 0.03 of a corpus of 1,000 frames or more, else none.
+    that is cut, or about which its decoder warns, is quarantined. ``workers``: decoding processes, by default
+    one a core. ``holdout``: share of the frames, in whole groups, that no method sees and no model trains on,
+    and on which every encoder is measured; by default 0.03 of a corpus of 1,000 frames or more, else none.
     ``tags``: CSV with the columns id and tag, as the gallery saves it: frames tagged ``drop`` leave the
     corpus, those tagged ``keep`` are in every choice of whole frames, those tagged ``look again`` stay as
     they are.

@@ -66,7 +66,7 @@ def cut(data: bytearray, rng: np.random.Generator) -> None:
 
 
 def changed_header(data: bytearray, rng: np.random.Generator) -> None:
-    data[int(rng.integers(2, 600))] = int(rng.integers(256))
+    data[int(rng.integers(2, min(600, len(data))))] = int(rng.integers(256))
 
 
 KINDS = (flipped, replaced, zeroed, overwritten, shortened, repeated, cut, changed_header)
