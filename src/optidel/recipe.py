@@ -146,13 +146,14 @@ class PatchesSection(_Section):
 
 
 # Difficulties that a method can read.
-ScorerName = Literal["error", "pvi", "learnability", "scale-free"]
+ScorerName = Literal["error", "pvi", "learnability", "scale-free", "random"]
 
 
 class OptidelSection(_Section):
     """How a method of key patches chooses, and what becomes of the patches.
 
-    ``scorer`` of difficulty, as ``selection.scorer`` is for frames; ``grid``: patches in a composite;
+    ``scorer`` of difficulty, as ``selection.scorer`` is for frames; ``random``, without ``diversity``, is the
+    control: patches are drawn. ``grid``: patches in a composite;
     ``diversity``: whether it constrains the choice. Without ``composition`` the patches become no new images:
     the whole frames that hold them are trained on. With ``originals`` that share of the images is whole
     frames. ``compose``: the new images are made once, ``frozen``, or the patches are dealt into new ones at

@@ -54,6 +54,16 @@ def scores(artifact: Artifact) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
+def test_the_control_draws_patches_by_the_seed(ablate: Callable[..., Pipeline]) -> None:
+    run = ablate(scorer="random", diversity=False)
+    error, _ = scores(run.patches)
+    first, second = (kept(run.select("optidel-paper", seed))["item"].to_list() for seed in (0, 1))
+    expected = np.argsort(-np.random.default_rng(0).random(len(error)), kind="stable")[:12]
+    assert first == expected.tolist()
+    assert first != second
+    assert set(first) != set(np.argsort(-error, kind="stable")[:12].tolist())
+
+
 def test_scorer_and_diversity_decide_the_order(ablate: Callable[..., Pipeline]) -> None:
     error, null = scores(ablate().patches)
     by_error = kept(ablate(diversity=False).select("optidel-paper", 0))

@@ -73,18 +73,24 @@ class Scored:
 
     ``artifact`` holds their errors, from which ``scorer`` makes the difficulty; ``vectors`` float (n, d) are
     what methods compare. ``hardness`` holds the difficulty of scorers that need more than the errors.
+    ``seed`` is that of the choice, from which the scorer ``random`` draws.
     """
 
     artifact: Artifact
     vectors: Vectors
     scorer: ScorerName
     hardness: Artifact | None = None
+    seed: int = 0
 
     def difficulty(self, rows: Indices | slice = slice(None)) -> Scores:
         """Difficulty, float64 (m,), higher is harder, of some rows."""
         if self.scorer == "learnability" or self.scorer == "scale-free":
             assert self.hardness is not None, "the pipeline makes it for these scorers"
             return np.asarray(self.hardness.array("difficulty.npy")[rows], np.float64)
+
+        if self.scorer == "random":
+            drawn = np.random.default_rng(self.seed).random(len(self.vectors))
+            return np.asarray(drawn[rows])
 
         error, null_error = self.artifact.array("error.npy"), self.artifact.array("null_error.npy")
         # In 64 bits before anything is subtracted: files hold 32.

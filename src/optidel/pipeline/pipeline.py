@@ -494,7 +494,7 @@ class Pipeline:
 
     def hardness(self, scorer: ScorerName) -> Artifact | None:
         """The difficulty of every frame; None where it follows from the errors of the embedding alone."""
-        if scorer in ("error", "pvi"):
+        if scorer not in ("learnability", "scale-free"):
             return None
         return self._hardness(self.pixels, self.embed, scorer)
 
@@ -502,7 +502,7 @@ class Pipeline:
     def patch_hardness(self) -> Artifact | None:
         """The difficulty of every key patch; None where it follows from their errors alone."""
         scorer = self.recipe.optidel.scorer
-        if scorer in ("error", "pvi"):
+        if scorer not in ("learnability", "scale-free"):
             return None
         return self._hardness(self.patches, self.patches, scorer)
 

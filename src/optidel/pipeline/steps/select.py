@@ -289,7 +289,13 @@ def _items(sources: Sources, options: SelectOptions, frames: list[Frame]) -> Ite
     scores = None
     if scored:
         vectors = (sources.whitened or scored).array("vectors.npy")
-        scores = Scored(artifact=scored, vectors=vectors, scorer=options.scorer, hardness=sources.hardness)
+        scores = Scored(
+            artifact=scored,
+            vectors=vectors,
+            scorer=options.scorer,
+            hardness=sources.hardness,
+            seed=options.seed,
+        )
 
     if sources.patches is None or scores is None:
         # The baselines are what nobody looked at; every other method would waste its budget on blank frames.
