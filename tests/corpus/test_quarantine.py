@@ -156,7 +156,7 @@ def bad_files() -> dict[str, tuple[bytes, str]]:
         "empty.png": (b"", "zero bytes"),
         "text.txt": (b"hello", "no reader knows"),
         "fake.jpg": (b"not an image", "is no image"),
-        "cut.jpg": (jpeg[: len(jpeg) // 2], "runcated"),
+        "cut.jpg": (jpeg[: len(jpeg) // 2], "its headers cannot be read"),
         "dot.png": (chunked_dot(), "1 x 1 px"),
         "huge.png": (huge_png(), "than the limit of 100 megapixels"),
         "huge.bmp": (huge("BMP"), "than the limit of 100 megapixels"),
@@ -272,7 +272,7 @@ def test_every_good_and_every_bad_file(tmp_path: Path) -> None:
 def test_each_bad_file_falls_within_ten_seconds(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(bad_files()[name][0])
     began = time.monotonic()
-    with pytest.raises(optidel.OptidelError, match="none of the"):
+    with pytest.raises(optidel.OptidelError, match="holds no readable image"):
         optidel.index(tmp_path, memory=1.0)
     assert time.monotonic() - began < 13  # the limit, and the start of a process on a busy machine
 

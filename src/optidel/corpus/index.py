@@ -388,7 +388,7 @@ def _complain(root: Path, frames: int, rejected: Sequence[Rejected]) -> None:
     first = f"{printable(rejected[0].source)}: {rejected[0].reason}" if rejected else ""
     if not frames:
         raise InputError(
-            f"of {counted(len(rejected), 'file')} under {root} none is a readable image; {first}"
+            f"{root} holds no readable image: {counted(len(rejected), 'file')} set aside; {first}"
         )
     if rejected:
         say(

@@ -180,7 +180,7 @@ def _opened(source: Source, stream: BinaryIO) -> PillowImage.Image:
             return PillowImage.open(stream, formats=FORMATS)
         except UnidentifiedImageError:
             raise InputError(f"is no image, though its ending is {ending(source.name)!r}") from None
-        except OSError:  # of all formats WebP alone is decoded here
+        except OSError:  # cut within its headers; and WebP is decoded whole here
             raise InputError("is damaged: its headers cannot be read") from None
         except PillowImage.DecompressionBombError:
             raise InputError(
