@@ -114,7 +114,7 @@ def test_a_given_split_loses_training_images_of_tested_videos(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("sizes", "group", "error", "message"),
     [
-        ([6], PATTERN, InputError, "all usable pairs .* of one group, video:seq00"),
+        ([6], PATTERN, InputError, "all usable images .* of one group, video:seq00"),
         ([2, 2], r"(?P<video>clip\d+)", InputError, "says nothing of the 4 images"),
         ([2, 2], r"seq\d+", RecipeError, "names no group"),
         ([2, 2], "nowhere.csv", InputError, "manifest nowhere.csv cannot be read"),

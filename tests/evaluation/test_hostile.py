@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 from optidel.arrays import Image
 from optidel.corpus.sandbox.scan import ScanOptions
 from optidel.corpus.sandbox.workers import Scanned
-from optidel.evaluation import tasks
+from optidel.evaluation import splits, tasks
 from optidel.evaluation.tasks import Task, load_task
 
 
@@ -69,7 +69,7 @@ def test_what_a_decoding_process_may_not_cost_is_refused(
     write(tmp_path, "bomb", 8)
     for folder in ("images", "masks"):
         flat.save(tmp_path / folder / "bomb.png")
-    scan, read = tasks.scan_files, tasks.single_image
+    scan, read = splits.scan_files, tasks.single_image
     decoded: list[str] = []
 
     def limited(root: Path, sources: list[str], options: ScanOptions) -> Iterator[Scanned]:
@@ -79,7 +79,7 @@ def test_what_a_decoding_process_may_not_cost_is_refused(
         decoded.append(path.name)
         return read(path, *where)
 
-    monkeypatch.setattr(tasks, "scan_files", limited)
+    monkeypatch.setattr(splits, "scan_files", limited)
     monkeypatch.setattr(tasks, "single_image", recorded)
     task = load_task(tmp_path, 16, train=2, test=2)
     assert "needs more than" in reasons(task)["images/bomb.png"]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from optidel.errors import InputError
-from optidel.evaluation import pairs, tasks
+from optidel.evaluation import pairs, splits, tasks
 from optidel.evaluation.tasks import Task, load_task
 
 SIDES = (24, 20, 6)
@@ -18,7 +18,7 @@ SIDES = (24, 20, 6)
 def spoken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was said to the person."""
     lines: list[str] = []
-    for module in (tasks, pairs):
+    for module in (tasks, pairs, splits):
         monkeypatch.setattr(module, "say", lines.append)
     return lines
 

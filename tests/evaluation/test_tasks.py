@@ -5,7 +5,7 @@ import pytest
 from PIL import Image as PillowImage
 
 from optidel.errors import InputError
-from optidel.evaluation import tasks
+from optidel.evaluation import splits, tasks
 from optidel.evaluation.tasks import load_task
 
 KVASIR = Path(__file__).parents[3] / "shared" / "data" / "kvasir-seg"
@@ -15,7 +15,8 @@ KVASIR = Path(__file__).parents[3] / "shared" / "data" / "kvasir-seg"
 def spoken(monkeypatch):
     """What was said to the person."""
     lines: list[str] = []
-    monkeypatch.setattr(tasks, "say", lines.append)
+    for module in (tasks, splits):
+        monkeypatch.setattr(module, "say", lines.append)
     return lines
 
 
@@ -90,7 +91,7 @@ def test_split_depends_on_the_seed_alone_and_another_training_size_keeps_the_tes
 def test_too_few_pairs_shrink_the_parts_and_say_so(tmp_path, spoken, count, train, test):
     task = load_task(labelled(tmp_path, count), 16)
     assert (len(task.rows("train")), len(task.rows("test"))) == (train, test)
-    assert f"{count} usable pairs" in spoken[0]
+    assert f"{count} usable images" in spoken[0]
 
 
 def test_a_short_set_takes_from_the_test_part_first(tmp_path):

@@ -1,7 +1,7 @@
-"""Whole images to classes on frozen features: nearest neighbours and a logistic probe, and how good they are.
+"""Whole images to classes on frozen features: nearest neighbours and a logistic probe.
 
-Several labels an image are several columns; one label of several classes is one column a class. Everything is
-an array function, and nothing is drawn.
+Several labels an image are several columns, and some may not be known; one label of several classes is one
+column a class. Everything is an array function, and nothing is drawn.
 
 Legend: N training images, M test images, D features, K columns.
 """
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int64
-from scipy import optimize, stats
+from scipy import optimize
 from scipy.special import expit, logsumexp, softmax
 
 from optidel.errors import InputError
@@ -26,25 +26,8 @@ TEMPERATURE = 0.07
 # Penalties that the folds choose among, per image; a decade apart, the loss is flat in between.
 PENALTIES = tuple(float(value) for value in np.logspace(-5, 1, 7))
 
-# Bins of confidence for the calibration error, the usual number (Guo et al. 2017).
-BINS = 15
-
 # Probabilities are kept this far from 0 and 1, so that no single image has an infinite loss.
 TINY = 1e-12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassScores:
-    """How good predicted probabilities are; all but ``auroc`` and ``balanced`` are better when low.
-
-    ``auroc`` and ``balanced`` accuracy are means over columns that have both kinds of test images, in [0, 1].
-    ``ece`` is the expected calibration error and ``brier`` the mean squared error of the probabilities.
-    """
-
-    auroc: float
-    balanced: float
-    ece: float
-    brier: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,18 +53,23 @@ def neighbour_probabilities(
     labels_NK: Bool[np.ndarray, "n k"],
     queries_MD: Float[np.ndarray, "m d"],
     neighbours: int = NEIGHBOURS,
+    known_NK: Bool[np.ndarray, "n k"] | None = None,
 ) -> Float64[np.ndarray, "m k"]:
     """Probabilities by vote of the most similar training images, weighted by similarity.
+
+    Where a label is not known, an image has no vote on it; where none of the neighbours has one, the share
+    among all training images stands in.
 
     Args:
         features_ND: of the training images; compared by cosine.
         labels_NK: of the training images.
         queries_MD: features of the images asked about.
         neighbours: that vote.
+        known_NK: which labels are known; all by default.
 
     Source: Wu et al. 2018, arXiv 1805.01978, the weighted vote, with DINO's numbers.
     """
-    _check(features_ND, labels_NK)
+    known_NK = _known(features_ND, labels_NK, known_NK)
     count = min(neighbours, len(features_ND))
     training_ND, query_MD = _unit(features_ND), _unit(queries_MD)
     similarity_MN = query_MD @ training_ND.T
@@ -90,8 +78,12 @@ def neighbour_probabilities(
     nearest_MC = np.take_along_axis(similarity_MN, order_MC, axis=1)
     logit_MC = nearest_MC / TEMPERATURE
     weight_MC = softmax(logit_MC, axis=1)
-    votes_MCK = labels_NK[order_MC].astype(np.float64)
-    return np.asarray(np.einsum("mc,mck->mk", weight_MC, votes_MCK))
+    votes_MCK = (labels_NK & known_NK)[order_MC].astype(np.float64)
+    cast_MCK = known_NK[order_MC].astype(np.float64)
+    votes_MK = np.einsum("mc,mck->mk", weight_MC, votes_MCK)
+    cast_MK = np.einsum("mc,mck->mk", weight_MC, cast_MCK)
+    share_K = (labels_NK & known_NK).sum(axis=0) / np.maximum(known_NK.sum(axis=0), 1)
+    return np.asarray(np.where(cast_MK > 0, votes_MK / np.maximum(cast_MK, TINY), share_K))
 
 
 def fit_logistic(
@@ -100,6 +92,7 @@ def fit_logistic(
     *,
     exclusive: bool,
     groups: Sequence[str | None] | None = None,
+    known_NK: Bool[np.ndarray, "n k"] | None = None,
 ) -> LogisticProbe:
     """Logistic regression with a penalty chosen on folds of whole groups.
 
@@ -111,106 +104,42 @@ def fit_logistic(
         labels_NK: with ``exclusive`` one true column a row.
         exclusive: one class an image, else every column on its own.
         groups: what must not stand on both sides of a fold.
+        known_NK: which labels are known and so have a loss; all by default, and always all with
+            ``exclusive``.
 
     Raises:
         InputError: no image, shapes that differ, or rows without exactly one class.
     """
-    _check(features_ND, labels_NK)
-    if exclusive and (labels_NK.sum(axis=1) != 1).any():
+    known_NK = _known(features_ND, labels_NK, known_NK)
+    if exclusive and not (known_NK.all() and (labels_NK.sum(axis=1) == 1).all()):
         raise InputError("every image must have exactly one class; pass exclusive=False for several labels")
     folds = fold_of(groups or [None] * len(features_ND))
     middle = len(PENALTIES) // 2
     penalty = PENALTIES[middle]  # where all images are of one group
     if folds.max() > 0:
-        losses = [_held_out_loss(features_ND, labels_NK, folds, penalty, exclusive) for penalty in PENALTIES]
+        losses = [
+            _held_out_loss(features_ND, labels_NK, known_NK, folds, penalty, exclusive)
+            for penalty in PENALTIES
+        ]
         penalty = PENALTIES[int(np.argmin(losses))]
-    return _fit(features_ND, labels_NK, penalty, exclusive)
+    return _fit(features_ND, labels_NK, known_NK, penalty, exclusive)
 
 
-def score_classes(
-    probabilities_MK: Float[np.ndarray, "m k"], labels_MK: Bool[np.ndarray, "m k"], *, exclusive: bool
-) -> ClassScores:
-    """Judge predicted probabilities.
-
-    Args:
-        probabilities_MK: in [0, 1].
-        labels_MK: the truth.
-        exclusive: one class an image: the most probable is predicted, and calibration is of that prediction.
-            Else every column is judged at one half.
-
-    Raises:
-        InputError: shapes that differ, or no column with both kinds of images.
-    """
-    if probabilities_MK.shape != labels_MK.shape or not labels_MK.size:
-        raise InputError(
-            f"probabilities {probabilities_MK.shape} and labels {labels_MK.shape} must have one shape, "
-            "not empty"
-        )
-    areas = [auroc(column, truth) for column, truth in zip(probabilities_MK.T, labels_MK.T, strict=True)]
-    if np.isnan(areas).all():
-        raise InputError("no class has test images with and without it, so nothing can be ranked")
-
-    if exclusive:
-        predicted = probabilities_MK.argmax(axis=1)
-        predicted_MK = predicted[:, None] == np.arange(labels_MK.shape[1])
-        confidence = probabilities_MK.max(axis=1)
-        is_right = labels_MK[np.arange(len(labels_MK)), predicted]
-        recalls = _recall(predicted_MK, labels_MK)
-    else:
-        predicted_MK = probabilities_MK >= 0.5
-        confidence, is_right = probabilities_MK.ravel(), labels_MK.ravel()
-        recalls = (_recall(predicted_MK, labels_MK) + _recall(~predicted_MK, ~labels_MK)) / 2
-    errors = (probabilities_MK - labels_MK) ** 2
-    brier = errors.sum(axis=1).mean() if exclusive else errors.mean()
-    return ClassScores(
-        auroc=float(np.nanmean(areas)),
-        balanced=float(np.nanmean(recalls)),
-        ece=calibration_error(confidence, is_right),
-        brier=float(brier),
-    )
-
-
-def auroc(scores: Float[np.ndarray, "m"], truth: Bool[np.ndarray, "m"]) -> float:
-    """The probability that a positive scores above a negative, ties counting half; NaN without both.
-
-    Source: Mann and Whitney 1947.
-    """
-    positives = int(truth.sum())
-    negatives = len(truth) - positives
-    if not positives or not negatives:
-        return float("nan")
-    ranks = stats.rankdata(scores)
-    above = ranks[truth].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * negatives))
-
-
-def calibration_error(confidence: Float[np.ndarray, "m"], is_right: Bool[np.ndarray, "m"]) -> float:
-    """Expected calibration error: how far confidence is from the share that is right, by bins of confidence.
-
-    Source: Guo et al. 2017, arXiv 1706.04599, equation 3.
-    """
-    bins: Int64[np.ndarray, m] = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    claimed = np.bincount(bins, weights=confidence, minlength=BINS)
-    right = np.bincount(bins, weights=is_right, minlength=BINS)
-    return float(np.abs(claimed - right).sum() / len(confidence))
-
-
-def _recall(
-    predicted_MK: Bool[np.ndarray, "m k"], labels_MK: Bool[np.ndarray, "m k"]
-) -> Float64[np.ndarray, "k"]:
-    """Share of each column's positives that is predicted; NaN without one."""
-    positives = labels_MK.sum(axis=0)
-    right = (predicted_MK & labels_MK).sum(axis=0)
-    return np.where(positives > 0, right / np.maximum(positives, 1), np.nan)
-
-
-def _check(features: Float[np.ndarray, "n d"], labels: Bool[np.ndarray, "n k"]) -> None:
-    if len(features) == 0 or len(features) != len(labels):
+def _known(
+    features: Float[np.ndarray, "n d"],
+    labels: Bool[np.ndarray, "n k"],
+    known: Bool[np.ndarray, "n k"] | None,
+) -> Bool[np.ndarray, "n k"]:
+    """Which labels are known, once features and labels are sound."""
+    if known is None:
+        known = np.ones_like(labels, dtype=bool)
+    if len(features) == 0 or len(features) != len(labels) or known.shape != labels.shape:
         raise InputError(
             f"{len(features)} features and {len(labels)} labels; pass one row of labels for each image"
         )
     if not np.isfinite(features).all():
         raise InputError("features must be finite; the encoder gave NaN or infinite values")
+    return known
 
 
 def _unit(features: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
@@ -223,6 +152,7 @@ def _unit(features: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
 def _held_out_loss(
     features_ND: Float[np.ndarray, "n d"],
     labels_NK: Bool[np.ndarray, "n k"],
+    known_NK: Bool[np.ndarray, "n k"],
     folds: Int64[np.ndarray, "n"],
     penalty: float,
     exclusive: bool,
@@ -231,13 +161,13 @@ def _held_out_loss(
     total = 0.0
     for fold in range(int(folds.max()) + 1):
         inside = folds != fold
-        probe = _fit(features_ND[inside], labels_NK[inside], penalty, exclusive)
+        probe = _fit(features_ND[inside], labels_NK[inside], known_NK[inside], penalty, exclusive)
         probability = probe.probabilities(features_ND[~inside]).clip(TINY, 1 - TINY)
-        truth = labels_NK[~inside]
-        losses = np.log(probability[truth])
+        truth, is_known = labels_NK[~inside], known_NK[~inside]
+        losses = np.log(probability[truth & is_known])
         total -= float(losses.sum())
         if not exclusive:
-            losses = np.log(1 - probability[~truth])
+            losses = np.log(1 - probability[~truth & is_known])
             total -= float(losses.sum())
     return total
 
@@ -245,6 +175,7 @@ def _held_out_loss(
 def _fit(
     features_ND: Float[np.ndarray, "n d"],
     labels_NK: Bool[np.ndarray, "n k"],
+    known_NK: Bool[np.ndarray, "n k"],
     penalty: float,
     exclusive: bool,
 ) -> LogisticProbe:
@@ -254,6 +185,7 @@ def _fit(
     scale = np.where(deviation > 1e-9, deviation, 1.0)  # a feature that never changes has no weight
     x_ND = (values - mean) / scale
     y_NK = labels_NK.astype(np.float64)
+    weight_NK = known_NK.astype(np.float64)
     (count, width), columns = x_ND.shape, y_NK.shape[1]
 
     def loss(flat: Float64[np.ndarray, "p"]) -> tuple[float, Float64[np.ndarray, "p"]]:
@@ -264,8 +196,8 @@ def _fit(
             losses = normaliser[:, 0] - (logits * y_NK).sum(axis=1)
             apart = np.exp(logits - normaliser) - y_NK
         else:
-            losses = (np.logaddexp(0, logits) - logits * y_NK).sum(axis=1)
-            apart = expit(logits) - y_NK
+            losses = ((np.logaddexp(0, logits) - logits * y_NK) * weight_NK).sum(axis=1)
+            apart = (expit(logits) - y_NK) * weight_NK
         value = losses.mean() + penalty / 2 * (weights**2).sum()
         slope = x_ND.T @ apart / count + penalty * weights
         return float(value), np.concatenate([apart.mean(axis=0), slope.ravel()])

@@ -18,9 +18,10 @@ from optidel.datasets import DATASETS, LabelledSet, Registry, labelled_set, reco
 from optidel.datasets.masks import ORIENTATION, ShownMask, count_codes, header_size, read_mask
 from optidel.datasets.readings import Reading, find_reading, take_census
 from optidel.errors import InputError
+from optidel.evaluation.splits import Item, ItemT
 from optidel.progress import say
 from optidel.readers import READERS
-from optidel.readers.decoded import Window, ending, turned
+from optidel.readers.decoded import ending, turned
 from optidel.records import Rejected
 
 # What the published sets write behind an image's stem to name its mask (``_mask`` PolypGen and BUSI,
@@ -37,34 +38,17 @@ QUARTER_TURN = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """One labelled image.
+class Pair(Item):
+    """One image with its masks.
 
-    ``id``; ``image`` and ``masks``, paths relative to the labelled folder (no masks: all background; several:
-    their union); ``read_codes`` reads the masks' codes, given the image's height and width; ``group`` where
-    known; ``locator``: of the slice, where image and masks are volumes; ``root`` is the labelled folder and
-    ``reading`` that of all its masks, once they were looked at; ``window``: level and width in HU, for CT.
+    ``masks``, paths relative to the labelled folder (none: all background; several: their union);
+    ``read_codes`` reads the masks' codes, given the image's height and width; ``reading`` is that of all
+    masks of the folder, once they were looked at.
     """
 
-    id: str
-    image: str
     masks: tuple[str, ...]
     read_codes: Callable[[tuple[int, int]], ClassMask]
-    group: str | None = None
-    locator: str = ""
-    root: Path = Path()
     reading: Reading | None = None
-    window: Window | None = None
-
-    @property
-    def source(self) -> str:
-        """The image's path, and behind a ``#`` the slice of a volume."""
-        return f"{self.image}#{self.locator}" if self.locator else self.image
-
-    @property
-    def together(self) -> str:
-        """What the pair must not be parted from: its group, or itself."""
-        return f"\0{self.id}" if self.group is None else self.group
 
 
 def known_set(folder: Path | str, registry: Registry = DATASETS) -> LabelledSet | None:
@@ -144,38 +128,38 @@ def pairs_by_side(
     return {"": [pair for pairs in sides.values() for pair in pairs]}
 
 
-def with_groups(pairs: Sequence[Pair], root: Path, group: str | None) -> list[Pair]:
-    """Pairs with their groups; as they are without a rule.
+def with_groups(items: Sequence[ItemT], root: Path, group: str | None) -> list[ItemT]:
+    """Items with their groups; as they are without a rule.
 
     Raises:
-        InputError: the rule knows no pair.
+        InputError: the rule knows no item.
     """
-    if not group or not pairs:
-        return list(pairs)
-    names = _group_names(pairs, root, group)
+    if not group or not items:
+        return list(items)
+    names = _group_names(items, root, group)
     unknown, count = names.count(None), len(names)
     if unknown == count:
         raise InputError(
-            f"evaluate.group, {group!r}, says nothing of the {len(pairs)} images of {root}, "
-            f"such as {pairs[0].image}"
+            f"evaluate.group, {group!r}, says nothing of the {len(items)} images of {root}, "
+            f"such as {items[0].image}"
         )
     if unknown:
         say(
-            f"{root.name}: {unknown} of {len(pairs)} labelled images have no known group; "
+            f"{root.name}: {unknown} of {len(items)} labelled images have no known group; "
             "each is taken to be alone"
         )
-    return [replace(pair, group=name) for pair, name in zip(pairs, names, strict=True)]
+    return [replace(item, group=name) for item, name in zip(items, names, strict=True)]
 
 
-def _group_names(pairs: Sequence[Pair], root: Path, group: str) -> list[str | None]:
-    """The group of each pair, by a manifest or by a pattern over its path."""
+def _group_names(items: Sequence[Item], root: Path, group: str) -> list[str | None]:
+    """The group of each item, by a manifest or by a pattern over its path."""
     if group.lower().endswith((".csv", ".parquet")):
         rows = load_manifest(Path(group), root.resolve()).rows
-        facts = [rows.get(pair.image, {}) for pair in pairs]
+        facts = [rows.get(item.image, {}) for item in items]
     else:
         pattern = compile_pattern(group)
         assert pattern is not None
-        facts = [match(pattern, pair.image) for pair in pairs]
+        facts = [match(pattern, item.image) for item in items]
     return [
         fact.get("group") or next((f"{kind}:{fact[kind]}" for kind in KINDS if kind in fact), None)
         for fact in facts

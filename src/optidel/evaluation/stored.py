@@ -16,7 +16,8 @@ from optidel.arrays import VOID, Images
 from optidel.evaluation.metrics import Scores, score_each
 from optidel.evaluation.native import classes_at, scaled
 from optidel.evaluation.ridge import precision_of_levels
-from optidel.evaluation.tasks import Part, Task
+from optidel.evaluation.splits import Part
+from optidel.evaluation.tasks import Task
 from optidel.records import Rejected, to_table
 from optidel.runs.summaries import TaskSummary, read_summary, write_summary
 from optidel.store import Artifact, Workspace

@@ -1,19 +1,15 @@
 """A labelled set: images with class masks, split into training and test."""
 
-import math
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Int, Int64, Shaped, UInt8
 
-from optidel.arrays import VOID, Image, Images
-from optidel.corpus.groups import group_key
+from optidel.arrays import VOID, Images
 from optidel.corpus.options import IndexOptions
-from optidel.corpus.sandbox.workers import Scanned, scan_files
 from optidel.datasets import DATASETS, LabelledSet, Registry
 from optidel.datasets.masks import ShownMask, count_codes, header_size, single_image
 from optidel.datasets.readings import (
@@ -27,24 +23,15 @@ from optidel.datasets.readings import (
 )
 from optidel.errors import InputError
 from optidel.evaluation.pairs import Pair, check_sizes, known_set, pairs_by_side, read_masks, with_groups
-from optidel.evaluation.volumes import by_volume, cut
+from optidel.evaluation.splits import MIN_TEST, TEST, TRAIN, Part, Shown, draw, reason_of, scan
+from optidel.evaluation.volumes import cut
 from optidel.progress import say, track
 from optidel.readers.decode import fit, pixel_hash
 from optidel.readers.decoded import window_of
 from optidel.records import Rejected
 from optidel.words import counted
 
-Part = Literal["train", "test"]
-
-# Defaults: the few labels that a hospital has, and enough images for an interval of some 4 points.
-TRAIN, TEST = 200, 300
-
-# With fewer pairs than asked for, the test part keeps this share: a usual split of small sets.
-MIN_TEST = 0.2
-
 # The masks of a known set that has one class, as its annotation reads them.
-REASON = 300  # letters of a decoder's own message that a table keeps; a round number
-
 ONE_CLASS = Reading(rule="table", codes=(0, 1), numbers=(0, 1), classes=2, text="", plain=True)
 
 
@@ -92,22 +79,16 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Example:
-    """One pair as read: ``codes`` of the mask at the model's size, ``present`` those at full size; ``shape``
-    and ``sha256`` of the full-size image.
-    """
+class _Example(Shown[Pair]):
+    """One pair as read: ``codes`` of the mask at the model's size, ``present`` those at full size."""
 
-    pair: Pair
-    image: Image
     codes: Int[np.ndarray, "s s"]
     present: Int[np.ndarray, "k"]
-    shape: tuple[int, int]
-    sha256: str
 
     def classes(self, codes: Int[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w"]:
         """Codes of this image's mask as classes."""
-        assert self.pair.reading is not None  # every mask of the folder was looked at
-        return self.pair.reading.apply(codes)
+        assert self.item.reading is not None  # every mask of the folder was looked at
+        return self.item.reading.apply(codes)
 
 
 def load_task(
@@ -192,9 +173,8 @@ def load_task(
         sides = {"train": _part(sides, "train"), "test": tested}
 
     rng = np.random.default_rng(seed)
-    parts = _draw(root, sides, size, (train, test), rng, rejected)
-    training, testing = parts["train"], parts["test"]
-    return _assemble(root, training, testing, reading, size, rejected)
+    parts = draw(root, sides, partial(_example, size=size), (train, test), rng, rejected)
+    return _assemble(root, parts["train"], parts["test"], reading, size, rejected)
 
 
 def _sides(
@@ -242,36 +222,6 @@ def _check_classes(root: Path, reading: Reading, other: Path, test_reading: Read
         )
 
 
-def _draw(
-    root: Path,
-    sides: dict[str, list[Pair]],
-    size: int,
-    counts: tuple[int, int],
-    rng: np.random.Generator,
-    rejected: list[Rejected],
-) -> dict[str, list[_Example]]:
-    """The examples of both parts; ``counts`` of training and test images."""
-    train, test = counts
-    if "" in sides:
-        pairs = sides[""]
-        shuffled = [pairs[i] for i in rng.permutation(len(pairs))]
-        if any(pair.group for pair in shuffled):
-            return _grouped(root, shuffled, size, train, test, rejected)
-        examples = _read(root, shuffled, size, train + test, rejected)
-        return _split(root, examples, train, test)
-
-    tested = {pair.together for pair in sides["test"]}
-    sides["train"] = _apart(sides["train"], tested, rejected)
-    # The test side first: its images do not depend on how many are trained on.
-    parts = {}
-    for side, count in (("test", test), ("train", train)):
-        pairs = sides[side]
-        if len(pairs) > count:
-            pairs = [pairs[i] for i in rng.permutation(len(pairs))]
-        parts[side] = _read(root, pairs, size, count, rejected)
-    return parts
-
-
 def _read_masks(
     root: Path,
     published: LabelledSet | None,
@@ -288,7 +238,7 @@ def _read_masks(
     masks = [mask for pair in pairs if pair.id not in reasons and not pair.locator for mask in pair.masks]
     refused = {
         scanned.source: scanned.rejected[0].reason
-        for scanned in track(_scan(root, masks), "masks", len(masks))
+        for scanned in track(scan(root, masks), "masks", len(masks))
         if scanned.rejected
     }
     for pair in pairs:
@@ -306,7 +256,7 @@ def _read_masks(
             whole = _whole_mask(root, pair, published, stored=rule == "values")
             add_census(files, take_census(whole, look=look))
         except Exception as error:  # as in _read
-            reasons[pair.id] = _reason(error, root)
+            reasons[pair.id] = reason_of(error, root)
 
     for pair in pairs:
         if pair.id in reasons:
@@ -350,37 +300,6 @@ def _unequal(root: Path, published: LabelledSet | None, pairs: Sequence[Pair]) -
     return reasons
 
 
-def _scan(root: Path, sources: Sequence[str]) -> Iterator[Scanned]:
-    """Decode files in processes of their own, with the limits of an index; what is refused is refused here
-    for the same reasons.
-    """
-    return scan_files(root, sources, IndexOptions().scan(group_key(None)))
-
-
-def _read(
-    root: Path, pairs: Sequence[Pair], size: int, count: int, rejected: list[Rejected]
-) -> list[_Example]:
-    """The first ``count`` pairs whose images can be read."""
-    examples: list[_Example] = []
-    waiting = list(pairs)
-    while waiting and len(examples) < count:
-        # Only as many as still fit are decoded: a labelled set may be far larger than what is asked for.
-        missing = count - len(examples)
-        batch, waiting = waiting[:missing], waiting[missing:]
-        # Volumes were decoded when they were cut.
-        files = [pair.image for pair in batch if not pair.locator]
-        scans = iter(track(_scan(batch[0].root, files), "labelled set", len(files)))
-        for pair in by_volume(batch):
-            scanned = None if pair.locator else next(scans)
-            try:
-                if scanned and scanned.rejected:
-                    raise InputError(scanned.rejected[0].reason)
-                examples.append(_example(pair, size))
-            except Exception as error:  # decoders raise anything, and one bad file never stops a run
-                rejected.append(Rejected(source=pair.source, reason=_reason(error, root)))
-    return examples
-
-
 def _example(pair: Pair, size: int) -> _Example:
     image = single_image(pair.root / pair.image, pair.locator, pair.window)
     height, width = image.shape[:2]
@@ -390,94 +309,13 @@ def _example(pair: Pair, size: int) -> _Example:
     rows = (centres * height / size).astype(int)
     columns = (centres * width / size).astype(int)
     return _Example(
-        pair=pair,
+        item=pair,
         image=fit(image, size),
         codes=codes[np.ix_(rows, columns)],
         present=np.array(sorted(count_codes(codes))),
         shape=(height, width),
         sha256=pixel_hash(image),
     )
-
-
-def _reason(error: Exception, root: Path) -> str:
-    """Why a file is not used, without the folder's own path."""
-    if isinstance(error, InputError):
-        return str(error)
-    text = f"image or mask cannot be decoded ({type(error).__name__}: {error})"
-    prefix = str(root) + os.sep
-    return text.replace(prefix, "")[:REASON]
-
-
-def _apart(pairs: Sequence[Pair], tested: set[str], rejected: list[Rejected]) -> list[Pair]:
-    """Training pairs of groups that are not tested on."""
-    apart = []
-    for pair in pairs:
-        if pair.together in tested:
-            reason = f"is of the group {pair.group}, which is tested on"
-            rejected.append(Rejected(source=pair.source, reason=reason))
-        else:
-            apart.append(pair)
-    return apart
-
-
-def _grouped(
-    root: Path, shuffled: Sequence[Pair], size: int, train: int, test: int, rejected: list[Rejected]
-) -> dict[str, list[_Example]]:
-    """Test and training part, read as far as needed, of whole groups."""
-    first: dict[str, int] = {}
-    for pair in shuffled:
-        first.setdefault(pair.together, len(first))
-    ordered = sorted(shuffled, key=lambda pair: first[pair.together])
-
-    testing = _read(root, ordered, size, test, rejected)
-    tested = {example.pair.together for example in testing}
-    refused = {item.source for item in rejected}
-    others = [pair for pair in ordered if pair.together not in tested and pair.source not in refused]
-    training = _read(root, others, size, train, rejected)
-
-    if len(training) < train:
-        examples = [*testing, *training]
-        count = len(examples)
-        groups = [example.pair.together for example in examples]
-        cut = _boundary(groups, min(test, max(math.ceil(MIN_TEST * count), count - train)))
-        testing, training = examples[:cut], examples[cut : cut + train]
-        if examples and not (testing and training):
-            raise InputError(
-                f"all usable pairs of {root} are of one group, {examples[0].pair.group}; "
-                "at least two are needed"
-            )
-    learnt = len({example.pair.together for example in training})
-    tried = len({example.pair.together for example in testing})
-    say(
-        f"{root.name}: {counted(learnt, 'group')} ({counted(len(training), 'image')}) for training, {tried} "
-        f"({len(testing)}) for testing, none in both"
-    )
-    return {"test": testing, "train": training}
-
-
-def _boundary(together: Sequence[str], least: int) -> int:
-    """The first boundary between groups at or behind ``least``, or the last one there is; 0 where there is
-    only one group.
-    """
-    last = 0
-    for row in range(1, len(together)):
-        if together[row] != together[row - 1]:
-            last = row
-            if row >= least:
-                break
-    return last
-
-
-def _split(root: Path, examples: list[_Example], train: int, test: int) -> dict[str, list[_Example]]:
-    count = len(examples)
-    least = math.ceil(MIN_TEST * count)
-    held_out = min(test, max(least, count - train))
-    if count < train + test:
-        say(
-            f"{root.name}: {count} usable pairs, not {train} + {test}; {count - held_out} for training and "
-            f"{held_out} for testing"
-        )
-    return {"test": examples[:held_out], "train": examples[held_out : held_out + train]}
 
 
 def _assemble(
@@ -488,13 +326,7 @@ def _assemble(
     size: int,
     rejected: list[Rejected],
 ) -> Task:
-    """The task of two parts, without training images that are tested on."""
-    tested = {example.sha256: example.pair.source for example in test}
-    for example in train:
-        if example.sha256 in tested:
-            reason = f"has the pixels of the test image {tested[example.sha256]}"
-            rejected.append(Rejected(source=example.pair.source, reason=reason))
-    train = [example for example in train if example.sha256 not in tested]
+    """The task of two parts."""
     _tell_rejected(root, train, test, rejected)
     if not reading.plain:
         say(f"{root.name}: {reading.text}")
@@ -504,16 +336,16 @@ def _assemble(
     _tell_vanished(root, examples, masks, size)
     return Task(
         name=root.resolve().name,
-        ids=np.array([example.pair.id for example in examples]),
-        sources=[example.pair.source for example in examples],
-        groups=[example.pair.group for example in examples],
+        ids=np.array([example.item.id for example in examples]),
+        sources=[example.item.source for example in examples],
+        groups=[example.item.group for example in examples],
         images=np.stack([example.image for example in examples]),
         masks=masks,
         split=np.array(["train"] * len(train) + ["test"] * len(test)),
         classes=reading.classes,
         sizes=np.array([example.shape for example in examples]),
         reading=reading,
-        pairs=[example.pair for example in examples],
+        pairs=[example.item for example in examples],
         rejected=rejected,
     )
 

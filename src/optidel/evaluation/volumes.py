@@ -59,20 +59,6 @@ def cut(
     return slices
 
 
-def by_volume(pairs: Sequence[Pair]) -> list[Pair]:
-    """Pairs in their order, but the slices of a volume together, so that it is decoded once."""
-    if not any(pair.locator for pair in pairs):
-        return list(pairs)
-    first: dict[str, int] = {}
-    for pair in pairs:
-        first.setdefault(_file(pair), len(first))
-    return sorted(pairs, key=lambda pair: first[_file(pair)])
-
-
-def _file(pair: Pair) -> str:
-    return pair.image if pair.locator else pair.id
-
-
 def _is_volume(pair: Pair) -> bool:
     return all(ending(file) in VOLUMES for file in (pair.image, *pair.masks))
 
