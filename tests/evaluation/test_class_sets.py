@@ -154,10 +154,11 @@ def test_the_names_of_kinds_of_file_are_no_classes(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
     rows = ["p0,a", "p1,b", "p2,a", "p3,b", "p4,a", "p5,b", "gone,a", "p0,b", "p6,"]
-    root = in_table(tmp_path, "path,label\n" + "\n".join(rows))
+    rows += [f"p{number},{'ab'[number % 2]}" for number in range(7, 13)]
+    root = in_table(tmp_path, "path,label\n" + "\n".join(rows), images=13)
     write(root, "other/p1.jpg", 99)
     (root / "pictures/p2.png").write_bytes(b"no picture")
-    task = load_class_task(root, 16, train=3, test=2)
+    task = load_class_task(root, 16, train=5, test=6)
     reasons = {item.source: item.reason for item in task.rejected}
     assert reasons["gone"] == "is listed in the table of labels but missing"
     assert reasons["p0"] == "is listed twice in the table of labels"
