@@ -234,9 +234,9 @@ class PretrainSection(_Section):
     sampling: Sampling = "uniform"
 
 
-# How an encoder is measured: trained further with a head, a head on the frozen encoder, or a closed-form
-# probe of its tokens.
-Protocol = Literal["fine-tune", "probe", "ridge"]
+# How an encoder is measured: trained further with a head; a head on the frozen encoder; a closed-form probe
+# of its tokens, for masks; or the vote of the nearest neighbours, for classes.
+Protocol = Literal["fine-tune", "probe", "ridge", "knn"]
 
 PROTOCOL_NAMES: tuple[str, ...] = get_args(Protocol)
 
@@ -246,12 +246,13 @@ class EvaluateSection(_Section):
 
     ``steps`` and ``batch`` of the optimizer are by default what suits each protocol. ``group``: which
     labelled images belong to one patient, video, … and must not stand on both sides: a pattern over their
-    paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``).
-    ``masks``: how masks are read, by default found from all of them. ``ignore``: values or colours of a mask
-    that are void, such as ``255`` or ``"#e0e0c0"``. ``test_on``: another labelled set, whose images are
-    tested on in place of this one's. ``keep``: keep every trained segmenter in the run, for ``optidel
-    predict``. ``at``: shares of the pre-training after which its encoder is kept and scored too. ``layers``:
-    blocks of the encoder whose tokens ``ridge`` reads side by side, 1 the first, -1 the last.
+    paths, as in ``corpus.pattern``, or a manifest (``….csv``, ``….parquet``). ``masks``: how masks are read,
+    by default found from all of them. ``ignore``: values or colours of a mask that are void, such as ``255``
+    or ``"#e0e0c0"``. ``test_on``: another labelled set, whose images are tested on in place of this one's.
+    ``keep``: keep every trained segmenter in the run, for ``optidel predict``. ``at``: shares of the
+    pre-training after which its encoder is kept and scored too. ``layers``: blocks of the encoder whose
+    tokens ``ridge`` reads side by side, 1 the first, -1 the last. ``labels``: of a set of classes, the table
+    of labels, or ``folders`` where the folders are named after the classes; by default what the set shows.
     """
 
     protocols: tuple[Protocol, ...] = ("fine-tune", "probe")
@@ -262,6 +263,7 @@ class EvaluateSection(_Section):
     masks: Literal["auto", "half", "foreground", "values", "colours"] = "auto"
     ignore: tuple[int | str, ...] = ()
     test_on: str | None = None
+    labels: str | None = None
     keep: bool = False
     at: tuple[Share, ...] | None = None
     layers: tuple[int, ...] | None = None
@@ -350,6 +352,7 @@ LATER = (
     "pretrain.sampling",
     "evaluate.at",
     "evaluate.layers",
+    "evaluate.labels",
     "selection.target",
     "selection.scorer",
     "mixture",

@@ -6,6 +6,7 @@ from scipy.stats import t
 
 from optidel.benchmark.overall import overall
 from optidel.benchmark.settings import Choice, Setting
+from optidel.outcomes import MASKS
 
 LEVEL = {("scratch", 0.0): 0.30, ("full", 1.0): 0.50, ("random", 0.1): 0.40, ("meddel", 0.1): 0.45}
 
@@ -15,7 +16,9 @@ def setting(task: str, levels: dict[Choice, float], seeds: int = 4, shift: float
     iou: dict[Choice, dict[int, np.ndarray]] = {}
     for choice, level in levels.items():
         iou[choice] = {seed: level + shift + rng.normal(0, 0.005, 60) for seed in range(seeds)}
-    return Setting(task=task, protocol="ridge", objective="mae", compute="steps", iou=iou, dice=iou)
+    return Setting(
+        task=task, protocol="ridge", objective="mae", compute="steps", outcomes=MASKS, scores=iou, second=iou
+    )
 
 
 def test_it_is_the_mean_of_the_tasks_paired_by_seed() -> None:
@@ -53,7 +56,7 @@ def test_a_task_that_cannot_rank_stays_out_and_one_task_is_no_mean() -> None:
 
 def test_seeds_that_a_task_lacks_do_not_count_and_few_have_no_interval() -> None:
     two = setting("twofold", LEVEL)
-    two.iou["meddel", 0.1] = {seed: two.iou["meddel", 0.1][seed] for seed in (1, 3)}
+    two.scores["meddel", 0.1] = {seed: two.scores["meddel", 0.1][seed] for seed in (1, 3)}
     [mean] = overall([setting("one", LEVEL), two])
     row = next(row for row in mean.rows if row.method == "meddel")
     assert row.seeds == 2

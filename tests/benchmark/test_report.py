@@ -223,7 +223,7 @@ def test_missing_seeds_are_left_out_of_pairs(tmp_path: Path) -> None:
         dict(rivals.select("method", "seeds").iter_rows())["k-center"] == 2
     )  # the seeds that all rivals have
     own, others = (
-        np.mean([setting.iou[m, 0.05][s].mean() for m in some for s in (0, 1)])
+        np.mean([setting.scores[m, 0.05][s].mean() for m in some for s in (0, 1)])
         for some in (["k-center"], ["moderate", "meddel"])
     )
     assert rivals.filter(pl.col("method") == "k-center")["difference"][0] == pytest.approx(

@@ -42,8 +42,8 @@ Stack = Float[np.ndarray, "k s n"]
 class Advice:
     """``budget`` to take with the expected ``loss`` against full, or None and the ``reason``.
 
-    ``outcome`` is what the loss is in: ``mIoU``, or ``H`` for the share of random's distance to full in
-    held-out H. ``errors``: root mean square error of predicting left-out budgets, in the same unit,
+    ``outcome`` is what the loss is in: ``mIoU``, ``AUROC``, or ``H`` for the share of random's distance to
+    full in held-out H. ``errors``: root mean square error of predicting left-out budgets, in the same unit,
     by the ``curve`` and by the ``coverage`` of the embedding.
     """
 
@@ -58,7 +58,7 @@ class Advice:
     @property
     def sentence(self) -> str:
         """The advice in words."""
-        unit = "mIoU points" if self.outcome == "mIoU" else "% of the distance in H"
+        unit = "% of the distance in H" if self.outcome == "H" else f"{self.outcome} points"
         head = f"{self.setting}, {self.method}: "
         checks = ", ".join(f"{name} {100 * error:.2f}" for name, error in self.errors.items())
         tail = f" Left-out budgets were predicted within (RMS, {unit}): {checks}." if checks else ""
@@ -101,7 +101,7 @@ def advise(root: Path | str, *, tolerance: float = TOLERANCE) -> list[Advice]:
     coverages = coverage_of_run(folder)
     advice = _by_entropy(tables)
     for setting in settings(tables):
-        for method in _methods(setting.iou):
+        for method in _methods(setting.scores):
             advice.append(_by_score(setting, method, tolerance, coverages.get(method, {})))
     if not advice:
         raise InputError(f"{folder} has no finished cell of a selection method; run the bench first")
@@ -155,9 +155,9 @@ def _no_advice(
 
 
 def _by_score(setting: Setting, method: str, tolerance: float, coverage: Coverage) -> Advice:
-    """Advice from mIoU."""
-    budgets = sorted(budget for name, budget in setting.iou if name == method)
-    lack = _lack(budgets, (FULL, 1.0) in setting.iou)
+    """Advice from what methods are compared by."""
+    budgets = sorted(budget for name, budget in setting.scores if name == method)
+    lack = _lack(budgets, (FULL, 1.0) in setting.scores)
     if lack:
         return _no_advice(setting.name, method, lack)
     stack = _common(setting, [*((method, budget) for budget in budgets), (FULL, 1.0)])
@@ -178,7 +178,7 @@ def _by_score(setting: Setting, method: str, tolerance: float, coverage: Coverag
         reason = "full does not beat from scratch here, so there is nothing to lose"
         return _no_advice(setting.name, method, reason, errors)
     unit = f"{100 * tolerance:g} point{'' if tolerance == TOLERANCE else 's'}"
-    return _smallest(setting.name, method, x, stack, errors, tolerance, unit, "mIoU")
+    return _smallest(setting.name, method, x, stack, errors, tolerance, unit, setting.label)
 
 
 def _by_entropy(tables: Tables) -> list[Advice]:
@@ -266,12 +266,12 @@ def _smallest(
 
 def _common(setting: Setting, choices: Sequence[Choice]) -> Stack:
     """Scores of every choice over the seeds that all have; empty where there is none."""
-    seeds = sorted(set.intersection(*(set(setting.iou[choice]) for choice in choices)))
+    seeds = sorted(set.intersection(*(set(setting.scores[choice]) for choice in choices)))
     if not seeds:
         return np.empty((0, 0, 0))
     stack = []
     for choice in choices:
-        scores = setting.iou[choice]
+        scores = setting.scores[choice]
         stack.append(np.stack([scores[seed] for seed in seeds]))
     return np.stack(stack)
 

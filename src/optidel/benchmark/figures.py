@@ -10,6 +10,7 @@ from optidel.benchmark.statistics import REFERENCES, rank_rows
 from optidel.charts import Point, Series, Whisker, colour_of, lines, whiskers
 from optidel.charts.colours import COLOURS, GREY
 from optidel.evaluation.entropies import Entropy
+from optidel.outcomes import Outcome
 from optidel.report.text import percent
 from optidel.runs.baselines import FULL, RANDOM, SCRATCH
 
@@ -36,20 +37,24 @@ def figures(
         measured: of :func:`~optidel.benchmark.entropy.entropies`.
     """
     colours = colour_of(list(dict.fromkeys(table["method"])))
-    in_points = pl.col("miou", "miou_low", "miou_high") * POINTS
+    first, _ = setting.outcomes
+    in_points = pl.col(first.name, f"{first.name}_low", f"{first.name}_high") * POINTS
     table = table.with_columns(in_points)
+    label = f"{first.label}, %"
 
     charts: dict[str, str] = {}
     if any(0 < budget < 1 for _, budget in measured):
         charts["entropy"] = _entropies(measured, colours)
     if setting.budgets:
-        charts["miou"] = _against_budget(table, colours, "miou", "mIoU, %")
-        charts["normdel"] = _against_budget(table, colours, "normdel", "NormDEL")
-        charts["pareto-images"] = _pareto(table, colours, "n_images", "pre-training images")
-        charts["pareto-seconds"] = _pareto(table, colours, "seconds", "seconds of selection and pre-training")
+        charts[first.name] = _against_budget(table, colours, first.name, label, across=True)
+        if table["normdel"].null_count() < table.height:
+            charts["normdel"] = _against_budget(table, colours, "normdel", "NormDEL")
+        charts["pareto-images"] = _pareto(table, colours, first, "n_images", "pre-training images")
+        seconds = "seconds of selection and pre-training"
+        charts["pareto-seconds"] = _pareto(table, colours, first, "seconds", seconds)
     for reference in dict.fromkeys(compared["reference"]):
         rows = compared.filter(pl.col("reference") == reference)
-        charts[f"difference-{reference}"] = _differences(rows, reference, colours)
+        charts[f"difference-{reference}"] = _differences(rows, reference, colours, first.label)
     for budget in setting.budgets:
         ranks = rank_rows(setting, budget)
         if ranks["seed"].n_unique() > 1 and ranks["method"].n_unique() > 1:
@@ -91,7 +96,7 @@ def _entropy_point(method: str, budget: float, entropy: Entropy, shift: float) -
     )
 
 
-def _differences(compared: pl.DataFrame, reference: str, colours: Colours) -> str:
+def _differences(compared: pl.DataFrame, reference: str, colours: Colours, label: str) -> str:
     """A row a method and budget, the best of each budget on top."""
     names = ("difference", "difference_low", "difference_high", "joint_low", "joint_high")
     ordered = compared.with_columns(pl.col(names) * POINTS).sort(
@@ -111,14 +116,16 @@ def _differences(compared: pl.DataFrame, reference: str, colours: Colours) -> st
             group=budget,
         )
         rows.append(whisker)
-    return whiskers(rows, f"points of mIoU above {REFERENCES[reference]}; thick 95 %, thin jointly")
+    return whiskers(rows, f"points of {label} above {REFERENCES[reference]}; thick 95 %, thin jointly")
 
 
-def _against_budget(table: pl.DataFrame, colours: Colours, column: str, label: str) -> str:
-    """A line for each method over its budgets; from scratch and full across."""
+def _against_budget(
+    table: pl.DataFrame, colours: Colours, column: str, label: str, *, across: bool = False
+) -> str:
+    """A line for each method over its budgets; from scratch and full ``across``."""
     methods = [method for method in dict.fromkeys(table["method"]) if method not in (SCRATCH, FULL)]
     series = []
-    if column == "miou":
+    if across:
         series = [_across(table, name, column) for name in (SCRATCH, FULL) if name in table["method"]]
     for position, method in enumerate(methods):
         shift = APART ** (position - (len(methods) - 1) / 2)
@@ -148,7 +155,7 @@ def _across(table: pl.DataFrame, method: str, column: str) -> Series:
     return Series(name=method, colour=COLOURS[method], points=[point], across=True, dashed=True)
 
 
-def _pareto(table: pl.DataFrame, colours: Colours, column: str, label: str) -> str:
+def _pareto(table: pl.DataFrame, colours: Colours, first: Outcome, column: str, label: str) -> str:
     """Every method and budget, and the front: what no other beats with as little."""
     seconds = pl.col("seconds_select") + pl.col("seconds_train")
     trained = table.filter(pl.col("method") != SCRATCH)
@@ -158,8 +165,9 @@ def _pareto(table: pl.DataFrame, colours: Colours, column: str, label: str) -> s
     for row in rows.iter_rows(named=True):
         cost = max(row[column], LEAST_COST)
         name = f"{row['method']} {percent(row['budget'])}"
-        names[cost, row["miou"]] = name
-        point = Point(x=cost, y=row["miou"], title=f"{name}: {row['miou']:.1f} for {cost:,.6g}")
+        score = row[first.name]
+        names[cost, score] = name
+        point = Point(x=cost, y=score, title=f"{name}: {score:.1f} for {cost:,.6g}")
         points.setdefault(row["method"], []).append(point)
 
     front = pareto_front(list(names))
@@ -176,7 +184,7 @@ def _pareto(table: pl.DataFrame, colours: Colours, column: str, label: str) -> s
         series.append(
             Series(name=method, colour=colours[method], points=method_points, shape=shape, joined=False)
         )
-    return lines(series, label, "mIoU, %", log=True)
+    return lines(series, label, f"{first.label}, %", log=True)
 
 
 def pareto_front(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

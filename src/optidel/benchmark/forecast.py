@@ -393,6 +393,9 @@ def _evaluation_rule(recipe: Recipe, protocol: Protocol) -> float:
         # Training images are embedded twice, test images three times; a third of a step, which goes back too.
         images = 2 * recipe.evaluate.train + 3 * recipe.evaluate.test
         return step_seconds(recipe.preset, images) / 3
+    if protocol == "knn":
+        # Every image is embedded once.
+        return step_seconds(recipe.preset, recipe.evaluate.train + recipe.evaluate.test) / 3
     schedule = SCHEDULES[protocol]
     batch = recipe.evaluate.batch or schedule.batch
     steps = recipe.evaluate.steps or schedule.steps

@@ -16,18 +16,18 @@ from optidel.evaluation.ratios import ratio_interval
 from optidel.report.text import percent, signed
 from optidel.runs.baselines import BASELINES, FULL, RANDOM
 
-# Seed to the mean mIoU over tasks.
+# Seed to the mean score over tasks.
 Seeds = Mapping[int, float]
 
 # A mean over one task is that task.
 LEAST_TASKS = 2
 
-HEADS = ("method", "budget", "seeds", "mean mIoU", "vs random", "closes")
+HEADS = ("method", "budget", "seeds", "mean", "vs random", "closes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OverallRow:
-    """One method and budget: the ``mean`` over tasks and seeds of mIoU, in [0, 1].
+    """One method and budget: the ``mean`` over tasks and seeds of mIoU, or of AUROC, in [0, 1].
 
     ``gain`` is its distance to random at that budget, paired by seed, and ``gain_interval`` that over seeds;
     ``closed`` is the share of random's distance to full that it closes, with ``closed_interval``. None where
@@ -46,12 +46,13 @@ class OverallRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overall:
-    """The mean over ``tasks`` whose gate is passed, for one protocol, objective and rule of compute.
+    """The mean of ``label`` over ``tasks`` whose gate is passed: one protocol, objective and rule of compute.
 
     ``left_out`` are the tasks that cannot rank.
     """
 
     name: str
+    label: str
     tasks: tuple[str, ...]
     left_out: tuple[str, ...]
     rows: tuple[OverallRow, ...]
@@ -59,7 +60,7 @@ class Overall:
     @property
     def sentence(self) -> str:
         """Of what it is the mean."""
-        text = f"Mean over {', '.join(self.tasks)}, whose gates are passed"
+        text = f"Mean {self.label} over {', '.join(self.tasks)}, whose gates are passed"
         verb = "stays" if len(self.left_out) == 1 else "stay"
         left_out = f"; {', '.join(self.left_out)} cannot rank methods and {verb} out" if self.left_out else ""
         return f"{text}{left_out}. Intervals are over seeds, paired."
@@ -77,7 +78,7 @@ def overall(settings: Sequence[Setting]) -> list[Overall]:
         settings: of a bench; those that differ only in their task are joined.
     """
     means = []
-    for (protocol, objective, compute), group in groupby(sorted(settings, key=_rest), key=_rest):
+    for (label, protocol, objective, compute), group in groupby(sorted(settings, key=_rest), key=_rest):
         members = list(group)
         ranking = [setting for setting in members if can_rank(setting)]
         if len(ranking) < LEAST_TASKS:
@@ -87,6 +88,7 @@ def overall(settings: Sequence[Setting]) -> list[Overall]:
         values = _by_seed(ranking)
         mean = Overall(
             name=f"{protocol}, {objective}, equal {compute}",
+            label=label,
             tasks=tasks,
             left_out=left_out,
             rows=tuple(_row(choice, values) for choice in values),
@@ -95,15 +97,15 @@ def overall(settings: Sequence[Setting]) -> list[Overall]:
     return means
 
 
-def _rest(setting: Setting) -> tuple[str, str, str]:
-    return setting.protocol, setting.objective, setting.compute
+def _rest(setting: Setting) -> tuple[str, str, str, str]:
+    return setting.label, setting.protocol, setting.objective, setting.compute
 
 
 def _by_seed(settings: Sequence[Setting]) -> dict[Choice, Seeds]:
     """The mean over tasks of every choice and seed that all tasks have."""
     scores: dict[Choice, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for setting in settings:
-        for choice, seeds in setting.iou.items():
+        for choice, seeds in setting.scores.items():
             for seed, values in seeds.items():
                 scores[choice][seed].append(float(values.mean()))
     means: dict[Choice, Seeds] = {}

@@ -31,7 +31,7 @@ def pilot_spread(setting: Setting) -> Spread | None:
     Pooled over the methods and budgets that ran with two seeds or more; None where none did.
     """
     differences = []
-    for method, budget in setting.iou:
+    for method, budget in setting.scores:
         if method in BASELINES:
             continue  # their differences to random are of another size
         difference = setting.difference((method, budget), (RANDOM, budget))
@@ -51,7 +51,7 @@ def detectable_sentence(bench: Bench, setting: Setting) -> str:
     for design, budgets in designs.items():
         seeds, compared = design
         points = 100 * detectable(spread, seeds, setting.images, comparisons=compared)
-        texts.append(f"{_design_text(design, budgets)}, of {points:.1f} mIoU points")
+        texts.append(f"{_design_text(design, budgets)}, of {points:.1f} {setting.label} points")
     return (
         f"On {setting.images} test images a true difference is detected with 80 % power: {'; '.join(texts)} "
         f"(pilot: √variance of seeds {spread.seed**0.5:.4f}, of images {spread.image**0.5:.4f}, "

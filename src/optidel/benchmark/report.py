@@ -34,6 +34,7 @@ from optidel.errors import InputError
 from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
 from optidel.evaluation.entropies import Entropy
 from optidel.methods import held_out_caveat
+from optidel.outcomes import MASKS, OUTCOMES, Outcomes
 from optidel.report.templates import environment
 from optidel.report.text import percent, signed, times
 from optidel.report.verdict import FAMILY
@@ -47,8 +48,7 @@ HEADS: tuple[str, ...] = (
     "seeds",
     "images",
     "H",
-    "mIoU",
-    "Dice",
+    *(outcome.label for outcome in MASKS),
     "NormDEL",
     "vs random",
     "Holm p",
@@ -62,10 +62,10 @@ ENTROPY_COLUMN = HEADS.index("H")  # left out where no frame was held out
 
 TITLES = {
     "entropy": "Held-out H against budget",
-    "miou": "mIoU against budget",
+    **{outcome.name: f"{outcome.label} against budget" for outcome in OUTCOMES},
     "normdel": "NormDEL against budget",
-    "pareto-images": "mIoU against images",
-    "pareto-seconds": "mIoU against time",
+    "pareto-images": "Score against images",
+    "pareto-seconds": "Score against time",
     **{f"difference-{name}": f"Paired differences to {words}" for name, words in REFERENCES.items()},
 }
 
@@ -148,14 +148,16 @@ def _write_table(parts: Sequence[tuple[Setting, pl.DataFrame]], target: Path) ->
         names = [pl.lit(getattr(setting, name)).alias(name) for name in SETTING]
         tables.append(table.with_columns(*names))
     with replacing(target) as scratch:
-        pl.concat(tables).write_parquet(scratch)
+        pl.concat(tables, how="diagonal").write_parquet(scratch)
 
 
 def section_of(tables: Tables, setting: Setting) -> Section:
     """Everything about one setting."""
     table, compared = method_rows(tables, setting), comparison_rows(tables.bench, setting)
     measured = entropies(tables, setting)
-    heads, rows = HEADS, [_row(row, compared, measured) for row in table.iter_rows(named=True)]
+    names = {old.label: new.label for old, new in zip(MASKS, setting.outcomes, strict=True)}
+    heads = tuple(names.get(head, head) for head in HEADS)
+    rows = [_row(row, setting.outcomes, compared, measured) for row in table.iter_rows(named=True)]
     if not measured:
         heads = _without_entropy(heads)
         rows = [_without_entropy(row) for row in rows]
@@ -181,7 +183,7 @@ def _without_entropy(row: tuple[str, ...]) -> tuple[str, ...]:
 def _sentences(
     tables: Tables, setting: Setting, compared: pl.DataFrame, measured: Mapping[Choice, Entropy]
 ) -> list[str]:
-    """What may be said of a setting: the gate first, then held-out H, mIoU, and what the plan can tell."""
+    """What may be said of a setting: the gate first, then held-out H, scores, and what the plan can tell."""
     bench = tables.bench
     in_entropy = entropy_detectable_sentence(bench, setting, entropy_by_seed(tables, setting))
     ours = [name for name in compared["method"].unique() if method_of(bench, name) in FAMILY]
@@ -208,7 +210,7 @@ def _caveats(bench: Bench, measured: Mapping[Choice, Entropy]) -> list[str]:
 
 
 def _few_seeds(setting: Setting) -> list[str]:
-    seeds = max(len(scores) for scores in setting.iou.values())
+    seeds = max(len(scores) for scores in setting.scores.values())
     lack = lack_of_data(seeds, MIN_IMAGES)
     if not lack:
         return []
@@ -264,7 +266,7 @@ def _steadiness(setting: Setting) -> list[str]:
 
 
 def _row(
-    row: Mapping[str, Any], compared: pl.DataFrame, measured: Mapping[Choice, Entropy]
+    row: Mapping[str, Any], outcomes: Outcomes, compared: pl.DataFrame, measured: Mapping[Choice, Entropy]
 ) -> tuple[str, ...]:
     """A row of the table, as texts."""
     choice = row["method"], row["budget"]
@@ -282,8 +284,7 @@ def _row(
         str(row["seeds"]),
         str(row["n_images"]) if trained else "–",
         "–" if entropy is None else _entropy_text(entropy),
-        _range(row, "miou"),
-        _range(row, "dice"),
+        *(_range(row, outcome.name) for outcome in outcomes),
         "–" if row["normdel"] is None else f"{row['normdel']:.3f}",
         _signed_range(comparisons.get(RANDOM)),
         _p_text(comparisons.get(RANDOM)),

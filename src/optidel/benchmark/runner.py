@@ -28,6 +28,7 @@ from optidel.benchmark.tables import (
     write_tables,
 )
 from optidel.errors import OptidelError, StoreError
+from optidel.outcomes import outcomes_in
 from optidel.pipeline.pipeline import Pipeline, Shared
 from optidel.pipeline.steps.result import cell_table
 from optidel.progress import say
@@ -280,11 +281,13 @@ class Runner:
         return replace(blank, state="done", row=row, artifacts=_names(artifacts))
 
     def scores(self, trial: Trial) -> Float[np.ndarray, "n"] | None:
-        """IoU of every test image of a finished trial, or None."""
+        """What methods are compared by, of every test image of a finished trial, or None."""
         record = self.recorded(trial)
         if record is None or record.state != "done":
             return None
-        return image_scores_of(self.root, record)["iou"].to_numpy()
+        means = image_scores_of(self.root, record)
+        first, _ = outcomes_in(means.columns)
+        return means[first.column].to_numpy()
 
 
 def _names(artifacts: dict[str, Artifact | None]) -> dict[str, str | None]:

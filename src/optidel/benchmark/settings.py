@@ -1,5 +1,6 @@
 """The settings of a bench: what is held fixed while methods are compared, and every score in it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from jaxtyping import Float
 
 from optidel.benchmark.tables import Tables
 from optidel.errors import InputError
+from optidel.outcomes import Outcomes, outcomes_in
 
 SETTING = ("task", "protocol", "objective", "compute")
 
@@ -22,14 +24,19 @@ Scores = dict[Choice, dict[int, Vector]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """What is held fixed while methods are compared, and the scores of every method and budget in it."""
+    """What is held fixed while methods are compared, and the scores of every method and budget in it.
+
+    ``outcomes`` are what its labelled set is scored by: ``scores`` are of the first, by which methods are
+    compared, ``second`` of the other.
+    """
 
     task: str
     protocol: str
     objective: str
     compute: str
-    iou: Scores
-    dice: Scores
+    outcomes: Outcomes
+    scores: Scores
+    second: Scores
 
     @property
     def name(self) -> str:
@@ -39,34 +46,40 @@ class Setting:
     @property
     def budgets(self) -> list[float]:
         """Budgets of choices, rising; without scratch and full."""
-        return sorted({budget for _, budget in self.iou if 0 < budget < 1})
+        return sorted({budget for _, budget in self.scores if 0 < budget < 1})
 
     @property
     def images(self) -> int:
         """How many test images every score is over."""
-        seeds = next(iter(self.iou.values()))
+        seeds = next(iter(self.scores.values()))
         scores = next(iter(seeds.values()))
         return scores.size
 
     def methods(self, budget: float) -> list[str]:
         """Methods that ran at a budget, in the order of the plan."""
         methods = []
-        for method, other in self.iou:
+        for method, other in self.scores:
             if other == budget:
                 methods.append(method)
         return methods
 
-    def matrix(self, choice: Choice, column: str = "iou") -> Matrix:
-        """Scores (s, n), a row for each seed, rising."""
-        by_choice: Scores = getattr(self, column)
-        scores = by_choice[choice]
-        seeds = sorted(scores)
-        return np.stack([scores[seed] for seed in seeds])
+    @property
+    def label(self) -> str:
+        """What methods are compared by, as people read it."""
+        return self.outcomes[0].label
+
+    def matrix(self, choice: Choice) -> Matrix:
+        """What methods are compared by (s, n), a row for each seed, rising."""
+        return _matrix(self.scores[choice])
+
+    def matrices(self, choice: Choice) -> tuple[Matrix, Matrix]:
+        """Both outcomes (s, n), a row for each seed, rising."""
+        return self.matrix(choice), _matrix(self.second[choice])
 
     def difference(self, choice: Choice, reference: Choice) -> Matrix | None:
         """Choice minus reference, paired by seed and image; None without a common seed."""
-        scores = self.iou.get(choice, {})
-        reference_scores = self.iou.get(reference, {})
+        scores = self.scores.get(choice, {})
+        reference_scores = self.scores.get(reference, {})
         common = scores.keys() & reference_scores.keys()
         if not common:
             return None
@@ -91,9 +104,14 @@ def settings(tables: Tables) -> list[Setting]:
     result = []
     for names, rows in tables.scores.group_by(SETTING, maintain_order=True):
         fixed = dict(zip(SETTING, map(str, names), strict=True))
-        iou, dice = _scores(rows, "iou", fixed), _scores(rows, "dice", fixed)
-        result.append(Setting(**fixed, iou=iou, dice=dice))
+        outcomes = outcomes_in([name for name in rows.columns if rows[name].null_count() < len(rows)])
+        first, second = (_scores(rows, outcome.column, fixed) for outcome in outcomes)
+        result.append(Setting(**fixed, outcomes=outcomes, scores=first, second=second))
     return result
+
+
+def _matrix(seeds: Mapping[int, Vector]) -> Matrix:
+    return np.stack([seeds[seed] for seed in sorted(seeds)])
 
 
 def _scores(rows: pl.DataFrame, column: str, fixed: dict[str, str]) -> Scores:

@@ -51,7 +51,7 @@ def method_rows(tables: Tables, setting: Setting) -> pl.DataFrame:
     full = results.filter(pl.col("method") == FULL)
     full_seconds = full["seconds_train"].to_list()
     rows = []
-    for choice in setting.iou:
+    for choice in setting.scores:
         rows.append(_method_row(setting, choice, results, full_seconds))
     # Columns that are None in every row have no type of their own.
     floats = {"normdel": pl.Float64, "break_even": pl.Float64}
@@ -65,8 +65,8 @@ def _method_row(
     seeds = results.filter((pl.col("method") == method) & (pl.col("budget") == budget))
     images = int(seeds["n_images"][0])
     row: dict[str, Any] = {"method": method, "budget": budget, "seeds": len(seeds), "n_images": images}
-    iou, dice = setting.matrix(choice, "iou"), setting.matrix(choice, "dice")
-    row |= score_columns(iou, dice, seeds["kept"][0] if images else None)
+    kept = seeds["kept"][0] if images else None
+    row |= score_columns(setting.outcomes, setting.matrices(choice), kept)
     row["seconds_select"] = seeds["seconds_select"].mean()
     row["seconds_train"] = seeds["seconds_train"].mean()
     row["break_even"] = None
@@ -132,12 +132,12 @@ def _to_rivals(setting: Setting, choice: Choice, base: str) -> Matrix | None:
     rivals = [(name, budget) for name in setting.methods(budget) if name in ALL_METHODS]
     rivals = [rival for rival in rivals if rival[0] not in (RANDOM, base)]
     # Only seeds that all have: a mean of differences over unequal seeds would mix the seeds into the methods.
-    common = set.intersection(*(set(setting.iou[other]) for other in [choice, *rivals]))
+    common = set.intersection(*(set(setting.scores[other]) for other in [choice, *rivals]))
     seeds = sorted(common)
     if len(rivals) < LEAST_RIVALS or not seeds:
         return None
-    scores = np.array([setting.iou[choice][seed] for seed in seeds])
-    rival_scores = np.array([[setting.iou[rival][seed] for seed in seeds] for rival in rivals])
+    scores = np.array([setting.scores[choice][seed] for seed in seeds])
+    rival_scores = np.array([[setting.scores[rival][seed] for seed in seeds] for rival in rivals])
     return np.asarray(scores - rival_scores.mean(axis=0))
 
 
@@ -149,16 +149,16 @@ def rank_rows(setting: Setting, budget: float) -> pl.DataFrame:
     methods = setting.methods(budget)
     seeds: list[int] = []
     if methods:
-        seeds = sorted(set.intersection(*(set(setting.iou[method, budget]) for method in methods)))
+        seeds = sorted(set.intersection(*(set(setting.scores[method, budget]) for method in methods)))
 
     rows = []
     for seed in seeds:
         for method in methods:
-            miou = setting.iou[method, budget][seed].mean()
-            rows.append({"method": method, "seed": seed, "miou": miou})
-    table = pl.DataFrame(rows, schema={"method": pl.String, "seed": pl.Int64, "miou": pl.Float64})
-    ranks = pl.col("miou").rank("average", descending=True).over("seed")
-    return table.with_columns(rank=ranks).drop("miou")
+            score = setting.scores[method, budget][seed].mean()
+            rows.append({"method": method, "seed": seed, "score": score})
+    table = pl.DataFrame(rows, schema={"method": pl.String, "seed": pl.Int64, "score": pl.Float64})
+    ranks = pl.col("score").rank("average", descending=True).over("seed")
+    return table.with_columns(rank=ranks).drop("score")
 
 
 def concordance(ranks: pl.DataFrame) -> float | None:

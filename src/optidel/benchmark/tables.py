@@ -13,6 +13,7 @@ from optidel.benchmark.load import make_bench
 from optidel.benchmark.plan import Trial, key_of, trials
 from optidel.errors import InputError
 from optidel.evaluation.table import image_means
+from optidel.outcomes import OUTCOMES
 from optidel.progress import say
 from optidel.store import digest, read_artifact, replacing
 
@@ -30,13 +31,12 @@ KEYS = {
     "task": pl.String,
 }
 
-# Budget and kept are fractions, miou and dice in [0, 1]; normdel is null from scratch. h is the held-out
-# V-entropy, nats per value, null where the run holds nothing out.
+# Budget and kept are fractions, outcomes in [0, 1], null where a labelled set has others; normdel is null
+# from scratch. h is the held-out V-entropy, nats per value, null where the run holds nothing out.
 MEASURES = {
     "n_images": pl.Int64,
     "kept": pl.Float64,
-    "miou": pl.Float64,
-    "dice": pl.Float64,
+    **{outcome.name: pl.Float64 for outcome in OUTCOMES},
     "normdel": pl.Float64,
     "seconds_select": pl.Float64,
     "seconds_train": pl.Float64,
@@ -45,7 +45,9 @@ MEASURES = {
 }
 
 SCHEMA: dict[str, Any] = {**KEYS, **MEASURES}
-SCORE_SCHEMA: dict[str, Any] = {**KEYS, "id": pl.String, "iou": pl.Float32, "dice": pl.Float32}
+# Half the size of what is computed, and nothing lost that matters of a mean.
+SCORES_BY_IMAGE = {outcome.column: pl.Float32 for outcome in OUTCOMES}
+SCORE_SCHEMA: dict[str, Any] = {**KEYS, "id": pl.String, **SCORES_BY_IMAGE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +121,7 @@ def _check_of(values: dict[str, Any]) -> str:
 
 
 def image_scores_of(root: Path, record: Record) -> pl.DataFrame:
-    """IoU and Dice of every test image of a finished trial, the mean over its foreground classes.
-
-    Columns: id, iou, dice, sorted by id.
+    """The outcomes of every test image of a finished trial, as :func:`~optidel.evaluation.table.image_means`.
 
     Raises:
         InputError: the artifact with the scores is gone.
@@ -163,12 +163,17 @@ def _scores(root: Path, finished: Sequence[Record]) -> pl.DataFrame:
     parts = []
     for record in finished:
         keys = [pl.lit(getattr(record.cell, key), kind).alias(key) for key, kind in KEYS.items()]
-        # Half the size, and nothing lost that matters of a mean over a few classes.
-        scores = pl.col("iou", "dice").cast(pl.Float32)
-        parts.append(image_scores_of(root, record).select(*keys, "id", scores))
+        means = image_scores_of(root, record)
+        scores = [_column(means, name).cast(kind) for name, kind in SCORES_BY_IMAGE.items()]
+        parts.append(means.select(*keys, "id", *scores))
     if not parts:
         return pl.DataFrame(schema=SCORE_SCHEMA)
     return pl.concat(parts)
+
+
+def _column(table: pl.DataFrame, name: str) -> pl.Expr:
+    """A column, or nulls of that name."""
+    return pl.col(name) if name in table.columns else pl.lit(None).alias(name)
 
 
 def write_tables(tables: Tables, root: Path) -> None:

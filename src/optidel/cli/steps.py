@@ -396,17 +396,19 @@ def _print_result(result: "Result", as_json: bool) -> None:
     table = Table(box=None, header_style="bold")
     for column in ("protocol", "method"):
         table.add_column(column)
-    for column in ("images", "mIoU", "95 % interval", "Dice", "NormDEL", "vs random", "vs scratch"):
+    from optidel.outcomes import outcomes_in
+
+    first, second = outcomes_in(result.table.columns)
+    heads = ("images", first.label, "95 % interval", second.label, "NormDEL", "vs random", "vs scratch")
+    for column in heads:
         table.add_column(column, justify="right")
 
     for row in result.table.iter_rows(named=True):
         # An encoder from scratch is trained on no image.
         images = str(row["n_images"] or "–")
         normdel = "–" if row["normdel"] is None else f"{row['normdel']:.3f}"
-        miou = f"{row['miou']:.3f}"
-        interval = f"{row['miou_low']:.3f} – {row['miou_high']:.3f}"
-        dice = f"{row['dice']:.3f}"
-        scores = [miou, interval, dice, normdel]
+        interval = f"{row[f'{first.name}_low']:.3f} – {row[f'{first.name}_high']:.3f}"
+        scores = [f"{row[first.name]:.3f}", interval, f"{row[second.name]:.3f}", normdel]
         versus_random = _difference(row, "difference")
         versus_scratch = _difference(row, "difference_scratch")
         table.add_row(row["protocol"], row["method"], images, *scores, versus_random, versus_scratch)
@@ -417,7 +419,7 @@ def _print_result(result: "Result", as_json: bool) -> None:
 
 
 def _difference(row: dict[str, Any], name: str) -> str:
-    """A difference of mIoU with its interval, or why there is none; a dash where there is no difference."""
+    """A difference with its interval, or why there is none; a dash where there is no difference."""
     from optidel.evaluation.claims import MIN_IMAGES, lack_of_data
 
     difference = row[name]

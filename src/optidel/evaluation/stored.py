@@ -13,6 +13,7 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from PIL import Image as PillowImage
 
 from optidel.arrays import VOID, Images
+from optidel.evaluation.class_sets import ClassTask
 from optidel.evaluation.metrics import Scores, score_each
 from optidel.evaluation.native import classes_at, scaled
 from optidel.evaluation.ridge import precision_of_levels
@@ -59,6 +60,32 @@ class StoredTask:
             return np.array(picture, dtype=np.uint8)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredClasses:
+    """The artifact of a labelled set of classes: ``items`` one row an image, ``classes`` their names, and
+    ``exclusive``: every image has exactly one.
+    """
+
+    artifact: Artifact
+    items: pl.DataFrame
+    classes: tuple[str, ...]
+    exclusive: bool
+
+    @property
+    def images(self) -> Images:
+        """U8 (n, s, s, 3), memory-mapped."""
+        return self.artifact.array("images.npy")
+
+    @property
+    def labels(self) -> UInt8[np.ndarray, "n k"]:
+        """0 no, 1 yes, 255 not known."""
+        return self.artifact.array("labels.npy")
+
+    def rows(self, part: Part) -> Int64[np.ndarray, "m"]:
+        """Rows of one part."""
+        return np.flatnonzero(self.items["split"].to_numpy() == part)
+
+
 def native_name(row: int) -> str:
     """Where in the artifact the mask of a test image lies at its own size."""
     return f"native/{row:06d}.png"
@@ -86,6 +113,32 @@ def open_task(artifact: Artifact) -> StoredTask:
     classes = read_summary(artifact, TaskSummary).classes
     items = artifact.table("items.parquet")
     return StoredTask(artifact=artifact, items=items, classes=classes)
+
+
+def write_class_task(work: Workspace, task: ClassTask) -> None:
+    """Write a labelled set of classes."""
+    work.write_array("images.npy", task.images)
+    work.write_array("labels.npy", task.labels)
+    columns = (task.ids.tolist(), task.split.tolist(), task.sources, task.groups)
+    work.write_table("items.parquet", pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), SCHEMA))
+    work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
+    summary = TaskSummary(
+        name=task.name, classes=len(task.classes), labels=task.classes, exclusive=task.exclusive
+    )
+    write_summary(work, summary)
+
+
+def open_classes(artifact: Artifact) -> StoredClasses | None:
+    """The labelled set of a finished step where it is one of classes, else None."""
+    summary = read_summary(artifact, TaskSummary)
+    if summary.labels is None:
+        return None
+    return StoredClasses(
+        artifact=artifact,
+        items=artifact.table("items.parquet"),
+        classes=tuple(summary.labels),
+        exclusive=bool(summary.exclusive),
+    )
 
 
 def score_native(task: StoredTask, logits: Iterable[Float32[np.ndarray, "k s s"]]) -> Scores:

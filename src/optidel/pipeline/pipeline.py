@@ -434,7 +434,7 @@ class Pipeline:
         if not self.recipe.labelled:
             raise RecipeError(
                 "evaluation needs a labelled set; pass --labelled DIR (or labelled = in the recipe), "
-                "with images/ and masks/"
+                "with images/ and masks/, or a folder for each class"
             )
         folder, size = Path(self.recipe.labelled), self.preset.size
         registry = registry_of(self.recipe.registry)

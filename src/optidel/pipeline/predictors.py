@@ -13,7 +13,7 @@ from jaxtyping import Float32, Int64
 from safetensors.numpy import load_file, save_file
 
 from optidel.arrays import Images
-from optidel.errors import InputError
+from optidel.errors import InputError, RecipeError
 from optidel.evaluation.ridge import BLOCK, Probe, fit_probe, with_neighbours
 from optidel.evaluation.stored import StoredTask
 from optidel.models.encoders import Encoder, load_encoder, save_encoder
@@ -113,6 +113,11 @@ def train_predictor(
         options: optimizer steps and batch, where not the protocol's own; blocks that ``ridge`` reads.
         generator: of new weights and the order of images; ``ridge`` draws nothing.
     """
+    if protocol == "knn":
+        raise RecipeError(
+            "the protocol 'knn' is for sets of classes, and this labelled set has masks; "
+            'use evaluate.protocols = ["ridge"], "probe" or "fine-tune"'
+        )
     rows = task.rows("train")
     images, masks = task.images[rows], task.masks[rows]
     if protocol == "ridge":

@@ -38,8 +38,13 @@ def label_of(score: MethodScore | BreakEven) -> str:
     return f"{score.method} {budget}"
 
 
-def miou_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> str:
-    """MIoU with its interval, a row a method and budget.
+def label_in(scores: Sequence[MethodScore]) -> str:
+    """What methods are compared by."""
+    return scores[0].outcomes[0].label
+
+
+def score_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> str:
+    """What methods are compared by with its interval, a row a method and budget.
 
     Args:
         scores: rows of one protocol.
@@ -50,15 +55,17 @@ def miou_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> str:
     scratch = None
     for score in scores:
         colour = colours[score.method]
-        rows.append(_whisker(score, colour, score.miou, score.miou_low, score.miou_high))
+        rows.append(_whisker(score, colour, *score.measured[0]))
         if score.method == SCRATCH:
-            scratch = score.miou
-    label = "mIoU" if scratch is None else "mIoU (dotted: from scratch)"
+            scratch = score.measured[0].mean
+    label = label_in(scores)
+    if scratch is not None:
+        label += " (dotted: from scratch)"
     return whiskers(rows, label, reference=scratch)
 
 
 def difference_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> str:
-    """MIoU minus that of random, a row a method and budget; those without one are left out."""
+    """Differences to random of what methods are compared by, a row a method and budget that has one."""
     colours = colour_of(methods)
     rows = []
     for score in scores:
@@ -66,7 +73,7 @@ def difference_chart(scores: Sequence[MethodScore], methods: Sequence[str]) -> s
             continue
         colour = colours[score.method]
         rows.append(_whisker(score, colour, score.difference, score.difference_low, score.difference_high))
-    return whiskers(rows, "mIoU − random (dotted: none)")
+    return whiskers(rows, f"{label_in(scores)} − random (dotted: none)")
 
 
 def _whisker(score: MethodScore, colour: str, mean: float, low: float | None, high: float | None) -> Whisker:
@@ -80,7 +87,7 @@ def _whisker(score: MethodScore, colour: str, mean: float, low: float | None, hi
 
 
 def budget_chart(run: Run, protocol: str) -> str:
-    """MIoU against the number of pre-training images: means with intervals, and a faint point a seed."""
+    """Score against the number of pre-training images: means with intervals, and a faint point a seed."""
     colours = colour_of(run.methods)
     scores = [score for score in run.scores if score.protocol == protocol]
     trained = list(dict.fromkeys(score.method for score in scores if score.method != SCRATCH))
@@ -89,7 +96,7 @@ def budget_chart(run: Run, protocol: str) -> str:
         Series(
             name="from scratch",
             colour=GREY,
-            points=[Point(x=1, y=score.miou)],
+            points=[Point(x=1, y=score.measured[0].mean)],
             across=True,
             dashed=True,
         )
@@ -114,14 +121,15 @@ def budget_chart(run: Run, protocol: str) -> str:
 
     sizes = sorted({score.n_images for score in scores if score.method != SCRATCH})
     ticks = [(float(size), f"{size:,}") for size in sizes]
-    return lines(series, "pre-training images", "mIoU", log=True, ticks=ticks, height=380, zoom=True)
+    return lines(
+        series, "pre-training images", label_in(scores), log=True, ticks=ticks, height=380, zoom=True
+    )
 
 
 def _mean_point(score: MethodScore, shift: float) -> Point:
-    title = f"{label_of(score)}: {score.miou:.3f} with {score.n_images:,} images"
-    return Point(
-        x=score.n_images * shift, y=score.miou, low=score.miou_low, high=score.miou_high, title=title
-    )
+    mean, low, high = score.measured[0]
+    title = f"{label_of(score)}: {mean:.3f} with {score.n_images:,} images"
+    return Point(x=score.n_images * shift, y=mean, low=low, high=high, title=title)
 
 
 def _seeds(run: Run, method: str, protocol: str, shift: float, colour: str, shape: int) -> Series:
@@ -129,9 +137,9 @@ def _seeds(run: Run, method: str, protocol: str, shift: float, colour: str, shap
     points = []
     for score in run.trial_scores:
         if score.method == method and score.protocol == protocol:
-            title = f"{method}, seed {score.seed}: {score.miou:.3f}"
+            title = f"{method}, seed {score.seed}: {score.score:.3f}"
             x = score.n_images * shift
-            points.append(Point(x=x, y=score.miou, title=title))
+            points.append(Point(x=x, y=score.score, title=title))
     return Series(
         name=method, colour=colour, points=points, shape=shape, joined=False, faint=True, legend=False
     )

@@ -21,7 +21,7 @@ from optidel.report.pictures import Mark, Outline, Pictures, Tile, data_uri, out
 from optidel.report.results import Chart
 from optidel.runs.baselines import FULL
 from optidel.runs.collect import Run, Trial
-from optidel.runs.summaries import PatchesSummary, SelectSummary, read_summary
+from optidel.runs.summaries import PatchesSummary, SelectSummary, TaskSummary, read_summary
 from optidel.store import Artifact
 from optidel.vinformation import Scorer, difficulty
 
@@ -343,8 +343,10 @@ def _kept_patches(run: Run, unit: str) -> Int64[np.ndarray, "m"]:
 
 
 def segmentations(run: Run, names: Names) -> tuple[SegmentationView, ...]:
-    """The first test images, not chosen by result: the truth, then what each method's first seed predicts."""
-    if run.task is None or not run.protocols:
+    """The first test images, not chosen by result: the truth, then what each method's first seed predicts;
+    nothing for a set of classes.
+    """
+    if run.task is None or not run.protocols or read_summary(run.task, TaskSummary).labels is not None:
         return ()
     # The first protocol that was run, fine-tuning where there is one: it shows what a user would get.
     protocol = run.protocols[0]

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from optidel.report.figures import budget_chart, difference_chart, miou_chart
+from optidel.outcomes import Outcomes
+from optidel.report.figures import budget_chart, difference_chart, label_in, score_chart
 from optidel.runs.collect import MethodScore, Run
 
 
@@ -17,9 +18,10 @@ class Chart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProtocolResults:
-    """One protocol: its rows, the same as charts, and mIoU against budget."""
+    """One protocol: its rows, the same as charts, and the score against budget."""
 
     protocol: str
+    outcomes: Outcomes
     rows: tuple[MethodScore, ...]
     charts: tuple[Chart, ...]
     against_budget: Chart
@@ -37,9 +39,9 @@ def _results(run: Run, protocol: str) -> ProtocolResults:
     scores = tuple(score for score in run.scores if score.protocol == protocol)
     charts = [
         Chart(
-            name=f"miou-{protocol}",
-            title="mIoU with its interval",
-            svg=miou_chart(scores, run.methods),
+            name=f"score-{protocol}",
+            title=f"{label_in(scores)} with its interval",
+            svg=score_chart(scores, run.methods),
         )
     ]
     # Without random there is nothing to subtract.
@@ -48,4 +50,10 @@ def _results(run: Run, protocol: str) -> ProtocolResults:
         charts.append(Chart(name=f"difference-{protocol}", title="Difference to random", svg=difference))
 
     budget = Chart(name=f"budget-{protocol}", title=protocol, svg=budget_chart(run, protocol))
-    return ProtocolResults(protocol=protocol, rows=scores, charts=tuple(charts), against_budget=budget)
+    return ProtocolResults(
+        protocol=protocol,
+        outcomes=scores[0].outcomes,
+        rows=scores,
+        charts=tuple(charts),
+        against_budget=budget,
+    )

@@ -13,7 +13,12 @@ OURS = "optidel"
 # This project's method and the published one, which it grew from.
 FAMILY = (OURS, "optidel-paper")
 
-PROTOCOL_NAMES = {"fine-tune": "Fine-tuned", "probe": "Frozen encoder", "ridge": "Ridge probe"}
+PROTOCOL_NAMES = {
+    "fine-tune": "Fine-tuned",
+    "probe": "Frozen encoder",
+    "ridge": "Ridge probe",
+    "knn": "Nearest neighbours",
+}
 UNFINISHED = "This run is unfinished: no score yet. Run the same command again, it continues."
 ONE_SEED = "All of this rests on one seed: how far another seed would change it is not known."
 
@@ -40,7 +45,7 @@ def verdict(run: Run) -> Verdict:
     for protocol in run.protocols:
         gate = _gate(run, protocol)
         name = PROTOCOL_NAMES.get(protocol, protocol)
-        sentences.append(f"{name}: {_gate_text(gate)}; {_ours_text(run, protocol)}.")
+        sentences.append(f"{name}: {_gate_text(gate, _label(run, protocol))}; {_ours_text(run, protocol)}.")
         if gate is not None and gate.interval is not None:
             verdicts.append(gate.interval.low > 0)
 
@@ -76,7 +81,12 @@ def _claimed(seeds: int, mean: float, low: float | None, high: float | None) -> 
     return Difference(mean=mean, interval=Interval(mean=mean, low=low, high=high, level=0.95), lack="")
 
 
-def _gate_text(gate: Difference | None) -> str:
+def _label(run: Run, protocol: str) -> str:
+    """What methods are compared by under a protocol."""
+    return next(score.outcomes[0].label for score in run.scores if score.protocol == protocol)
+
+
+def _gate_text(gate: Difference | None, label: str) -> str:
     if gate is None:
         return (
             "full pre-training and training from scratch were not both run, "
@@ -84,15 +94,15 @@ def _gate_text(gate: Difference | None) -> str:
         )
     if gate.interval is None:
         return (
-            f"pre-training on all images minus training from scratch is {written(gate)} mIoU, "
+            f"pre-training on all images minus training from scratch is {written(gate)} {label}, "
             "so whether pre-training helps here is open"
         )
     if gate.interval.low > 0:
-        return f"pre-training on all images beats training from scratch by {written(gate)} mIoU"
+        return f"pre-training on all images beats training from scratch by {written(gate)} {label}"
     if gate.interval.high < 0:
-        return f"pre-training on all images is worse than training from scratch by {written(gate)} mIoU"
+        return f"pre-training on all images is worse than training from scratch by {written(gate)} {label}"
     return (
-        f"pre-training on all images cannot be told from training from scratch, {written(gate)} mIoU, "
+        f"pre-training on all images cannot be told from training from scratch, {written(gate)} {label}, "
         "so no comparison of methods means much"
     )
 

@@ -100,7 +100,7 @@ def rows_of(sets: Sets) -> list[dict[str, Any]]:
     """One plain row a set, for tables and JSON; ``miou`` by labelled set and protocol."""
     rows = []
     for trained_set, summary in sets:
-        scores = {f"{task}, {protocol}": value for (task, protocol), value in trained_set.miou.items()}
+        scores = {f"{task}, {protocol}": value for (task, protocol), value in trained_set.scores.items()}
         row = {
             "method": trained_set.method,
             "budget": trained_set.budget,
@@ -123,7 +123,7 @@ def compare(sets: Sets) -> tuple[SetComparison, ...]:
     groups: dict[GroupKey, dict[Choice, list[Values]]] = defaultdict(lambda: defaultdict(list))
     for trained_set, summary in sets:
         choice = trained_set.method, trained_set.budget
-        for (task, protocol), miou in trained_set.miou.items():
+        for (task, protocol), miou in trained_set.scores.items():
             key = trained_set.objective, trained_set.rule, task, protocol
             groups[key][choice].append(_values(summary, task, miou))
     return tuple(_comparison(key, seeds) for key, seeds in sorted(groups.items()))

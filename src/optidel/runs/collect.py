@@ -12,6 +12,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from optidel.errors import InputError
+from optidel.outcomes import CLASSES, MASKS, Measured, Outcomes
 from optidel.recipe import Recipe
 from optidel.runs.summaries import SelectSummary, read_summary
 from optidel.store import Artifact, Store
@@ -23,7 +24,7 @@ INDEXES = ("index", "tag", "clean", "apart", "holdout")
 GUIDES = ("target", "target-vectors", "hardness", "patch hardness", "influence", "mixture")
 
 # How an encoder is tested, in the order in which pages show it.
-PROTOCOLS = ("fine-tune", "probe", "ridge")
+PROTOCOLS = ("fine-tune", "probe", "ridge", "knn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +49,11 @@ class Trial:
 class MethodScore:
     """A row of the result table: one method at one budget and protocol, over seeds.
 
-    Scores are in [0, 1]; ``…_low`` and ``…_high`` bound their 95 % interval. ``difference`` is mIoU minus
-    random's and ``difference_scratch`` minus that from scratch, paired by test image and seed; None for the
-    baseline itself and where it did not run. From scratch has budget 0 and 0 images. ``h`` is the held-out
-    V-entropy in nats per value, None where no frame was held out and in a table of an earlier version.
+    Scores are in [0, 1], mIoU and Dice of masks, AUROC and balanced accuracy of classes; ``…_low`` and
+    ``…_high`` bound their 95 % interval. ``difference`` is the first of them minus random's and
+    ``difference_scratch`` minus that from scratch, paired by test image and seed; None for the baseline
+    itself and where it did not run. From scratch has budget 0 and 0 images. ``h`` is the held-out V-entropy
+    in nats per value, None where no frame was held out and in a table of an earlier version.
     """
 
     method: str
@@ -59,12 +61,6 @@ class MethodScore:
     protocol: str
     seeds: int
     n_images: int
-    miou: float
-    miou_low: float
-    miou_high: float
-    dice: float
-    dice_low: float
-    dice_high: float
     normdel: float | None
     difference: float | None
     difference_low: float | None
@@ -75,11 +71,37 @@ class MethodScore:
     h: float | None = None
     h_low: float | None = None
     h_high: float | None = None
+    miou: float | None = None
+    miou_low: float | None = None
+    miou_high: float | None = None
+    dice: float | None = None
+    dice_low: float | None = None
+    dice_high: float | None = None
+    auroc: float | None = None
+    auroc_low: float | None = None
+    auroc_high: float | None = None
+    balanced: float | None = None
+    balanced_low: float | None = None
+    balanced_high: float | None = None
+
+    @property
+    def outcomes(self) -> Outcomes:
+        """What its labelled set is scored by."""
+        return MASKS if self.auroc is None else CLASSES
+
+    @property
+    def measured(self) -> tuple[Measured, Measured]:
+        """Its two scores; methods are compared by the first."""
+        first, second = (self._measured(outcome.name) for outcome in self.outcomes)
+        return first, second
+
+    def _measured(self, name: str) -> Measured:
+        return Measured(*(getattr(self, f"{name}{end}") for end in ("", "_low", "_high")))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialScore:
-    """One trial under one protocol: its mIoU in [0, 1], and the seconds that it took.
+    """One trial under one protocol: its mIoU or AUROC in [0, 1], and the seconds that it took.
 
     ``h`` is the held-out V-entropy of its encoder, None where no frame was held out and in a table of an
     earlier version.
@@ -93,10 +115,18 @@ class TrialScore:
     compute: str
     task: str
     n_images: int
-    miou: float
     seconds_select: float | None
     seconds_train: float | None
     h: float | None = None
+    miou: float | None = None
+    auroc: float | None = None
+
+    @property
+    def score(self) -> float:
+        """What methods are compared by."""
+        score = self.miou if self.auroc is None else self.auroc
+        assert score is not None  # every table has one of both
+        return score
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

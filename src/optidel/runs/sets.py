@@ -36,7 +36,8 @@ class TrainedSet:
 
     ``images`` holds its pixels (all frames, or its composites); ``embed`` is the scoring of the corpus it
     came from, None where that is gone; ``rule`` is ``steps`` or ``epochs``, by what encoders of this folder
-    are trained alike; ``tasks`` are the labelled sets it was tested on, by name; ``miou`` in [0, 1].
+    are trained alike; ``tasks`` are the labelled sets it was tested on, by name; ``scores``, mIoU or AUROC,
+    in [0, 1].
     """
 
     method: str
@@ -49,7 +50,7 @@ class TrainedSet:
     embed: Artifact | None
     pretrain: Artifact
     tasks: Mapping[str, Artifact]
-    miou: Mapping[ScoreKey, float]
+    scores: Mapping[ScoreKey, float]
 
     @property
     def composed(self) -> bool:
@@ -107,7 +108,7 @@ def _trained_set(
     summaries = [read_summary(select, SelectSummary) for select in selects]
     names = " = ".join(dict.fromkeys(summary.method for summary in summaries))
     method, budget = bench_sets.get(pretrain.path.name, (names, summaries[0].budget))
-    tasks, miou = _scores_of(pretrain, by_step)
+    tasks, scores = _scores_of(pretrain, by_step)
     options = config["options"]
     return TrainedSet(
         method=method,
@@ -121,7 +122,7 @@ def _trained_set(
         embed=_embed_of(images, by_step),
         pretrain=pretrain,
         tasks=tasks,
-        miou=dict(sorted(miou.items())),
+        scores=dict(sorted(scores.items())),
     )
 
 
@@ -136,9 +137,9 @@ def _selections_of(pretrain: Artifact, seed: int, selects: Sequence[Artifact]) -
 
 
 def _scores_of(pretrain: Artifact, by_step: Finished) -> tuple[dict[str, Artifact], dict[ScoreKey, float]]:
-    """The labelled sets that an encoder was tested on, and its mIoU on each under each protocol."""
+    """The labelled sets that an encoder was tested on, and its score on each under each protocol."""
     tasks: dict[str, Artifact] = {}
-    miou: dict[ScoreKey, float] = {}
+    scores: dict[ScoreKey, float] = {}
     for evaluation in by_step["evaluate"]:
         if evaluation.inputs.get("encoder") != pretrain.content:
             continue
@@ -148,8 +149,8 @@ def _scores_of(pretrain: Artifact, by_step: Finished) -> tuple[dict[str, Artifac
         name = read_summary(task, TaskSummary).name
         protocol = evaluation.json(MANIFEST)["config"]["protocol"]
         tasks[name] = task
-        miou[name, protocol] = read_summary(evaluation, EvaluateSummary).miou
-    return tasks, miou
+        scores[name, protocol] = next(iter(read_summary(evaluation, EvaluateSummary).outcomes.values()))
+    return tasks, scores
 
 
 def _bench_sets(root: Path) -> dict[str, BenchSet]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from optidel.errors import StoreError
+from optidel.outcomes import OUTCOMES
 from optidel.store import Artifact, Workspace
 
 
@@ -120,32 +121,47 @@ class PatchesSummary(Summary):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSummary(Summary):
-    """The step ``task``: a labelled set's name and its number of classes, background included.
+    """The step ``task``: a labelled set's name and its number of classes, the background of masks included.
 
-    ``masks`` says how its masks are read, None in runs of the first version.
+    ``masks`` says how its masks are read, None in runs of the first version. Of a set of classes there are
+    ``labels``, the names of the classes, and ``exclusive``: whether every image has exactly one.
     """
 
     name: str
     classes: int
     masks: str | None = None
+    labels: tuple[str, ...] | None = None
+    exclusive: bool | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateSummary(Summary):
-    """The step ``evaluate``: mean IoU and Dice over test images, in [0, 1]; numbers of images and classes.
+    """The step ``evaluate``: scores in [0, 1]; numbers of images and classes.
 
-    ``scored_at`` is ``native``, each image's own size; None in runs of the first version, which scored at the
-    model's. ``ap``, of the protocol ``ridge``: mean average precision of the pixels of an image, over classes
-    that it has and then over images.
+    Of masks: mean IoU and Dice over test images. ``scored_at`` is ``native``, each image's own size; None in
+    runs of the first version, which scored at the model's. ``ap``, of the protocol ``ridge``: mean average
+    precision of the pixels of an image, over classes that it has and then over images. Of classes: ``auroc``
+    and ``balanced`` accuracy, means over classes, ``ece`` the expected calibration error and ``brier`` the
+    mean squared error of the probabilities, both better when low.
     """
 
-    miou: float
-    dice: float
     n_train: int
     n_test: int
     classes: int
+    miou: float | None = None
+    dice: float | None = None
     scored_at: str | None = None
     ap: float | None = None
+    auroc: float | None = None
+    balanced: float | None = None
+    ece: float | None = None
+    brier: float | None = None
+
+    @property
+    def outcomes(self) -> dict[str, float]:
+        """The scores that methods are compared by, by their names."""
+        values = {outcome.name: getattr(self, outcome.name) for outcome in OUTCOMES}
+        return {name: value for name, value in values.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

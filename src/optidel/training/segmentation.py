@@ -4,56 +4,27 @@ Legend: N images, T turns, S pixels along a side, D token dimensions, G tokens a
 """
 
 import copy
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from jaxtyping import Float, Float32, Int64, UInt8
-from torch import Tensor, nn
+from torch import Tensor
 
 from optidel.arrays import VOID, Images
 from optidel.errors import InputError
 from optidel.models.encoders import Encoder
 from optidel.models.segmenter import Protocol, Segmenter
-from optidel.progress import bar
+from optidel.training.labelled import Schedule, order_of, run_schedule
 from optidel.training.losses import dice_cross_entropy
-from optidel.training.optimizer import finite_loss, parameter_groups
+from optidel.training.optimizer import parameter_groups
 from optidel.training.precision import autocast
-from optidel.training.schedule import cosine
 
 # The symmetries of a square: four quarter turns, each mirrored or not.
 TURNS = 8
 
 # Images whose tokens or logits are computed at once; a round number, nothing depends on it.
 CHUNK = 64
-
-# AdamW's, with a shorter memory of squares than the default, since a training has a few hundred steps; CLIP's
-# (arXiv 2103.00020, table 18).
-BETAS = (0.9, 0.98)
-
-# Norm to which gradients are clipped, the usual value for transformers.
-LARGEST_GRADIENT = 1.0
-
-REMEDY = "look at the encoder's loss, it may have been trained at too high a learning rate"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """``steps`` optimizer steps of ``batch`` images; peak learning rate ``lr`` of the head and ``encoder_lr``
-    of the encoder (AdamW).
-
-    Both rise over the first ``warmup`` fraction of the steps and fall along a cosine to zero.
-    """
-
-    steps: int
-    batch: int
-    lr: float
-    encoder_lr: float
-    weight_decay: float = 0.05
-    warmup: float = 0.1
-
 
 SCHEDULES: dict[Protocol, Schedule] = {
     "fine-tune": Schedule(steps=500, batch=8, lr=3e-3, encoder_lr=3e-4),
@@ -106,31 +77,22 @@ def train_segmenter(
     segmenter.standardise(tokens_TNDGG.flatten(0, 1))
 
     groups = _groups(segmenter, plan, frozen)
-    optimizer = torch.optim.AdamW(groups, betas=BETAS)
-    order = _order(plan, len(images), generator)
+    order = order_of(plan, len(images), generator)
     segmenter.train(not frozen)  # a frozen encoder keeps its drop-out off
-    with bar(protocol, plan.steps) as advance:
-        for step in range(plan.steps):
-            for group in optimizer.param_groups:
-                group["lr"] = cosine(step, plan.steps, group["peak"], plan.warmup)
 
-            rows = order[step].to(where)
-            turns = torch.randint(TURNS, (plan.batch,), generator=generator).to(where)
-            target = turned(target_NSS[rows], turns)
-            with autocast(where):
-                if frozen:
-                    logits = segmenter.decode(tokens_TNDGG[turns, rows])
-                else:
-                    views = turned(x_N3SS[rows], turns)
-                    logits = segmenter(jittered(views, generator))
-            loss = dice_cross_entropy(logits, target)
-            value = finite_loss(loss, step, optimizer.param_groups[0]["lr"], REMEDY)
+    def loss(step: int) -> Tensor:
+        rows = order[step].to(where)
+        turns = torch.randint(TURNS, (plan.batch,), generator=generator).to(where)
+        target = turned(target_NSS[rows], turns)
+        with autocast(where):
+            if frozen:
+                logits = segmenter.decode(tokens_TNDGG[turns, rows])
+            else:
+                views = turned(x_N3SS[rows], turns)
+                logits = segmenter(jittered(views, generator))
+        return dice_cross_entropy(logits, target)
 
-            optimizer.zero_grad(set_to_none=True)
-            torch.autograd.backward(loss)
-            nn.utils.clip_grad_norm_(segmenter.parameters(), LARGEST_GRADIENT)
-            optimizer.step()
-            advance(note=f"loss {value:.3f}")
+    run_schedule(segmenter, groups, plan, loss, protocol)
     return segmenter.eval()
 
 
@@ -201,14 +163,6 @@ def _groups(segmenter: Segmenter, plan: Schedule, frozen: bool) -> list[dict[str
     for group in of_encoder:
         group["peak"] = plan.encoder_lr
     return groups + of_encoder
-
-
-def _order(plan: Schedule, count: int, generator: torch.Generator) -> Int64[Tensor, "steps batch"]:
-    """Rows of every step: the set reshuffled every epoch, epochs joined end to end."""
-    total = plan.steps * plan.batch
-    epochs = math.ceil(total / count)
-    orders = [torch.randperm(count, generator=generator) for _ in range(epochs)]
-    return torch.cat(orders)[:total].view(plan.steps, plan.batch)
 
 
 def _check(encoder: Encoder, images: Images, masks: UInt8[np.ndarray, "n s s"], classes: int) -> None:

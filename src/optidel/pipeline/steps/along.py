@@ -22,7 +22,7 @@ class Moment:
 
 
 def along_step(store: Store, moments: Sequence[Moment]) -> Artifact:
-    """Write ``along.parquet``: method, budget, seed, protocol, step, miou and dice, a row for each moment."""
+    """Write ``along.parquet``: method, budget, seed, protocol, step and scores, a row for each moment."""
 
     def make(work: Workspace) -> None:
         rows = []
@@ -35,8 +35,7 @@ def along_step(store: Store, moments: Sequence[Moment]) -> Artifact:
                     "seed": moment.seed,
                     "protocol": moment.protocol,
                     "step": moment.step,
-                    "miou": scores.miou,
-                    "dice": scores.dice,
+                    **scores.outcomes,
                 }
             )
         work.write_table("along.parquet", pl.DataFrame(rows))

@@ -1,5 +1,6 @@
 """Scores of one encoder on the labelled set."""
 
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
@@ -7,11 +8,22 @@ import polars as pl
 import torch
 from jaxtyping import Float
 
+from optidel.evaluation.class_scores import class_values
+from optidel.evaluation.class_sets import UNKNOWN
 from optidel.evaluation.metrics import Scores
 from optidel.evaluation.native import classes_at
-from optidel.evaluation.stored import StoredTask, mean_precision, open_task, precision_native, score_native
+from optidel.evaluation.stored import (
+    StoredClasses,
+    StoredTask,
+    mean_precision,
+    open_classes,
+    open_task,
+    precision_native,
+    score_native,
+)
 from optidel.models.encoders import Encoder, build_encoder, load_encoder
 from optidel.models.presets import PRESETS
+from optidel.pipeline.classifiers import class_probabilities
 from optidel.pipeline.predictors import FOLDER, train_predictor
 from optidel.pipeline.steps.pretrain import encoder_at
 from optidel.recipe import EvaluateSection, Protocol
@@ -35,24 +47,28 @@ def evaluate_step(
     seed: int,
     at: int | None = None,
 ) -> Artifact:
-    """Train a segmenter on the labelled training images and score the test images.
+    """Train a segmenter or a classifier on the labelled training images and score the test images.
 
     Args:
         store: the run.
         task: the labelled set.
         encoder: the pre-training; None starts from untrained weights.
         preset: name of the model's size.
-        protocol: what of the segmenter is trained.
+        protocol: what of it is trained.
         options: optimizer steps and batch, where not the protocol's own.
         seed: of the new weights and the order of the images.
         at: score the encoder after that many steps of the pre-training; None for the trained one.
     """
 
     def make(work: Workspace) -> None:
-        labelled = open_task(task)
         # One generator for the weights from scratch and for the training, in that order.
         generator = torch.Generator().manual_seed(seed)
         start = _start(encoder, preset, generator, at)
+        classes = open_classes(task)
+        if classes is not None:
+            _evaluate_classes(work, classes, start, protocol, options, generator)
+            return
+        labelled = open_task(task)
         predictor = train_predictor(start, labelled, protocol, options, generator)
 
         tested = labelled.images[labelled.rows("test")]
@@ -87,6 +103,34 @@ def evaluate_step(
     if encoder:
         inputs["encoder"] = encoder
     return store.build("evaluate", make, version=VERSION, config=config, inputs=inputs)
+
+
+def _evaluate_classes(
+    work: Workspace,
+    labelled: StoredClasses,
+    encoder: Encoder,
+    protocol: Protocol,
+    options: EvaluateSection,
+    generator: torch.Generator,
+) -> None:
+    """Scores on a set of classes: of each test image its probabilities, and what it adds to each score."""
+    probabilities = class_probabilities(encoder, labelled, protocol, options, generator)
+    tested = labelled.rows("test")
+    labels = labelled.labels[tested]
+    values = class_values(
+        probabilities, labels == 1, exclusive=labelled.exclusive, known_MK=labels != UNKNOWN
+    )
+    columns = {field.name: getattr(values, field.name) for field in fields(values)}
+    ids = labelled.items["id"].to_numpy()[tested].tolist()
+    work.write_table("images.parquet", pl.DataFrame({"id": ids, **columns}))
+    work.write_array("probabilities.npy", probabilities.astype(np.float32))
+    summary = EvaluateSummary(
+        n_train=len(labelled.rows("train")),
+        n_test=len(tested),
+        classes=len(labelled.classes),
+        **asdict(values.scores),
+    )
+    write_summary(work, summary)
 
 
 def _start(encoder: Artifact | None, preset: str, generator: torch.Generator, at: int | None) -> Encoder:

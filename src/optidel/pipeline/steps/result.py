@@ -12,6 +12,7 @@ from optidel.evaluation.intervals import mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.evaluation.table import difference_columns, image_means, score_columns
 from optidel.methods import method_named
+from optidel.outcomes import Outcomes, outcomes_in
 from optidel.recipe import Recipe, as_json
 from optidel.runs.baselines import BLIND, RANDOM, SCRATCH
 from optidel.runs.collect import Trial
@@ -122,9 +123,8 @@ def cell_table(recipe: Recipe, shared: Mapping[str, Artifact], cells: Sequence[T
                 "task": task,
                 "n_images": images,
                 "kept": kept,
-                "miou": scores.miou,
-                "dice": scores.dice,
-                "normdel": normdel(scores.miou, kept) if images else None,
+                **scores.outcomes,
+                "normdel": normdel(scores.miou, kept) if images and scores.miou is not None else None,
                 "seconds_select": _seconds_select(cell, shared),
                 "seconds_train": cell.pretrain.seconds if cell.pretrain else 0.0,
                 "h": entropy.h if entropy else None,
@@ -177,10 +177,7 @@ def _seconds_select(cell: Trial, shared: Mapping[str, Artifact]) -> float:
 
 
 def image_scores(artifact: Artifact, column: str) -> Float[np.ndarray, "n"]:
-    """Mean over foreground classes of each test image, in a fixed order of images.
-
-    Classes that an image does not have are left out.
-    """
+    """One outcome of each test image, in a fixed order of images; as :func:`image_means`."""
     return image_means(artifact.table("images.parquet"))[column].to_numpy()
 
 
@@ -189,12 +186,15 @@ def method_table(tidy: pl.DataFrame, cells: Sequence[Trial]) -> pl.DataFrame:
     methods = list(dict.fromkeys(cell.method for cell in cells))
     rows = []
     for protocol in tidy["protocol"].unique(maintain_order=True):
-        iou = {method: _matrix(cells, method, protocol, "iou") for method in methods}
+        outcomes = outcomes_in(tidy.columns)
+        first, second = (
+            {method: _matrix(cells, method, protocol, outcome.column) for method in methods}
+            for outcome in outcomes
+        )
         for method in methods:
             trials = tidy.filter((pl.col("method") == method) & (pl.col("protocol") == protocol))
-            dice = _matrix(cells, method, protocol, "dice")
-            row = _method_row(trials, iou, dice) | _entropy_columns(cells, method)
-            rows.append(row)
+            row = _method_row(trials, outcomes, first, second[method])
+            rows.append(row | _entropy_columns(cells, method))
 
     floats = [name for name in rows[0] if name.startswith(("difference", "normdel", "h"))]
     return pl.DataFrame(rows, schema_overrides=dict.fromkeys(floats, pl.Float64))
@@ -202,10 +202,13 @@ def method_table(tidy: pl.DataFrame, cells: Sequence[Trial]) -> pl.DataFrame:
 
 def _method_row(
     trials: pl.DataFrame,
-    iou: Mapping[str, Float[np.ndarray, "s n"]],
-    dice: Float[np.ndarray, "s n"],
+    outcomes: Outcomes,
+    first: Mapping[str, Float[np.ndarray, "s n"]],
+    second: Float[np.ndarray, "s n"],
 ) -> dict[str, Any]:
-    """One row: ``trials`` are the rows of a method's seeds, ``iou`` the scores of every method."""
+    """One row: ``trials`` are the rows of a method's seeds, ``first`` the scores of every method by what they
+    are compared by.
+    """
     method, images = trials["method"][0], trials["n_images"][0]
     kept = trials["kept"][0] if images else None
     row = {
@@ -215,9 +218,9 @@ def _method_row(
         "seeds": len(trials),
         "n_images": images,
     }
-    row |= score_columns(iou[method], dice, kept)
-    row |= difference_columns("difference", _difference(iou, method, RANDOM))
-    row |= difference_columns("difference_scratch", _difference(iou, method, SCRATCH))
+    row |= score_columns(outcomes, (first[method], second), kept)
+    row |= difference_columns("difference", _difference(first, method, RANDOM))
+    row |= difference_columns("difference_scratch", _difference(first, method, SCRATCH))
     return row
 
 
@@ -237,11 +240,13 @@ def _entropy_columns(cells: Sequence[Trial], method: str) -> dict[str, float | N
     return {"h": interval.mean, "h_low": interval.low, "h_high": interval.high}
 
 
-def _difference(iou: Mapping[str, Float[np.ndarray, "s n"]], method: str, baseline: str) -> Difference | None:
+def _difference(
+    scores: Mapping[str, Float[np.ndarray, "s n"]], method: str, baseline: str
+) -> Difference | None:
     """A method's difference to a baseline; None for the baseline itself, or where it did not run."""
-    if baseline not in iou or baseline == method:
+    if baseline not in scores or baseline == method:
         return None
-    return claim(iou[method], iou[baseline], np.random.default_rng(0))
+    return claim(scores[method], scores[baseline], np.random.default_rng(0))
 
 
 def _matrix(cells: Sequence[Trial], method: str, protocol: str, column: str) -> Float[np.ndarray, "s n"]:

@@ -6,12 +6,17 @@ from typing import Any
 from optidel.corpus.index import listing as listing_of
 from optidel.corpus.options import IndexOptions
 from optidel.datasets import Registry
-from optidel.evaluation.stored import write_task
+from optidel.errors import RecipeError
+from optidel.evaluation.class_sets import holds_classes, load_class_task
+from optidel.evaluation.stored import write_class_task, write_task
 from optidel.evaluation.tasks import known_set, load_task
 from optidel.progress import say
 from optidel.readers import window_of
 from optidel.recipe import EvaluateSection
 from optidel.store import Artifact, Store, Workspace, digest
+
+# Of sets of classes.
+CLASS_VERSION = 1
 
 # Of the step: 3 reads masks as a viewer shows them and keeps those of the test images at their own size.
 VERSION = 3
@@ -39,6 +44,8 @@ def task_step(
     """
 
     corpus = corpus or IndexOptions()
+    if holds_classes(folder, options.labels, registry):
+        return _class_task_step(store, folder, size, options, listing, corpus)
 
     def make(work: Workspace) -> None:
         task = load_task(
@@ -66,6 +73,57 @@ def task_step(
     if corpus.window is not None:
         config["window"] = window_of(corpus.window)
     return store.build("task", make, version=VERSION, config=config)
+
+
+def _class_task_step(
+    store: Store, folder: Path, size: int, options: EvaluateSection, listing: str, corpus: IndexOptions
+) -> Artifact:
+    """A labelled set of classes; arguments as of :func:`task_step`.
+
+    Raises:
+        RecipeError: an option that sets of classes have not.
+    """
+    _check_class_options(folder, options)
+
+    def make(work: Workspace) -> None:
+        task = load_class_task(
+            folder,
+            size,
+            train=options.train,
+            test=options.test,
+            seed=0,  # as for masks
+            group=options.group,
+            labels=options.labels,
+            window=corpus.window,
+        )
+        write_class_task(work, task)
+
+    config: dict[str, Any] = {
+        "classes": True,
+        "size": size,
+        "train": options.train,
+        "test": options.test,
+        "listing": listing,
+        "group": options.group,
+        "labels": options.labels,
+    }
+    for option in (options.group, options.labels):
+        if option and Path(option).is_file():
+            config[f"content of {option}"] = digest(Path(option).read_bytes())
+    if corpus.window is not None:
+        config["window"] = window_of(corpus.window)
+    return store.build("task", make, version=CLASS_VERSION, config=config)
+
+
+def _check_class_options(folder: Path, options: EvaluateSection) -> None:
+    if "ridge" in options.protocols:
+        raise RecipeError(
+            f"{folder} is a set of classes, and the protocol 'ridge' reads masks; "
+            'use evaluate.protocols = ["probe", "knn"] or "fine-tune"'
+        )
+    for name, default in (("test_on", None), ("keep", False), ("masks", "auto"), ("ignore", ())):
+        if getattr(options, name) != default:
+            raise RecipeError(f"{folder} is a set of classes, which has no evaluate.{name}; leave it out")
 
 
 def _config(
