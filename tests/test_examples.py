@@ -49,10 +49,10 @@ def fenced_blocks(module: object) -> list[str]:
 
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a reader stands: a folder IMAGES with pictures, and a labelled set DIR."""
+    """Where a reader stands: a folder IMAGES with pictures, and labelled sets: DIR of masks, SKIN of classes."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
-    for folder in ("IMAGES", "DIR/images", "DIR/masks"):
+    for folder in ("IMAGES", "DIR/images", "DIR/masks", "SKIN/benign", "SKIN/malignant"):
         Path(folder).mkdir(parents=True)
     for number in range(PAIRS):
         picture = rng.integers(0, 256, (24, 32, 3), dtype=np.uint8)
@@ -61,6 +61,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         PillowImage.fromarray(picture).save(f"IMAGES/{number:02d}.png")
         PillowImage.fromarray(picture[::-1]).save(f"DIR/images/{number:02d}.png")
         PillowImage.fromarray(mask).save(f"DIR/masks/{number:02d}.png")
+        kind = ("benign", "malignant")[number % 2]
+        PillowImage.fromarray(picture[::-1]).save(f"SKIN/{kind}/{number:02d}.png")
 
 
 @pytest.mark.usefixtures("reader")

@@ -10,6 +10,7 @@ from optidel.evaluation.claims import Difference
 from optidel.evaluation.intervals import Interval, mean_interval
 from optidel.evaluation.metrics import normdel
 from optidel.evaluation.table import difference_columns, image_means, score_columns
+from optidel.outcomes import CLASSES, MASKS
 
 
 def test_images_are_means_over_the_classes_that_they_have() -> None:
@@ -33,13 +34,24 @@ def test_images_are_means_over_the_classes_that_they_have() -> None:
 def test_scores_are_means_with_intervals_of_their_own() -> None:
     rng = np.random.default_rng(1)
     iou, dice = rng.random((3, 20)), rng.random((3, 20))
-    columns = score_columns(iou, dice, 0.05)
+    columns = score_columns(MASKS, (iou, dice), 0.05)
     assert list(columns) == ["miou", "miou_low", "miou_high", "dice", "dice_low", "dice_high", "normdel"]
     for name, scores in (("miou", iou), ("dice", dice)):
         interval = mean_interval(scores, np.random.default_rng(0))
         assert (columns[name], columns[f"{name}_low"]) == (interval.mean, interval.low)
     assert columns["normdel"] == normdel(columns["miou"], 0.05)
-    assert score_columns(iou, dice, None)["normdel"] is None
+    assert score_columns(MASKS, (iou, dice), None)["normdel"] is None
+
+
+def test_what_is_scored_gives_its_names_and_only_masks_have_normdel() -> None:
+    rng = np.random.default_rng(2)
+    area, balanced = rng.random((3, 20)), rng.random((3, 20))
+    columns = score_columns(CLASSES, (area, balanced), 0.05)
+    assert columns["auroc"] == pytest.approx(area.mean())
+    assert columns["balanced"] == pytest.approx(balanced.mean())
+    assert columns["normdel"] is None
+    table = image_means(pl.DataFrame({"id": ["b", "a"], "auroc": [0.1, 1.2], "balanced": [0.3, 0.4]}))
+    assert table.rows() == [("a", 1.2, 0.4), ("b", 0.1, 0.3)]
 
 
 def test_a_difference_without_data_is_a_number_alone() -> None:

@@ -100,7 +100,7 @@ def load_class_task(
     part comes first. A training image whose pixels equal a test image's is rejected. Every file is decoded
     first in a process of its own, with the limits of the index.
 
-    >>> task = load_class_task("DIR", 64, train=4, test=2)
+    >>> task = load_class_task("SKIN", 64, train=4, test=2)
     >>> task.images.shape, task.labels.shape, task.classes
     ((6, 64, 64, 3), (6, 2), ('benign', 'malignant'))
 

@@ -39,7 +39,7 @@ def _results(run: Run, protocol: str) -> ProtocolResults:
     scores = tuple(score for score in run.scores if score.protocol == protocol)
     charts = [
         Chart(
-            name=f"score-{protocol}",
+            name=f"{scores[0].outcomes[0].name}-{protocol}",
             title=f"{label_in(scores)} with its interval",
             svg=score_chart(scores, run.methods),
         )
