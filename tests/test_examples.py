@@ -49,7 +49,7 @@ def fenced_blocks(module: object) -> list[str]:
 
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a reader stands: a folder IMAGES with pictures, and labelled sets: DIR of masks, SKIN of classes."""
+    """Where a reader stands: a folder IMAGES with pictures, sets DIR of masks and SKIN of classes."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     for folder in ("IMAGES", "DIR/images", "DIR/masks", "SKIN/benign", "SKIN/malignant"):
