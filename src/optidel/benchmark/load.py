@@ -68,7 +68,7 @@ def make_bench(values: Mapping[str, Any]) -> Bench:
             recipe_values[name] = value
 
     bench_values["recipe"] = {**bench_values.get("recipe", {}), **recipe_values}
-    bench_values["tasks"] = _tasks(bench_values.get("tasks", {}), values.get("labelled"))
+    bench_values["tasks"] = _each_pair(_tasks(bench_values.get("tasks", {}), values.get("labelled")))
     try:
         bench = Bench.model_validate(bench_values)
     except ValidationError as error:
@@ -110,6 +110,27 @@ def _tasks(tasks: Any, labelled: Any) -> Any:
     for name, folder in folder_of.items():
         complete[name] = {**tasks.get(name, {}), "labelled": folder}
     return complete
+
+
+def _each_pair(tasks: Any) -> Any:
+    """The tasks, one for each set of a list ``test_on``, beside the one that is tested on its own images.
+
+    >>> list(_each_pair({"a": {"labelled": "A", "test_on": ["data/B", "data/C"]}}))
+    ['a', 'a → B', 'a → C']
+    """
+    if not isinstance(tasks, dict):
+        return tasks
+    pairs: dict[str, Any] = {}
+    for name, task in tasks.items():
+        others = task.get("test_on") if isinstance(task, dict) else None
+        if not isinstance(others, list):
+            pairs[name] = task
+            continue
+        own = {key: value for key, value in task.items() if key != "test_on"}
+        pairs[name] = own
+        for other in others:
+            pairs[f"{name} → {Path(str(other)).name}"] = {**own, "test_on": other}
+    return pairs
 
 
 def _sentence(error: ValidationError) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
+from optidel.benchmark.across import Across, across_sets
 from optidel.benchmark.bench import Bench, method_of
 from optidel.benchmark.entropy import entropies, entropy_by_seed, entropy_sentences
 from optidel.benchmark.figures import figures
@@ -131,13 +132,19 @@ def write_bench_report(root: Path) -> Path:
     for section in sections:
         for name, picture in section.pictures.items():
             write_atomically(folder / "figures" / f"{section.slug}-{name}.svg", standalone(picture))
-    means = overall([section.setting for section in sections])
-    texts = [*(overall_markdown(mean) for mean in means), *(markdown(section) for section in sections)]
+    all_settings = [section.setting for section in sections]
+    means, matrices = overall(all_settings), across_sets(tables.bench, all_settings)
+    for matrix in matrices:
+        target = folder / "figures" / f"{_slug('across', matrix.name)}.svg"
+        write_atomically(target, standalone(matrix.figure))
+    texts = [overall_markdown(mean) for mean in means]
+    texts += [across_markdown(matrix) for matrix in matrices]
+    texts += [markdown(section) for section in sections]
     write_atomically(folder / "tables.md", "\n".join(texts))
     write_atomically(folder / "tables.tex", "\n".join(latex(section) for section in sections))
     _write_table([(section.setting, section.methods) for section in sections], folder / "methods.parquet")
     _write_table([(section.setting, section.compared) for section in sections], folder / "compared.parquet")
-    write_atomically(folder / "report.html", page(tables, sections, means))
+    write_atomically(folder / "report.html", page(tables, sections, means, matrices))
     return folder / "report.html"
 
 
@@ -162,10 +169,9 @@ def section_of(tables: Tables, setting: Setting) -> Section:
         heads = _without_entropy(heads)
         rows = [_without_entropy(row) for row in rows]
 
-    words = "-".join((setting.task, setting.protocol, setting.objective, setting.compute))
     return Section(
         setting=setting,
-        slug=re.sub(r"[^\w.-]+", "-", words),
+        slug=_slug(setting.task, setting.protocol, setting.objective, setting.compute),
         passed=can_rank(setting),
         sentences=tuple(_sentences(tables, setting, compared, measured)),
         heads=heads,
@@ -174,6 +180,11 @@ def section_of(tables: Tables, setting: Setting) -> Section:
         methods=table,
         compared=compared,
     )
+
+
+def _slug(*words: str) -> str:
+    """Words as a name of a file and of a place on the page."""
+    return re.sub(r"[^\w.-]+", "-", "-".join(words))
 
 
 def _without_entropy(row: tuple[str, ...]) -> tuple[str, ...]:
@@ -334,17 +345,24 @@ def markdown(section: Section) -> str:
     """A heading, the sentences and the table."""
     lines = [f"## {section.setting.name}", ""]
     lines += [f"- {sentence}" for sentence in section.sentences]
-    lines += ["", "| " + " | ".join(section.heads) + " |", "|---|" + "---:|" * (len(section.heads) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in section.rows]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", *_table_lines(section.heads, section.rows)]) + "\n"
 
 
 def overall_markdown(mean: Overall) -> str:
     """A heading, the sentence and the table of a mean over tasks."""
     lines = [f"## Mean over tasks: {mean.name}", "", f"- {mean.sentence}", ""]
-    lines += ["| " + " | ".join(HEADS_OF_MEANS) + " |", "|---|" + "---:|" * (len(HEADS_OF_MEANS) - 1)]
-    lines += ["| " + " | ".join(row) + " |" for row in mean.texts]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_table_lines(HEADS_OF_MEANS, mean.texts)]) + "\n"
+
+
+def across_markdown(matrix: Across) -> str:
+    """A heading, the sentence and the table of all pairs of labelled sets."""
+    lines = [f"## Across labelled sets: {matrix.name}", "", f"- {matrix.sentence}", ""]
+    return "\n".join([*lines, *_table_lines(matrix.heads, matrix.texts)]) + "\n"
+
+
+def _table_lines(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    lines = ["| " + " | ".join(heads) + " |", "|---|" + "---:|" * (len(heads) - 1)]
+    return lines + ["| " + " | ".join(row) + " |" for row in rows]
 
 
 def latex(section: Section) -> str:
@@ -381,13 +399,19 @@ def _tex(text: str) -> str:
     return text
 
 
-def page(tables: Tables, sections: Sequence[Section], means: Sequence[Overall] = ()) -> str:
+def page(
+    tables: Tables,
+    sections: Sequence[Section],
+    means: Sequence[Overall] = (),
+    matrices: Sequence[Across] = (),
+) -> str:
     """The page as HTML; it fetches nothing, and its figures are complete without a script."""
     template = environment(Path(__file__).parent).get_template("page.html.j2")
     return template.render(
         sections=sections,
         means=means,
         mean_heads=HEADS_OF_MEANS,
+        matrices=matrices,
         tables=tables,
         titles=TITLES,
         finished=tables.results.height,

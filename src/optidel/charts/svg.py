@@ -48,11 +48,11 @@ def _attribute(name: str, value: object) -> str:
 
 
 def text(x: float, y: float, content: str, anchor: str = "start", **attributes: object) -> str:
-    """A line of text in the ink of the page; ``anchor`` is start, middle or end."""
+    """A line of text, by default in the ink of the page; ``anchor`` is start, middle or end."""
     position = {"x": float(x), "y": float(y)}
-    ink = {"text_anchor": anchor, "fill": "currentColor"}
+    looks: dict[str, object] = {"text_anchor": anchor, "fill": "currentColor"} | attributes
     escaped = escape(content)
-    return element("text", escaped, **position, **ink, **attributes)
+    return element("text", escaped, **position, **looks)
 
 
 def line(x1: float, y1: float, x2: float, y2: float, title: str = "", **attributes: object) -> str:
