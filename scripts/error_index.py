@@ -39,6 +39,7 @@ PAGES = {
     "readers": "formats.md",
     "recipe": "cli.md",
     "records": "api.md",
+    "remote": "scale.md",
     "report": "pages.md",
     "runs": "run-folder.md",
     "store": "run-folder.md",

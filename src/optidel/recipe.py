@@ -3,13 +3,14 @@
 import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
-from optidel.errors import RecipeError, nearest
+from optidel.errors import InputError, RecipeError, nearest
+from optidel.remote import check_url, is_url, refuse_url
 
 # Keys of ``optidel.OBJECTIVES``, written out as a recipe is read without torch; a test compares them.
 OBJECTIVE_NAMES = ("mae", "simclr")
@@ -370,6 +371,7 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
         0.1
     """
     _check_names(values, Recipe)
+    _check_urls(values)
     merged = dict(values)
     preset = str(values.get("preset", "tiny"))
     for section, defaults in PRESET_DEFAULTS.get(preset, {}).items():
@@ -401,6 +403,33 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
         if len(set(items)) != len(items):
             raise RecipeError(f"recipe: {name} holds an entry twice: {', '.join(map(str, items))}")
     return recipe
+
+
+def _check_urls(values: Mapping[str, Any]) -> None:
+    """Before anything is written or quoted: no URL holds a secret, and the run folder is none.
+
+    Raises:
+        RecipeError: says what to do.
+    """
+    try:
+        refuse_url(str(values.get("out", "")))
+        for text in _texts(values):
+            if is_url(text):
+                check_url(text)
+    except InputError as error:
+        raise RecipeError(f"recipe: {error}") from None
+
+
+def _texts(value: object) -> Iterator[str]:
+    """Every text in nested tables and lists."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _texts(inner)
 
 
 def _sentence(error: ValidationError) -> str:

@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 
 from optidel.errors import OptidelError, StoreError
 from optidel.progress import bar, say
+from optidel.remote import refuse_url
 
 FORMAT = 1
 # Says that a folder is a run, and of which format.
@@ -251,6 +252,7 @@ class Store:
         self.root = Path(root)
         self.look = look
         marker = self.root / MARKER
+        refuse_url(root)
         with disk_errors(self.root):
             if self.root.exists() and not self.root.is_dir():
                 raise StoreError(f"the run folder {self.root} is a file; pass a folder")
@@ -705,6 +707,7 @@ def make_folder(path: Path) -> Path:
     Raises:
         StoreError: a file stands in the way, or the disk is full or read-only.
     """
+    refuse_url(path)
     with disk_errors(path):
         try:
             path.mkdir(parents=True, exist_ok=True)

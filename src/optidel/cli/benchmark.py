@@ -36,7 +36,7 @@ def bench(
         Path | None, typer.Option("--out", help="Run folder; made, or continued.", show_default=False)
     ] = None,
     images: Annotated[
-        Path | None, typer.Option("--images", help="Corpus, instead of the file's.", show_default=False)
+        str | None, typer.Option("--images", help="Corpus, instead of the file's.", show_default=False)
     ] = None,
     labelled: Annotated[
         list[str] | None,
@@ -98,7 +98,7 @@ def bench(
         return
 
     options = {
-        "images": images and str(images),
+        "images": images,
         "labelled": _labelled_sets(labelled),
         "seeds": comma_separated(seeds),
     }

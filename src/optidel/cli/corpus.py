@@ -155,10 +155,10 @@ def export(
 @app.command(epilog="Example: `optidel leaks corpus/ labelled/images --json`")
 def leaks(
     train: Annotated[
-        Path, typer.Argument(metavar="TRAIN", help="Folder of the pre-training corpus.", show_default=False)
+        str, typer.Argument(metavar="TRAIN", help="Folder of the pre-training corpus.", show_default=False)
     ],
     test: Annotated[
-        list[Path], typer.Argument(metavar="TEST...", help="Folders of test images.", show_default=False)
+        list[str], typer.Argument(metavar="TEST...", help="Folders of test images.", show_default=False)
     ],
     out: Annotated[
         Path | None,
@@ -237,10 +237,13 @@ def audit(
     deleted.
     """
     from optidel.pipeline.audit import audit as audit_corpus
+    from optidel.remote import place
 
     # A recipe may name the run folder; without one, a first look at a corpus should need no option.
     if out is None and config is None and images is not None:
-        out = Path("runs") / f"audit-{images.resolve().name}"
+        folder = place(images)
+        name = folder.resolve().name if isinstance(folder, Path) else folder.name
+        out = Path("runs") / f"audit-{name}"
     # An option left out takes the default of the audit's own table, so no default stands here.
     options = {
         "blank": blank,

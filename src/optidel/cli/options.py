@@ -35,9 +35,10 @@ Names = Annotated[
     ),
 ]
 Images = Annotated[
-    Path | None,
+    str | None,
     typer.Argument(
-        help="Folder of unlabelled images, searched through; may stand in the recipe.", show_default=False
+        help="Folder of unlabelled images, searched through, or its URL; may stand in the recipe.",
+        show_default=False,
     ),
 ]
 Out = Annotated[
@@ -45,7 +46,7 @@ Out = Annotated[
     typer.Option("--out", help="Run folder; made if missing, continued if there.", show_default=False),
 ]
 Labelled = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--labelled",
         help="Folder with images/ and masks/ of the same stem, or a known set.",
@@ -92,7 +93,7 @@ TagsFile = Annotated[
     ),
 ]
 TargetFolder = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--target",
         help="Folder with some tens of unlabelled images that the methods target-… aim at.",
@@ -176,10 +177,10 @@ def comma_separated(seeds: str | None) -> list[int] | None:
 
 
 def recipe_of(
-    images: Path | None,
+    images: str | None,
     out: Path | None,
     *,
-    labelled: Path | None = None,
+    labelled: str | None = None,
     methods: str | None = None,
     budget: float | None = None,
     seeds: str | None = None,
@@ -187,7 +188,7 @@ def recipe_of(
     config: Path | None = None,
     settings: list[str] | None = None,
     tags: Path | None = None,
-    target: Path | None = None,
+    target: str | None = None,
     executor: str | None = None,
     workers: int | None = None,
 ) -> "Recipe":
@@ -204,9 +205,9 @@ def recipe_of(
         # A comma at the end, as a shell loop leaves it, names no method.
         names = [name for name in stripped if name]
     options = {
-        "images": images and str(images),
+        "images": images,
         "out": out and str(out),
-        "labelled": labelled and str(labelled),
+        "labelled": labelled,
         "methods": names,
         "budget": budget,
         "seeds": comma_separated(seeds),
@@ -220,7 +221,7 @@ def recipe_of(
     if tags is not None:
         values["corpus"] = {**values.get("corpus", {}), "tags": str(tags)}
     if target is not None:
-        values["selection"] = {**values.get("selection", {}), "target": str(target)}
+        values["selection"] = {**values.get("selection", {}), "target": target}
     for setting in settings or []:
         set_value(values, setting)
     return make_recipe(values)

@@ -13,7 +13,9 @@ from optidel.words import counted
 @app.command(epilog="Example: `optidel predict run NEW-IMAGES --out masks`")
 def predict(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run with evaluate.keep = true.")],
-    images: Annotated[Path, typer.Argument(metavar="IMAGES", help="Folder of images, searched through.")],
+    images: Annotated[
+        str, typer.Argument(metavar="IMAGES", help="Folder of images, searched through, or its URL.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="Folder of the masks.", show_default=False)],
     method: Annotated[
         str | None, typer.Option("--method", help="Whose encoder.  [default: the last that was kept]")

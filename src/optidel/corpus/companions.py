@@ -4,14 +4,21 @@ A detached header names the file that holds its values; slices of a DICOM series
 across them stand under the first.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from pathlib import PurePosixPath
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 
 from optidel.readers import READERS
 from optidel.readers.decoded import ending
+from optidel.readers.series import ALONE, MAX_FILES
 
 DETACHED = (".mhd", ".nhdr", ".hdr")
 """Headers whose values lie in another file of the folder."""
+
+HALVES = (".hdr", ".img", ".hdr.gz", ".img.gz", ".HDR", ".IMG")
+"""Endings of the halves of an Analyze or NIfTI pair, which share a stem."""
+
+HEADER = 1 << 16
+"""Bytes of a detached header in which its values' file is looked for; such headers have some hundred."""
 
 DICOM = (".dcm", ".dicom", ".ima")
 """Endings of DICOM; it may also have none, or one that no reader knows."""
@@ -64,6 +71,45 @@ def touched(
             and (source in in_series or frames.get(source) == 0)
         )
     }
+
+
+def beside(root: Path, sources: Sequence[str], names_in: Callable[[str], list[str]]) -> set[str]:
+    """Of files that were fetched from elsewhere, those that their readers look for beside them.
+
+    Args:
+        root: where they were fetched to.
+        sources: POSIX paths below it.
+        names_in: the names of the files in a folder, where they come from.
+    """
+    further: set[str] = set()
+    slices = {_folder(source) for source in sources if _may_be_dicom(source)}
+    for folder in slices:
+        names = names_in("" if folder == "." else folder)
+        if len(names) > MAX_FILES:
+            (root / folder / ALONE).touch()
+        else:
+            further |= {_inside(folder, name) for name in names if _may_be_dicom(name)}
+    for source in sources:
+        if ending(source) in (*DETACHED, ".img"):
+            folder = _folder(source)
+            present = set(names_in("" if folder == "." else folder))
+            further |= {_inside(folder, name) for name in _named(root / source) if name in present}
+    return further
+
+
+def _named(header: Path) -> Iterator[str]:
+    """What a detached header may call its other half: a text behind a mark, or its own stem."""
+    stem = header.name.rpartition(".")[0]
+    yield from (f"{stem}{suffix}" for suffix in HALVES)
+    with header.open("rb") as stream:
+        text = stream.read(HEADER).decode("latin-1")
+    for line in text.splitlines():
+        for mark in ("=", ":"):
+            yield line.partition(mark)[2].strip().removeprefix("./")
+
+
+def _inside(folder: str, name: str) -> str:
+    return name if folder == "." else f"{folder}/{name}"
 
 
 def _folder(source: str) -> str:

@@ -3,17 +3,18 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from optidel.arrays import Image, Pixels
 from optidel.corpus.frame_table import FrameTable
-from optidel.corpus.reading import place, read_rows
+from optidel.corpus.reading import local_file, read_rows
+from optidel.corpus.reading import place as frame_place
 from optidel.readers import Decoded, Window, window_of
 from optidel.readers.decode import read_frame, to_image
 from optidel.records import Frame, Rejected, from_table
+from optidel.remote import Root, place
 from optidel.store import Artifact
 
 # Frames up to which records are kept: 13 MB of them.
@@ -25,7 +26,7 @@ class Corpus:
     """Frames of a folder, decoded on demand.
 
     Args:
-        root: the folder that was indexed.
+        root: the folder, or the URL, that was indexed.
         frames: one record for each 2-D image.
         rejected: files that could not become a frame, and why.
         crop: as in :class:`~optidel.corpus.options.IndexOptions`.
@@ -38,7 +39,7 @@ class Corpus:
         True
     """
 
-    root: Path
+    root: Root
     frames: Sequence[Frame]
     rejected: list[Rejected]
     crop: str = "none"
@@ -59,12 +60,13 @@ class Corpus:
             InputError: the file is gone or is no longer what was indexed.
         """
         frame = self.frames[i]
-        member, locator = place(frame)
+        member, locator = frame_place(frame)
         # A plain file is read by itself, with its volume kept for the next slice.
         if member or self.crop != "none":
             row = range(len(self))[i]  # a negative row counts from the end, as in a list
             return next(self.decoded([row]))[1].pixels
-        return read_frame(self.root / frame.source, locator, self.window)
+        with local_file(self.root, frame.source) as path:
+            return read_frame(path, locator, self.window)
 
     def image(self, i: int) -> Image:
         """Frame ``i`` as u8 (h, w, 3)."""
@@ -94,7 +96,7 @@ class Corpus:
         about = artifact.json("index.json")
         scan = json.loads(about["scan"])
         return Corpus(
-            root=Path(about["root"]),
+            root=place(about["root"]),
             frames=_frames(artifact),
             rejected=from_table(Rejected, artifact.table("rejected.parquet")),
             crop=scan.get("crop", "none"),

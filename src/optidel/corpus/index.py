@@ -21,6 +21,7 @@ from optidel.errors import InputError
 from optidel.mapping import Plan
 from optidel.progress import say, track
 from optidel.records import Frame, Quality, Rejected, from_table, to_table
+from optidel.remote import Remote, Root, place
 from optidel.store import PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors
 from optidel.words import counted
 
@@ -42,11 +43,12 @@ FRAME_COLUMNS = to_table(Frame, []).columns
 QUALITY_COLUMNS = ["id", *to_table(Quality, []).columns]
 
 
-def index(path: str | Path, axes: Sequence[str] = ("axial",), **options: Any) -> Corpus:
+def index(path: str | Path | Remote, axes: Sequence[str] = ("axial",), **options: Any) -> Corpus:
     """Index a folder in memory.
 
     Args:
-        path: folder of images and archives (searched through), or one file.
+        path: folder of images and archives (searched through), or one file; a URL such as
+            ``s3://bucket/scans`` too.
         axes: which slices of volumes become frames: axial, coronal, sagittal.
         options: the other fields of :class:`~optidel.corpus.options.IndexOptions`, such as ``pattern`` or
             ``manifest``.
@@ -64,7 +66,7 @@ def index(path: str | Path, axes: Sequence[str] = ("axial",), **options: Any) ->
         ```
     """
     settings = IndexOptions(axes=tuple(axes), **options)
-    listing, manifest = _listing(Path(path), settings)
+    listing, manifest = _listing(place(path), settings)
     sources = [file.source for file in listing.files]
     scan = settings.scan(group_key(None))
     files = scan_files(listing.root, sources, scan, settings.workers)
@@ -87,7 +89,7 @@ def index(path: str | Path, axes: Sequence[str] = ("axial",), **options: Any) ->
     )
 
 
-def index_step(store: Store, path: Path, options: IndexOptions, plan: Plan | None = None) -> Artifact:
+def index_step(store: Store, path: Root, options: IndexOptions, plan: Plan | None = None) -> Artifact:
     """Index a folder as an artifact; of files that did not change since the newest earlier index of the
     folder the rows are taken over.
 
@@ -310,14 +312,14 @@ class _Build:
         }
 
 
-def listing(path: Path) -> str:
+def listing(path: Root) -> str:
     """Hash of the names, sizes and times of all files under ``path``: changes when a file is added, removed
     or written.
     """
     return walk(path).digest
 
 
-def _listing(path: Path, options: IndexOptions) -> tuple[Listing, Manifest | None]:
+def _listing(path: Root, options: IndexOptions) -> tuple[Listing, Manifest | None]:
     """The files of the corpus, and the manifest that says which they are."""
     everything = walk(path)
     if options.manifest is None:
@@ -379,7 +381,7 @@ def _by_source(item: Rejected) -> str:
     return item.source
 
 
-def _complain(root: Path, frames: int, rejected: Sequence[Rejected]) -> None:
+def _complain(root: Root, frames: int, rejected: Sequence[Rejected]) -> None:
     """Say what was quarantined.
 
     Raises:

@@ -13,6 +13,7 @@ from optidel.corpus.walk import Listing, printable
 from optidel.errors import InputError
 from optidel.progress import say
 from optidel.records import Frame, Rejected
+from optidel.remote import COLLAPSED, Remote, Root, is_url
 from optidel.store import canonical, digest
 from optidel.words import counted
 
@@ -63,7 +64,7 @@ class Manifest:
         return [path for path in dict.fromkeys(paths) if path in self.rows]
 
 
-def load_manifest(path: Path, root: Path) -> Manifest:
+def load_manifest(path: Path, root: Root) -> Manifest:
     """Read a CSV or Parquet file with a column ``path`` and any of group, patient, study, series, video,
     centre, label, split.
 
@@ -72,7 +73,7 @@ def load_manifest(path: Path, root: Path) -> Manifest:
 
     Args:
         path: the table.
-        root: the images' folder; absolute paths inside it are taken as relative to it.
+        root: the images' folder, or its URL; absolute paths inside it are taken as relative to it.
 
     Raises:
         InputError: not readable, without a column ``path``, without rows, or with two rows that disagree.
@@ -154,21 +155,30 @@ def plain_cell(cell: str) -> str:
     return text[1:] if text.startswith("'") and text[1:2] in FORMULA_STARTS else text
 
 
-def _relative(cell: str, root: Path) -> str:
+def _relative(cell: str, root: Root) -> str:
     """The path of a cell, relative to the images' folder where it leads into it."""
     text = cell.strip()
+    if is_url(text):
+        if isinstance(root, Remote) and text.startswith(f"{root.url}/"):
+            return text.removeprefix(f"{root.url}/")
+        # Of another place only the name: the rest may hold a password or a signature.
+        scheme, _, rest = text.partition("://")
+        name = rest.partition("?")[0].partition("#")[0].rpartition("/")[2]
+        return f"{scheme}://…/{name}"
     if not _exists(text, root):
         text = plain_cell(text)
     if "\\" in text and not _exists(text, root):
         text = text.replace("\\", "/")  # from Windows; elsewhere a name may hold a backslash
     path = PurePosixPath(text)
-    if path.is_relative_to(root.as_posix()):
+    if isinstance(root, Path) and path.is_relative_to(root.as_posix()):
         path = path.relative_to(root.as_posix())
     return path.as_posix()
 
 
-def _exists(text: str, root: Path) -> bool:
-    """Whether there is a file of that name, or an archive of which it is a member."""
+def _exists(text: str, root: Root) -> bool:
+    """Whether there is a file of that name, or an archive of which it is a member; at a URL nobody looks."""
+    if isinstance(root, Remote):
+        return False
     archive, _, _ = text.partition("#")
     try:
         return (root / text).exists() or (root / archive).is_file()
@@ -204,6 +214,11 @@ def listed(listing: Listing, manifest: Manifest) -> Listing:
 def _why_absent(path: str) -> str:
     """Why a path of the manifest is no file of the folder."""
     file = PurePosixPath(path)
-    if file.is_absolute() or ".." in file.parts or (len(path) > 1 and path[1] == ":"):  # C:/ is a drive
+    if (
+        COLLAPSED.match(path)
+        or file.is_absolute()
+        or ".." in file.parts
+        or (len(path) > 1 and path[1] == ":")
+    ):  # C:/ is a drive
         return "is listed in the manifest but lies outside the images' folder"
     return "is listed in the manifest but missing"

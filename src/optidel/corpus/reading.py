@@ -3,19 +3,22 @@
 import atexit
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from optidel.archives.archive import ending, members, read_zipped
 from optidel.archives.member import Member
+from optidel.corpus.companions import beside
 from optidel.errors import InputError
 from optidel.readers.decode import cropped, read_frames
 from optidel.readers.decoded import Decoded, Window
 from optidel.readers.source import Source
 from optidel.records import Frame
+from optidel.remote import FetchError, Root, blocks, kept_block
 
 
 def read_rows(
-    root: Path,
+    root: Root,
     frames: Sequence[Frame],
     rows: Sequence[int],
     crop: str = "none",
@@ -34,33 +37,75 @@ def read_rows(
     Raises:
         InputError: a file is gone or is no longer what was indexed.
     """
-    for (name, member), rows_of in _by_file(frames, rows).items():
-        source = Source(name=name, path=root / name)
-        try:
-            inside = _cursor().member(source, member) if member else source
-            for decoded in read_frames(inside, tuple(rows_of), window):
-                frame = cropped(decoded) if crop == "content" else decoded
-                for row in rows_of[decoded.locator]:
-                    yield row, frame
-        except InputError:
+    files = _by_file(frames, rows)
+    for block in blocks(root, list(files), beside):
+        for name in block.names:
+            if name in block.failed:
+                raise InputError(f"{root / name} {block.failed[name]}; run the command again, or index again")
+            with _as_lies(block.root, root):
+                for member, rows_of in files[name].items():
+                    yield from _read(Source(name=name, path=block.root / name), member, rows_of, crop, window)
+
+
+@contextmanager
+def local_file(root: Root, name: str) -> Iterator[Path]:
+    """The path of a file on this disk, with what is looked for beside it.
+
+    Raises:
+        InputError: it cannot be fetched; and in the block, errors that name the file name it where it lies.
+    """
+    if isinstance(root, Path):
+        yield root / name
+        return
+    block = kept_block(root, name, beside)
+    if name in block.failed:
+        kept_block.cache_clear()
+        raise InputError(f"{root / name} {block.failed[name]}; run the command again, or index again")
+    with _as_lies(block.root, root):
+        yield block.root / name
+
+
+@contextmanager
+def _as_lies(folder: Path, root: Root) -> Iterator[None]:
+    """Errors name a file where it lies, not where it was fetched to."""
+    try:
+        yield
+    except FetchError:
+        raise
+    except InputError as error:
+        if folder == root:
             raise
-        except OSError as error:
-            raise InputError(
-                f"{source.path} is gone or cannot be opened ({error.strerror}); index the corpus again"
-            ) from error
-        except Exception as error:  # it was decoded before, so it is another file now
-            raise InputError(
-                f"{source.path} is no longer what was indexed ({type(error).__name__}); "
-                "index the corpus again"
-            ) from error
+        raise InputError(str(error).replace(str(folder), str(root))) from error
 
 
-def _by_file(frames: Sequence[Frame], rows: Sequence[int]) -> dict[tuple[str, str], dict[str, list[int]]]:
-    """(file, member of an archive) to locator to rows."""
-    files: dict[tuple[str, str], dict[str, list[int]]] = {}
+def _read(
+    source: Source, member: str, rows_of: dict[str, list[int]], crop: str, window: Window | None
+) -> Iterator[tuple[int, Decoded]]:
+    """The frames of one file, or of one member of an archive."""
+    try:
+        inside = _cursor().member(source, member) if member else source
+        for decoded in read_frames(inside, tuple(rows_of), window):
+            frame = cropped(decoded) if crop == "content" else decoded
+            for row in rows_of[decoded.locator]:
+                yield row, frame
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(
+            f"{source.path} is gone or cannot be opened ({error.strerror}); index the corpus again"
+        ) from error
+    except Exception as error:  # it was decoded before, so it is another file now
+        raise InputError(
+            f"{source.path} is no longer what was indexed ({type(error).__name__}); index the corpus again"
+        ) from error
+
+
+def _by_file(frames: Sequence[Frame], rows: Sequence[int]) -> dict[str, dict[str, dict[str, list[int]]]]:
+    """File to member of an archive to locator to rows."""
+    files: dict[str, dict[str, dict[str, list[int]]]] = {}
     for row in rows:
         member, locator = place(frames[row])
-        locators = files.setdefault((frames[row].source, member), {})
+        locators = files.setdefault(frames[row].source, {}).setdefault(member, {})
         locators.setdefault(locator, []).append(row)
     return files
 

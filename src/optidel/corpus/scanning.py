@@ -13,6 +13,7 @@ from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import DIED, Scanned, scan_files
 from optidel.mapping import Make, Plan, Tick, run
 from optidel.records import Frame, Quality, Rejected
+from optidel.remote import Root, place
 from optidel.store import PARTS, Workspace, digest
 
 # What reading a file costs, in embeddings of a frame: a shard is 256 files, as without workers.
@@ -23,7 +24,7 @@ SOURCES = "sources.parquet"
 
 
 def scan_in_shards(
-    work: Workspace, root: Path, sources: Sequence[str], options: IndexOptions, plan: Plan, skip: int = 0
+    work: Workspace, root: Root, sources: Sequence[str], options: IndexOptions, plan: Plan, skip: int = 0
 ) -> Iterator[Scanned]:
     """Scan files as :func:`~optidel.corpus.sandbox.workers.scan_files` does, shard by shard.
 
@@ -46,7 +47,7 @@ def scan_in_shards(
     if not work.has(name) or not work.table(name).equals(table):
         work.write_table(name, table)
     worker = ScanWorker(
-        root=str(root.absolute()),
+        root=str(root.absolute() if isinstance(root, Path) else root),
         run=str(work.path.parent.absolute()),
         sources=str((work.path / name).absolute()),
         options=asdict(options),
@@ -79,7 +80,7 @@ class ScanWorker:
 
         def scan(rows: range, tick: Tick) -> pl.DataFrame:
             texts = []
-            for scanned in scan_files(Path(self.root), sources[rows.start : rows.stop], options, workers=1):
+            for scanned in scan_files(place(self.root), sources[rows.start : rows.stop], options, workers=1):
                 texts.append(json.dumps(asdict(scanned)))
                 tick(1)
             return pl.DataFrame({"scanned": texts}, {"scanned": pl.String})

@@ -29,6 +29,7 @@ from optidel.progress import say, track
 from optidel.readers.decode import fit, pixel_hash
 from optidel.readers.decoded import window_of
 from optidel.records import Rejected
+from optidel.remote import here, place
 from optidel.words import counted
 
 # The masks of a known set that has one class, as its annotation reads them.
@@ -155,7 +156,7 @@ def load_task(
             groups that cannot be split, or two sets of unequal numbers of classes.
         RecipeError: a pattern or a window that cannot be used.
     """
-    root = Path(folder)
+    root = here(place(folder))
     cutting = IndexOptions(axes=tuple(axes), window=window)
     fewest = min(train, test)
     if fewest < 1:
@@ -166,7 +167,7 @@ def load_task(
     rejected: list[Rejected] = []
     sides, reading = _sides(root, group, registry, masks, ignore, cutting, rejected)
     if test_on is not None:
-        other = Path(test_on)
+        other = here(place(test_on))
         test_sides, test_reading = _sides(other, None, registry, masks, ignore, cutting, rejected)
         _check_classes(root, reading, other, test_reading)
         tested = [_of_other_set(pair, other.name) for pair in _part(test_sides, "test")]

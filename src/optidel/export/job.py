@@ -15,6 +15,7 @@ from optidel.corpus.frames import Corpus
 from optidel.corpus.sandbox.scan import fingerprint
 from optidel.errors import InputError
 from optidel.export.selection import ExportedSelection
+from optidel.remote import Remote
 from optidel.store import Workspace
 
 # Images in one shard, and the most that are written again after a kill. A round number: some tens of MB.
@@ -75,7 +76,13 @@ class Job:
             whole = folder.resolve()
             return [whole / f"{name}.png" for name in self.rows["id"]]
 
-        files = [self.corpus.root / source for source in self.rows["source"]]
+        if isinstance(self.corpus.root, Remote):
+            raise InputError(
+                f"the images lie at {self.corpus.root}, and this format names files of this "
+                "disk; pass --format folder"
+            )
+        root = self.corpus.root
+        files = [root / source for source in self.rows["source"]]
         gone = [path for path in files if not path.is_file()]
         if gone:
             raise InputError(

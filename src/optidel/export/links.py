@@ -1,9 +1,12 @@
 """The two formats that lead to the originals: links, and a list of paths."""
 
+from collections.abc import Sequence
+
 from optidel.errors import InputError
 from optidel.export.job import Job
 from optidel.progress import say
 from optidel.readers import RASTER
+from optidel.remote import Remote
 
 
 def write_links(job: Job) -> list[str]:
@@ -41,7 +44,12 @@ def write_links(job: Job) -> list[str]:
 def write_list(job: Job) -> list[str]:
     """Write nothing: the manifest alone names the originals, a slice by ``FILE#PLACE``."""
     names = []
-    for path, locator in zip(job.originals(), job.rows["locator"], strict=True):
+    root = job.corpus.root
+    if isinstance(root, Remote) and not job.selection.compose:
+        originals: Sequence[object] = [root / source for source in job.rows["source"]]
+    else:
+        originals = job.originals()
+    for path, locator in zip(originals, job.rows["locator"], strict=True):
         name = str(path)
         if locator:
             name = f"{name}#{locator}"

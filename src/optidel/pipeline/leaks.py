@@ -14,8 +14,8 @@ from optidel.store import make_folder
 
 
 def check_leaks(
-    train: Path,
-    tests: Sequence[Path],
+    train: Path | str,
+    tests: Sequence[Path | str],
     *,
     rate: float,
     near: int,

@@ -37,6 +37,7 @@ from optidel.pipeline.steps.whiten import whiten_step
 from optidel.pipeline.weights import Weights
 from optidel.progress import say
 from optidel.recipe import Protocol, Recipe, ScorerName
+from optidel.remote import here, place
 from optidel.report import write_report
 from optidel.report.leaks import sentence
 from optidel.runs.baselines import BLIND, FULL, SCRATCH
@@ -146,7 +147,7 @@ class Pipeline:
     @cached_property
     def _indexed(self) -> Artifact:
         """All frames of the folder, those that a person dropped too."""
-        index = index_step(self.store, Path(self.recipe.images), self._reading, self.plan)
+        index = index_step(self.store, place(self.recipe.images), self._reading, self.plan)
         return self._announce(index)
 
     @property
@@ -189,7 +190,7 @@ class Pipeline:
         folder = self.recipe.selection.target
         if folder is None:
             return None
-        return self._announce(target_step(self.store, Path(folder), self._reading, self.preset.size))
+        return self._announce(target_step(self.store, here(place(folder)), self._reading, self.preset.size))
 
     def without_target(self, index: Artifact) -> Artifact:
         """An index without the frames that are target images; as it is where there is no target."""
@@ -266,14 +267,15 @@ class Pipeline:
         if recipe.leaks == "off" or not recipe.labelled:
             return None
 
-        images, labelled = Path(recipe.images), Path(recipe.evaluate.test_on or recipe.labelled)
+        images, labelled = place(recipe.images), here(place(recipe.evaluate.test_on or recipe.labelled))
         # All frames are compared, also those that another task's leaks took out.
         leaks = leaks_step(self.store, self.listed, self.task, labelled, self.plan)
         if leaks.path not in self._announced:
             drop = recipe.leaks == "drop"
             say(f"leaks: {sentence(leaks, drop=drop)}")
             registry = registry_of(recipe.registry)
-            check_conflicts(images, labelled, registry, leaks, drop=drop)
+            if isinstance(images, Path):  # a known set is told by its folder's files
+                check_conflicts(images, labelled, registry, leaks, drop=drop)
         return self._announce(leaks)
 
     @cached_property
@@ -436,7 +438,7 @@ class Pipeline:
                 "evaluation needs a labelled set; pass --labelled DIR (or labelled = in the recipe), "
                 "with images/ and masks/, or a folder for each class"
             )
-        folder, size = Path(self.recipe.labelled), self.preset.size
+        folder, size = here(place(self.recipe.labelled)), self.preset.size
         registry = registry_of(self.recipe.registry)
         # Volumes are cut and shown as those of the corpus are.
         shown = IndexOptions(axes=tuple(self.recipe.corpus.axes), window=self.recipe.corpus.window)

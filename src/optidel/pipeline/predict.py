@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 from optidel.arrays import Image
 from optidel.corpus.groups import group_key
 from optidel.corpus.options import IndexOptions
+from optidel.corpus.reading import local_file
 from optidel.corpus.sandbox.workers import scan_files
 from optidel.corpus.walk import walk
 from optidel.datasets.masks import single_image
@@ -21,6 +22,7 @@ from optidel.progress import say, track
 from optidel.readers.decode import fit
 from optidel.readers.decoded import ending
 from optidel.records import Rejected
+from optidel.remote import Root, place
 from optidel.runs.collect import open_store, read_run
 from optidel.store import Artifact
 
@@ -41,7 +43,7 @@ class Predictions:
 
 def predict_masks(
     run: Path,
-    images: Path,
+    images: Path | str,
     out: Path,
     *,
     method: str | None = None,
@@ -64,7 +66,7 @@ def predict_masks(
     """
     evaluated = _kept(run, method, seed, protocol)
     predictor, classes = load_predictor(evaluated)
-    listing = walk(images)
+    listing = walk(place(images))
     rejected = list(listing.refused)
     masks: list[Path] = []
     for source, image in _readable(listing.root, [file.source for file in listing.files], rejected):
@@ -111,7 +113,7 @@ def _kept(run: Path, method: str | None, seed: int | None, protocol: str | None)
     return artifact
 
 
-def _readable(root: Path, sources: list[str], rejected: list[Rejected]) -> Iterator[tuple[str, Image]]:
+def _readable(root: Root, sources: list[str], rejected: list[Rejected]) -> Iterator[tuple[str, Image]]:
     """The images that decoding processes could read, u8 (h, w, 3)."""
     scanned = scan_files(root, sources, IndexOptions().scan(group_key(None)))
     for file in track(scanned, "predict", len(sources)):
@@ -119,7 +121,8 @@ def _readable(root: Path, sources: list[str], rejected: list[Rejected]) -> Itera
             rejected.extend(file.rejected)
             continue
         try:
-            image = single_image(root / file.source)
+            with local_file(root, file.source) as path:
+                image = single_image(path)
         except InputError as error:
             rejected.append(Rejected(source=file.source, reason=str(error)))
             continue

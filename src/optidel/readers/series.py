@@ -27,6 +27,9 @@ MAX_FILES = 5_000
 folders are not looked through.
 """
 
+ALONE = ".optidel-alone"
+"""A file of this name in a folder of fetched files says that theirs is larger than that."""
+
 SAME_PLACE = 0.1
 """Fraction of the distance between slices under which two of them lie at one place."""
 
@@ -105,7 +108,7 @@ def _groups(folder: Path, modified: int) -> list[list[tuple[Path, Dataset]]]:
     """The slices of each series of a folder, with their headers; of a very large folder none."""
     del modified  # part of the key only: a folder that changed is looked through again
     entries = [Path(entry.path) for entry in os.scandir(folder) if entry.is_file(follow_symlinks=False)]
-    if len(entries) > MAX_FILES:
+    if len(entries) > MAX_FILES or any(path.name == ALONE for path in entries):
         return []
     groups: dict[tuple[object, ...], list[tuple[Path, Dataset]]] = {}
     # Sorted, so that the same files give the same volume on every file system.

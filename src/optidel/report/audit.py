@@ -12,6 +12,7 @@ from markupsafe import Markup
 from optidel.charts import SCRIPT, STYLE, Bin
 from optidel.charts import histogram as bar_chart
 from optidel.charts.colours import COLOURS
+from optidel.remote import Root
 from optidel.report.pictures import Tile
 from optidel.report.templates import environment
 from optidel.store import make_folder, replacing
@@ -82,7 +83,7 @@ class Page:
     method: tuple[str, ...]
 
 
-def folder_title(folder: Path) -> str:
+def folder_title(folder: Root) -> str:
     """The folder's name, with its parent's where it is called as in every labelled set."""
     return f"{folder.parent.name}/{folder.name}" if folder.name == "images" else folder.name
 

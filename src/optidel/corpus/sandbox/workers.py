@@ -6,13 +6,14 @@ import atexit
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,10 +22,12 @@ from typing import IO, Any
 import numpy as np
 
 from optidel.archives.archive import key
+from optidel.corpus.companions import beside
 from optidel.corpus.sandbox.process import DECODING, IDLE, PART, PATIENCE, SINCE, SLOTS, SPENT, STATE, TASK
 from optidel.corpus.sandbox.scan import ScanOptions
 from optidel.errors import OptidelError
 from optidel.records import Frame, Quality, Rejected
+from optidel.remote import FETCH, Root, blocks
 
 BATCH = 16
 """Files handed to a process at a time: enough that passing them on costs nothing beside reading them."""
@@ -49,13 +52,16 @@ STEP = 0.01
 
 LATE = "made no frame within"
 DIED = "killed its decoding process"
-TRANSIENT = (LATE, DIED, "needs more than", "cannot be opened")
+TRANSIENT = (LATE, DIED, "needs more than", "cannot be opened", FETCH)
 """Reasons that may not hold next time: such files are read again even if they did not change."""
 
 START = "from optidel.corpus.sandbox.process import main; main()"
 SETTINGS = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"
 )
+SECRET = re.compile("KEY|SECRET|TOKEN|PASSW|CREDENTIAL", re.IGNORECASE)
+"""Names of variables that hold keys; decoding needs none."""
+
 SETTINGS |= {"RUST_BACKTRACE": "0"}
 """Environment of a decoding process: one thread each, and no seconds spent on describing a crash."""
 
@@ -111,7 +117,7 @@ class _Process:
                 [sys.executable, "-c", start, argument],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                env=os.environ | SETTINGS,
+                env=_without_keys(os.environ) | SETTINGS,
                 pass_fds=handles,
             )
             self._wait_for_start()
@@ -182,6 +188,11 @@ class _Process:
                 if pipe:
                     pipe.close()
         del self.alive
+
+
+def _without_keys(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment without what gives access: a decoder that a file took over must not find it here."""
+    return {name: value for name, value in environment.items() if not SECRET.search(name)}
 
 
 @contextmanager
@@ -267,18 +278,36 @@ def json_options(options: ScanOptions) -> dict[str, Any]:
 
 
 def scan_files(
-    root: Path, sources: Sequence[str], options: ScanOptions, workers: int | None = None
+    root: Root, sources: Sequence[str], options: ScanOptions, workers: int | None = None
 ) -> Iterator[Scanned]:
     """Scan files in processes of their own, and yield what became of each, in the order given.
 
     The result does not depend on the number of processes, nor on which of them died.
 
     Args:
-        root: folder of the corpus.
+        root: folder of the corpus, or its URL.
         sources: POSIX paths below it.
         options: how to decode, and the limits.
         workers: decoding processes; by default one a core, fewer for few files.
     """
+    for block in blocks(root, sources, beside):
+        local = [name for name in block.names if name not in block.failed]
+        scanned = _scan_local(block.root, local, options, workers)
+        try:
+            for name in block.names:
+                yield _unfetched(name, block.failed[name]) if name in block.failed else next(scanned)
+        finally:
+            scanned.close()
+
+
+def _unfetched(name: str, why: str) -> Scanned:
+    return Scanned(source=name, frames=[], quality=[], rejected=[Rejected(source=name, reason=why)])
+
+
+def _scan_local(
+    root: Path, sources: Sequence[str], options: ScanOptions, workers: int | None
+) -> Generator[Scanned, None, None]:
+    """Files of this disk."""
     # A process takes as long to start as four pictures to be read.
     count = min(workers or cores(), -(-len(sources) // 4))
     # An idle process of an earlier call still stands in the folder where it was started.

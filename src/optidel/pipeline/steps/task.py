@@ -13,6 +13,7 @@ from optidel.evaluation.tasks import known_set, load_task
 from optidel.progress import say
 from optidel.readers import window_of
 from optidel.recipe import EvaluateSection
+from optidel.remote import here, place
 from optidel.store import Artifact, Store, Workspace, digest
 
 # Of sets of classes.
@@ -149,5 +150,5 @@ def _config(
     if options.ignore:
         config["ignore"] = list(options.ignore)
     if options.test_on:
-        config["test_on"] = listing_of(Path(options.test_on))
+        config["test_on"] = listing_of(here(place(options.test_on)))
     return config
