@@ -294,20 +294,27 @@ def test_a_file_that_goes_or_grows_is_quarantined_and_read_by_the_next_command(
     assert len(indexed(tmp_path / "run", url).table("frames.parquet")) == 4
 
 
-def test_a_server_that_dies_stops_the_command_and_the_next_one_goes_on(
-    tmp_path: Path, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", [ConnectionError, PermissionError])
+def test_a_server_that_dies_or_a_key_that_expires_stops_the_command_and_the_next_one_goes_on(
+    tmp_path: Path, memory: MemoryFileSystem, monkeypatch: pytest.MonkeyPatch, kind: type[Exception]
 ) -> None:
     fill(tmp_path / "scans", 6)
     url = to_memory(memory, tmp_path / "scans")
+    isdir = MemoryFileSystem.isdir
+    broken: list[str] = []
 
     def dead(*_: object) -> None:
-        raise ConnectionError(KEYS[0])
+        broken.append("now")
+        raise kind(KEYS[0])
+
+    def listed(self: MemoryFileSystem, path: str) -> bool:
+        return bool(dead()) if broken else isdir(self, path)
 
     with monkeypatch.context() as patch:
         patch.setattr(remote, "PAUSES", (0.0,))
         patch.setattr(remote._Files, "read", dead)
-        patch.setattr(remote, "answers", lambda _: False)
-        with pytest.raises(OptidelError, match="answers no more; the same command goes on") as raised:
+        patch.setattr(MemoryFileSystem, "isdir", listed)
+        with pytest.raises(OptidelError, match=r"any more: .*; the same command goes on") as raised:
             indexed(tmp_path / "run", url)
         assert KEYS[0] not in str(raised.value)
     assert len(indexed(tmp_path / "run", url).table("frames.parquet")) == 6

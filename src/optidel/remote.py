@@ -76,7 +76,9 @@ DENIED = ("PermissionError", "PermissionDeniedError", "UnauthenticatedError")
 CHANGED = ("PreconditionError",)
 """Names of the errors of fsspec and obstore."""
 
-STATUSES = {401: "access is denied", 403: "access is denied", 404: "it is not there", 410: "it is not there"}
+CLOSED = "access is denied"
+
+STATUSES = {401: CLOSED, 403: CLOSED, 404: "it is not there", 410: "it is not there"}
 
 
 class FetchError(InputError):
@@ -431,7 +433,7 @@ def _own_words() -> Iterator[None]:
         if status in STATUSES:
             raise FetchError(STATUSES[status]) from None
         if kinds & set(DENIED) or "AccessDenied" in text or "403 Forbidden" in text:
-            raise FetchError("access is denied") from None
+            raise FetchError(CLOSED) from None
         if kinds & set(GONE) or "NoSuchBucket" in text:
             raise FetchError("it is not there") from None
         if kinds & set(CHANGED):
@@ -466,14 +468,14 @@ def entries(remote: Remote) -> Iterator[Entry]:
         )
 
 
-def answers(remote: Remote) -> bool:
-    """Whether the server still lists the URL."""
+def why_closed(remote: Remote) -> str:
+    """Why the URL cannot be listed now; an empty text where it can."""
     try:
         with _own_words():
             next(iter(store_of(remote).entries()), None)
     except FetchError as error:
-        return not error.is_silent
-    return True
+        return error.why
+    return ""
 
 
 def read_note(remote: Remote, name: str, most: int) -> bytes | None:
@@ -606,17 +608,18 @@ def fetch_block(root: Remote, names: Sequence[str], beside: Beside) -> Block:
         except FetchError:
             return []  # whoever needs what is beside it says that it is missing
 
-    silent = _fetch_all(root, names, block)
+    failed = _fetch_all(root, names, block)
     further = beside(folder, [name for name in names if name not in block.failed], names_in) - set(names)
     companions = Block(root=folder, names=sorted(further))
-    silent |= _fetch_all(root, companions.names, companions)
-    if silent and not answers(root):
-        raise OptidelError(f"{root} answers no more; the same command goes on from here when it does")
+    failed |= _fetch_all(root, companions.names, companions)
+    # A key that expired, or a server that died, is no fault of the files: they are not quarantined for it.
+    if failed and (why := why_closed(root)):
+        raise OptidelError(f"{root} cannot be listed any more: {why}; the same command goes on from here")
     return block
 
 
 def _fetch_all(root: Remote, names: Sequence[str], block: Block) -> bool:
-    """Fetch, noting what fails; whether the server was silent about any."""
+    """Fetch, noting what fails; whether any did so for what may be true of all: silence, or access denied."""
 
     def one(name: str) -> FetchError | None:
         try:
@@ -628,7 +631,7 @@ def _fetch_all(root: Remote, names: Sequence[str], block: Block) -> bool:
     with ThreadPoolExecutor(THREADS) as pool:
         errors = list(pool.map(one, names))
     block.failed.update({name: str(error) for name, error in zip(names, errors, strict=True) if error})
-    return any(error is not None and error.is_silent for error in errors)
+    return any(error is not None and (error.is_silent or error.why == CLOSED) for error in errors)
 
 
 @lru_cache(maxsize=2)
