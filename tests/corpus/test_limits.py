@@ -63,12 +63,16 @@ def test_no_number_that_a_person_can_type_is_a_traceback(values: dict[str, Any],
 
 @pytest.mark.parametrize("path", ["x" * 5000, "/proc/nothing/here"])
 def test_a_path_that_the_system_refuses_is_one_sentence(
+    tmp_path: Path,
     path: str,
     make_corpus: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for arguments in (["index", path, "--out", "RUN"], ["index", str(make_corpus(1)), "--out", path]):
+    for arguments in (
+        ["index", path, "--out", str(tmp_path / "RUN")],
+        ["index", str(make_corpus(1)), "--out", path],
+    ):
         monkeypatch.setattr(sys, "argv", ["optidel", *arguments])
         with pytest.raises(SystemExit) as ended:
             main()
