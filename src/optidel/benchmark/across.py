@@ -10,7 +10,7 @@ from optidel.benchmark.bench import Bench
 from optidel.benchmark.settings import Choice, Setting
 from optidel.charts.grids import Panel, grids
 from optidel.report.text import percent
-from optidel.runs.baselines import SCRATCH
+from optidel.runs.baselines import UNTRAINED
 
 # The labelled set that is trained on, and the one that is tested on.
 Pair = tuple[str, str]
@@ -59,7 +59,7 @@ class Across:
         trained = tuple(dict.fromkeys(one for one, _ in self.pairs))
         tested = tuple(dict.fromkeys(other for _, other in self.pairs))
         panels = [
-            Panel(name=method if method == SCRATCH else f"{method} {percent(budget)}", values=values)
+            Panel(name=method if method in UNTRAINED else f"{method} {percent(budget)}", values=values)
             for (method, budget), values in list(self.values.items())[:PANELS]
         ]
         return grids(panels, trained, tested, f"{self.label}, trained on (down) and tested on (across)")

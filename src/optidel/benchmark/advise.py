@@ -22,7 +22,7 @@ from optidel.errors import InputError
 from optidel.evaluation.intervals import Interval
 from optidel.evaluation.variance import mean_squares
 from optidel.report.text import percent
-from optidel.runs.baselines import FULL, RANDOM, SCRATCH
+from optidel.runs.baselines import FULL, RANDOM, UNTRAINED
 
 TOLERANCE = 0.01  # one point of mIoU, what seeds of one method scatter by
 RESAMPLES = 400  # ends of an interval are then known to a tenth of its width
@@ -110,7 +110,7 @@ def advise(root: Path | str, *, tolerance: float = TOLERANCE) -> list[Advice]:
 
 def _methods(choices: Mapping[Choice, object]) -> list[str]:
     """Selection methods, in the order of the plan."""
-    return list(dict.fromkeys(method for method, _ in choices if method not in (SCRATCH, FULL)))
+    return list(dict.fromkeys(method for method, _ in choices if method not in (*UNTRAINED, FULL)))
 
 
 def _of_run(folder: Path) -> list[Advice]:

@@ -12,7 +12,7 @@ from optidel.charts.colours import COLOURS, GREY
 from optidel.evaluation.entropies import Entropy
 from optidel.outcomes import Outcome
 from optidel.report.text import percent
-from optidel.runs.baselines import FULL, RANDOM, SCRATCH
+from optidel.runs.baselines import FULL, RANDOM, UNTRAINED
 
 POINTS = 100.0  # figures are in per cent, as the tables of papers are
 
@@ -122,11 +122,11 @@ def _differences(compared: pl.DataFrame, reference: str, colours: Colours, label
 def _against_budget(
     table: pl.DataFrame, colours: Colours, column: str, label: str, *, across: bool = False
 ) -> str:
-    """A line for each method over its budgets; from scratch and full ``across``."""
-    methods = [method for method in dict.fromkeys(table["method"]) if method not in (SCRATCH, FULL)]
+    """A line for each method over its budgets; untrained ones and full ``across``."""
+    methods = [method for method in dict.fromkeys(table["method"]) if method not in (*UNTRAINED, FULL)]
     series = []
     if across:
-        series = [_across(table, name, column) for name in (SCRATCH, FULL) if name in table["method"]]
+        series = [_across(table, name, column) for name in (*UNTRAINED, FULL) if name in table["method"]]
     for position, method in enumerate(methods):
         shift = APART ** (position - (len(methods) - 1) / 2)
         rows = table.filter(pl.col("method") == method).sort("budget")
@@ -152,13 +152,13 @@ def _budget_point(row: Mapping[str, float], column: str, shift: float) -> Point:
 def _across(table: pl.DataFrame, method: str, column: str) -> Series:
     rows = table.filter(pl.col("method") == method)
     point = Point(x=1.0, y=rows[column][0])
-    return Series(name=method, colour=COLOURS[method], points=[point], across=True, dashed=True)
+    return Series(name=method, colour=COLOURS.get(method, GREY), points=[point], across=True, dashed=True)
 
 
 def _pareto(table: pl.DataFrame, colours: Colours, first: Outcome, column: str, label: str) -> str:
     """Every method and budget, and the front: what no other beats with as little."""
     seconds = pl.col("seconds_select") + pl.col("seconds_train")
-    trained = table.filter(pl.col("method") != SCRATCH)
+    trained = table.filter(~pl.col("method").is_in(UNTRAINED))
     rows = trained.with_columns(seconds=seconds)
     names: dict[tuple[float, float], str] = {}
     points: dict[str, list[Point]] = {}

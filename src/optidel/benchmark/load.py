@@ -13,7 +13,7 @@ from optidel.errors import RecipeError, nearest
 from optidel.methods import ALL_METHODS
 from optidel.pipeline.parameters import check_methods
 from optidel.recipe import OBJECTIVE_NAMES, PROTOCOL_NAMES, Recipe, put_value, read_setting
-from optidel.runs.baselines import SCRATCH
+from optidel.runs.baselines import UNTRAINED
 
 LISTED = {"budget": "budgets", "labelled": "tasks"}  # recipe keys that are lists in a bench file
 
@@ -191,7 +191,7 @@ def _check_tasks(bench: Bench) -> None:
 
 def _check_variant(variant: str, method: Any) -> None:
     """A variant varies one method that exists, under a name that no method has."""
-    if variant in ALL_METHODS or variant == SCRATCH:
+    if variant in ALL_METHODS or variant in UNTRAINED:
         raise RecipeError(f"bench file: the variant {variant!r} has the name of a method; choose another")
     names = list(method) if isinstance(method, Mapping) else [method]
     if len(names) != 1:
@@ -211,7 +211,7 @@ def _check_lists(bench: Bench, prefix: str, lists: Bench | Also) -> None:
         _check_list(f"{prefix}{name}", getattr(lists, name))
 
     names = {
-        "methods": {*ALL_METHODS, *bench.variants, SCRATCH},
+        "methods": {*ALL_METHODS, *bench.variants, *UNTRAINED},
         "objectives": set(OBJECTIVE_NAMES),
         "tasks": set(bench.tasks),
     }

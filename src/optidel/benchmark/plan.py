@@ -8,7 +8,7 @@ from typing import Any
 
 from optidel.benchmark.bench import HELD_OUT, Bench, Compute, Lists, method_of
 from optidel.recipe import Protocol, Recipe, make_recipe
-from optidel.runs.baselines import FULL, RANDOM, SCRATCH
+from optidel.runs.baselines import FULL, PIXELS, RANDOM, SCRATCH, UNTRAINED
 from optidel.store import canonical, digest
 
 # A recipe needs a run folder, also where it is made to be looked at only.
@@ -38,7 +38,7 @@ class Trial:
     @property
     def untrained(self) -> bool:
         """Whether it tests an encoder that no image has trained."""
-        return self.method == SCRATCH
+        return self.method in UNTRAINED
 
 
 def trials(bench: Bench) -> list[Trial]:
@@ -76,11 +76,13 @@ def _grid(bench: Bench, lists: Lists, tasks: tuple[str, ...]) -> Iterator[Trial]
 
 
 def _choices(lists: Lists) -> list[tuple[str, float]]:
-    """Method and budget: scratch at 0, full at 1, the others at each budget."""
+    """Method and budget: scratch and pixels at 0, full at 1, the others at each budget."""
     choices = [(SCRATCH, 0.0)]
+    if PIXELS in lists.methods:
+        choices.append((PIXELS, 0.0))
     if FULL in lists.methods:
         choices.append((FULL, 1.0))
-    others = [method for method in lists.methods if method not in (FULL, SCRATCH)]
+    others = [method for method in lists.methods if method not in (FULL, *UNTRAINED)]
     # What the others are compared to comes first.
     others.sort(key=lambda method: method != RANDOM)
     return choices + [(method, budget) for budget in lists.budgets for method in others]

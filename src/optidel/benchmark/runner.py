@@ -33,7 +33,7 @@ from optidel.pipeline.pipeline import Pipeline, Shared
 from optidel.pipeline.steps.result import cell_table
 from optidel.progress import say
 from optidel.recipe import Recipe
-from optidel.runs.baselines import FULL, SCRATCH
+from optidel.runs.baselines import FULL
 from optidel.store import Artifact, Store, canonical, digest
 from optidel.training.precision import device
 from optidel.words import counted
@@ -227,7 +227,7 @@ class Runner:
 
     def _method(self, trial: Trial) -> str:
         if trial.untrained:
-            return SCRATCH
+            return trial.method
         return method_of(self.bench, trial.method)
 
     def _attempt(self, trial: Trial, *, keep: bool) -> None:

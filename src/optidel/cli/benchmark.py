@@ -220,12 +220,11 @@ def _print_forecast(
 
 def _print_outlook(outlook: "Forecast") -> None:
     from optidel.report.text import duration
-    from optidel.runs.baselines import SCRATCH
 
     for cell, is_done in outlook.cells:
         percent = 100 * cell.budget
         # An encoder from scratch is trained on nothing, so it has no budget.
-        budget = "" if cell.method == SCRATCH else f" {percent:g} %"
+        budget = "" if cell.untrained else f" {percent:g} %"
         # Four letters or four blanks, so that the columns stay in line.
         mark = "done" if is_done else "    "
         setting = f"{cell.objective}, equal {cell.compute}, {cell.task}, {cell.protocol}"

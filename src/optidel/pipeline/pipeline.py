@@ -40,7 +40,7 @@ from optidel.recipe import Protocol, Recipe, ScorerName
 from optidel.remote import here, place
 from optidel.report import write_report
 from optidel.report.leaks import sentence
-from optidel.runs.baselines import BLIND, FULL, SCRATCH
+from optidel.runs.baselines import BLIND, FULL, PIXELS, SCRATCH, UNTRAINED
 from optidel.runs.collect import Trial
 from optidel.runs.summaries import IndexSummary, SelectSummary, read_summary
 from optidel.store import Artifact, Store
@@ -670,12 +670,15 @@ class Pipeline:
         return self._announce(along_step(self.store, moments)) if moments else None
 
     def evaluate(self, method: str, seed: int, protocol: Protocol, at: int | None = None) -> Artifact:
-        """Scores on the labelled set, after ``at`` steps; method ``scratch`` is an untrained encoder."""
+        """Scores on the labelled set, after ``at`` steps; method ``scratch`` is an untrained encoder,
+        ``pixels`` none at all.
+        """
         from optidel.pipeline.steps.evaluate import evaluate_step
 
-        encoder = None if method == SCRATCH else self.pretrain(method, seed)
+        encoder = None if method in UNTRAINED else self.pretrain(method, seed)
         section, preset = self.recipe.evaluate, self.recipe.preset
-        scores = evaluate_step(self.store, self.task, encoder, preset, protocol, section, seed, at)
+        raw = method == PIXELS
+        scores = evaluate_step(self.store, self.task, encoder, preset, protocol, section, seed, at, raw=raw)
         return self._announce(scores)
 
     def cells(self) -> Iterator[Trial]:
@@ -690,7 +693,7 @@ class Pipeline:
         scores: dict[str, Artifact] = {
             protocol: self.evaluate(method, seed, protocol) for protocol in protocols
         }
-        if method == SCRATCH:
+        if method in UNTRAINED:
             return Trial(
                 method=method,
                 budget=0.0,
@@ -713,7 +716,7 @@ class Pipeline:
 
     def shared(self, methods: Sequence[str]) -> dict[str, Artifact]:
         """What the cells of ``methods`` have in common, by role."""
-        choosing = [method for method in methods if method != SCRATCH]
+        choosing = [method for method in methods if method not in UNTRAINED]
         shared = {"index": self.index, "pixels": self.pixels, "task": self.task}
         if self.leaks:
             shared["leaks"] = self.leaks

@@ -94,8 +94,8 @@ def _kept(run: Path, method: str | None, seed: int | None, protocol: str | None)
     ]
     if not candidates:
         raise InputError(
-            f"{run} kept no segmenter; run it again with evaluate.keep = true in the recipe, or "
-            "--set evaluate.keep=true"
+            f"{run} kept no segmenter; on a set of masks, run it again with evaluate.keep = true in the "
+            "recipe, or --set evaluate.keep=true"
         )
     fitting = [
         (trial, name, artifact)

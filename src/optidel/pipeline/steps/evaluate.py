@@ -23,6 +23,7 @@ from optidel.evaluation.stored import (
 )
 from optidel.models.encoders import Encoder, build_encoder, load_encoder
 from optidel.models.presets import PRESETS
+from optidel.models.raw_pixels import RawPixels
 from optidel.pipeline.classifiers import class_probabilities
 from optidel.pipeline.predictors import FOLDER, train_predictor
 from optidel.pipeline.steps.pretrain import encoder_at
@@ -46,6 +47,8 @@ def evaluate_step(
     options: EvaluateSection,
     seed: int,
     at: int | None = None,
+    *,
+    raw: bool = False,
 ) -> Artifact:
     """Train a segmenter or a classifier on the labelled training images and score the test images.
 
@@ -58,12 +61,13 @@ def evaluate_step(
         options: optimizer steps and batch, where not the protocol's own.
         seed: of the new weights and the order of the images.
         at: score the encoder after that many steps of the pre-training; None for the trained one.
+        raw: read the pixels of each patch in place of an encoder's tokens.
     """
 
     def make(work: Workspace) -> None:
         # One generator for the weights from scratch and for the training, in that order.
         generator = torch.Generator().manual_seed(seed)
-        start = _start(encoder, preset, generator, at)
+        start = _start(encoder, preset, generator, at, raw=raw)
         classes = open_classes(task)
         if classes is not None:
             _evaluate_classes(work, classes, start, protocol, options, generator)
@@ -84,7 +88,7 @@ def evaluate_step(
         predictions = [classes_at(logits, predictor.size, predictor.size) for logits in shown]
         work.write_array("predictions.npy", np.stack(predictions))
         write_summary(work, _summary(labelled, scores, precision))
-        if options.keep:
+        if options.keep and not raw:
             predictor.save(work.path / FOLDER)
 
     config: dict[str, Any] = {
@@ -97,6 +101,8 @@ def evaluate_step(
         config["keep"] = True
     if at is not None:
         config["at"] = at
+    if raw:
+        config["raw"] = True
     if options.layers and protocol == "ridge":
         config["layers"] = list(options.layers)
     inputs = {"task": task}
@@ -133,8 +139,12 @@ def _evaluate_classes(
     write_summary(work, summary)
 
 
-def _start(encoder: Artifact | None, preset: str, generator: torch.Generator, at: int | None) -> Encoder:
+def _start(
+    encoder: Artifact | None, preset: str, generator: torch.Generator, at: int | None, *, raw: bool
+) -> Encoder:
     """The encoder to begin with."""
+    if raw:
+        return RawPixels(PRESETS[preset])
     if encoder is None:
         return build_encoder(PRESETS[preset], generator)
     return load_encoder(encoder.file(encoder_at(at)))
