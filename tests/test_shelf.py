@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+BUILD = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = BUILD["project"]
 RECIPE = yaml.safe_load((ROOT / "conda" / "recipe.yaml").read_text())
 
 
@@ -41,8 +42,16 @@ def test_the_documentation_has_versions() -> None:
     assert yaml.safe_load(text)["extra"]["version"]["provider"] == "mike"
 
 
+def test_conda_builds_with_what_pip_does() -> None:
+    needed = [
+        re.sub("([<>=])", r" \1", requirement, count=1) for requirement in BUILD["build-system"]["requires"]
+    ]
+    assert set(needed) <= set(RECIPE["requirements"]["host"])
+
+
 def test_the_wheel_holds_what_the_package_reads(tmp_path: Path) -> None:
     pytest.importorskip("hatchling", reason="hatchling, which builds the wheel, is not installed")
+    pytest.importorskip("hatch_fancy_pypi_readme", reason="hatch-fancy-pypi-readme is not installed")
     source = tmp_path / "source"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
@@ -51,6 +60,10 @@ def test_the_wheel_holds_what_the_package_reads(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
     subprocess.run(command, cwd=source, check=True, capture_output=True)
     [wheel] = tmp_path.glob("*.whl")
+    [metadata] = [name for name in zipfile.ZipFile(wheel).namelist() if name.endswith("/METADATA")]
+    # A link into the checkout leads nowhere on the page of a package index.
+    description = zipfile.ZipFile(wheel).read(metadata).decode()
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", description) == []
     held = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("optidel/")}
     files = (path for path in (source / "src").rglob("*") if path.is_file())
     assert held == {path.relative_to(source / "src").as_posix() for path in files}

@@ -210,6 +210,35 @@ def test_nothing_is_cut_off_and_text_can_be_read(look: Look, gallery: str, width
     assert low == []
 
 
+def test_a_worker_may_index_a_million_points(look: Look, gallery: str) -> None:
+    """From a million points on, the map's library does so, and draws nothing where the page forbids it."""
+    page = look(gallery)
+    worker = "new Worker(URL.createObjectURL(new Blob(['postMessage(7)'])))"
+    answer = (
+        f"new Promise((done, fail) => {{ const made = {worker};"
+        " made.onerror = fail; made.onmessage = (message) => done(message.data); })"
+    )
+    assert page.ask(answer) == 7
+
+
+def test_the_map_stays_beside_the_images_and_colours_anew(look: Look, gallery: str) -> None:
+    page = look(gallery)
+    page.wait("gallery.plot().get('points').length")
+    page.ask("(document.body.style.minHeight = '4000px', scrollTo(0, 600), 0)")
+    assert page.ask("scrollY") == 600
+    page.ask("(document.querySelector('.right').style.minHeight = '3000px', 0)")
+    assert page.ask("document.querySelector('.left').getBoundingClientRect().top") >= 0
+    index = "gallery.plot().get('spatialIndex')"
+    page.ask(f"(window.first = {index}, 0)")
+    page.ask(
+        "(() => { const colour = document.getElementById('colour');"
+        " colour.selectedIndex += 1; colour.onchange(); })()"
+    )
+    page.wait(f"{index} === window.first")
+    page.ask("gallery.go(gallery.shown()[1])")
+    assert page.ask("gallery.plot().get('selectedPoints')") == [page.ask("gallery.shown()[1]")]
+
+
 def test_the_server_shows_the_same(look: Look, chosen: Path) -> None:
     import threading
 

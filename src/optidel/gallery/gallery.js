@@ -191,7 +191,7 @@
     $("more").hidden = shown.length <= limit;
     $("more").textContent = `Show more (${(shown.length - limit).toLocaleString("en")})`;
   };
-  const go = (row) => { current = row; draw_detail(); for (const made of $("grid").children) made.classList.toggle("current", Number(made.dataset.row) === row); paint(); };
+  const go = (row) => { current = row; draw_detail(); for (const made of $("grid").children) made.classList.toggle("current", Number(made.dataset.row) === row); mark(); };
   const boxed = (row, boxes) => {
     const made = picture_of(row); const size = DATA.sizes ? DATA.sizes[row] : [1, 1];
     // Pictures stand in the middle of their square, in their own proportions.
@@ -254,12 +254,18 @@
   const fade = n > 100000 ? 0.5 : 0.85;
   const paint = () => {
     if (!plot) { flat.draw(); return; }
-    const filtered = []; for (let i = 0; i < n; i += 1) if (visible[i]) filtered.push(i);
     plot.set({ backgroundColor: ground(), pointColor: legend.colours, pointColorActive: ["#ff9d00"] });
     const z = Float32Array.from(legend.codes);
-    const draw = plot.draw({ x, y, z }, { filter: filtered, select: current >= 0 ? [current] : lassoed || [], preventFilterReset: true });
+    const options = { select: current >= 0 ? [current] : lassoed || [] };
+    // To filter a million points by themselves takes a second.
+    if (visible.includes(0)) { const filtered = []; for (let i = 0; i < n; i += 1) if (visible[i]) filtered.push(i); Object.assign(options, { filter: filtered, preventFilterReset: true }); }
+    // Points never move: the index that finds them is made once, and only their colours are drawn anew.
+    if (fitted) options.spatialIndex = plot.get("spatialIndex");
+    const draw = plot.draw({ x, y, z }, options);
     if (draw && draw.then) draw.then(fit, () => {});
   };
+  // The one image that is looked at, or the lasso; nothing else of the map changes.
+  const mark = () => { if (plot) plot.select(current >= 0 ? [current] : lassoed || [], { preventEvent: true }); else flat.draw(); };
   let fitted = false;
   // Once: the whole map, whatever the shape of its frame.
   const fit = () => { if (!fitted && plot) { fitted = true; plot.zoomToArea({ x: -1.06, y: -1.06, width: 2.12, height: 2.12 }); } };
