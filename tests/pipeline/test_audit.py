@@ -53,6 +53,7 @@ def test_page_stands_alone_and_shows_the_copies(planted: Path, tmp_path: Path) -
     ).page.read_text()
     assert "z-near.jpg" in page
     assert "3 of 28 frames (10.7 %)" in page
+    assert "More than 97 % of the frame is black" in page
     assert not any(
         f'{kind}="{scheme}' in page for kind in ("src", "href") for scheme in ("http", "//", "file")
     )

@@ -15,6 +15,7 @@ from optidel.corpus.names import Names
 from optidel.corpus.quality import FLAWS, Thresholds
 from optidel.report.audit import Gallery, Group, Histogram, Line, Page, folder_title, histogram
 from optidel.report.pictures import Tile, picture_tile
+from optidel.report.text import percent
 from optidel.runs.summaries import AuditSummary, read_summary
 from optidel.store import Artifact
 from optidel.words import counted
@@ -35,19 +36,13 @@ RULES = {
         "Grey deviates by less than {blank:g} of 255 levels, and by less than {structure:g} after averaging "
         "over 1/32 of the sides."
     ),
-    "dark": (
-        "More than a fraction of {dark:g} of the frame is black, and what is left has next to no structure."
-    ),
-    "saturated": "More than a fraction of {saturated:g} of the frame is white.",
+    "dark": "More than {dark} of the frame is black, and what is left has next to no structure.",
+    "saturated": "More than {saturated} of the frame is white.",
     "blurred": "The variance of the Laplacian in the lit area is under {blurred:g} of the area's variance.",
-    "low-entropy": "The histogram of grey holds less than {entropy:g} bits.",
-    "border": (
-        "More than a fraction of {border:g} of a colour frame is black before and behind "
-        "what the device lights."
-    ),
+    "low-entropy": "The histogram of grey has an entropy under {entropy:g} bit.",
+    "border": "More than {border} of a colour frame is black before and behind what the device lights.",
     "text": (
-        "More than a fraction of {text:g} of the frame lies under burned-in text or painted boxes; "
-        "looked for on a sample."
+        "More than {text} of the frame lies under burned-in text or painted boxes; looked for on a sample."
     ),
     "exact copies": "The same pixels as an earlier frame.",
     "near-copies": (
@@ -55,6 +50,9 @@ RULES = {
         "or a copy of it that was turned, mirrored, cropped, or taken a moment later."
     ),
 }
+
+# Thresholds that are a share of the frame.
+SHARES = ("dark", "saturated", "border", "text")
 
 # The measure that orders a gallery, the lowest first; `border`, `text` and `saturated` put the highest
 # first.
@@ -89,7 +87,9 @@ def audit_page(
     """
     table, summary = audited.table("marks.parquet"), read_summary(audited, AuditSummary)
     measures = indexed.table("quality.parquet")
-    rules = {name: rule.format(**asdict(thresholds)) for name, rule in RULES.items()}
+    values = asdict(thresholds)
+    values |= {name: percent(values[name]) for name in SHARES}
+    rules = {name: rule.format(**values) for name, rule in RULES.items()}
     name = names(folder_title(corpus.root))
     lead = "The largest groups; the first frame of each is the one that the others repeat."
     return Page(
