@@ -142,6 +142,16 @@ def test_a_changed_object_is_read_again_and_others_are_not(tmp_path: Path, memor
     assert indexed(tmp_path / "run", url).table("frames.parquet")["sha256"].to_list() == hashes[0]
 
 
+def test_a_change_that_keeps_the_size_is_seen(memory: MemoryFileSystem) -> None:
+    memory.pipe_file("/scans/a.png", b"one")
+    first = walk(place("memory://scans"))
+    assert walk(place("memory://scans")).digest == first.digest
+    memory.pipe_file("/scans/a.png", b"two")
+    second = walk(place("memory://scans"))
+    assert second.files[0].size == first.files[0].size
+    assert second.digest != first.digest
+
+
 def test_hostile_keys_are_quarantined_and_lead_nowhere(tmp_path: Path, memory: MemoryFileSystem) -> None:
     fill(tmp_path / "scans", 1)
     picture = next((tmp_path / "scans").iterdir()).read_bytes()
