@@ -20,6 +20,7 @@ from optidel.benchmark.forecast import forecast
 from optidel.errors import RecipeError
 from optidel.models.encoders import Encoder, build_encoder, load_encoder
 from optidel.models.presets import PRESETS, Preset
+from optidel.models.shares import Share
 from optidel.models.views import crop_and_flip
 from optidel.pipeline.pipeline import Pipeline
 from optidel.pipeline.vinfo import vinfo
@@ -45,9 +46,9 @@ class Teacher(nn.Module):
 
 
 def teacher_loss(
-    model: Teacher, x: torch.Tensor, options: PretrainOptions, generator: torch.Generator
+    model: Teacher, x: torch.Tensor, options: PretrainOptions, generator: torch.Generator, share: Share
 ) -> torch.Tensor:
-    first, second = (crop_and_flip(x, generator, options.views.crop) for _ in range(2))
+    first, second = (crop_and_flip(x, generator, options.views.crop, share=share) for _ in range(2))
     with torch.no_grad():
         target = model.teacher(second)
     return 1 - torch.cosine_similarity(model.predict(model.student(first)), target).mean()

@@ -11,6 +11,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from optidel.cli.app import INTERRUPTED, app, say_interrupted
+from optidel.cli.together import leave, run_together, started_together
 from optidel.errors import OptidelError, extras_named
 
 # isort: split
@@ -42,7 +43,7 @@ def _fail(message: str) -> NoReturn:
     # No markup, for a path may hold square brackets; no wrapping, for a log is searched line by line.
     console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     console.print(f"optidel: {message}")
-    sys.exit(2)
+    leave(2)
 
 
 def main() -> None:
@@ -53,7 +54,11 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
     try:
         with extras_named():
-            app()
+            ranks = started_together()
+            if ranks:
+                run_together(*ranks)
+            else:
+                app()
     except OptidelError as error:
         _fail(str(error))
     except OSError as error:

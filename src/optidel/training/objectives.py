@@ -21,6 +21,7 @@ from optidel.models.encoders import Encoder, load_encoder, load_mae
 from optidel.models.mae import build_mae, masked_loss
 from optidel.models.masked_dino import MaskedDino
 from optidel.models.presets import JITTER, Preset
+from optidel.models.shares import Share
 from optidel.models.simclr import SimCLR
 from optidel.models.tiles import TiledMae, shrink
 from optidel.models.views import colour_jitter, crop_and_flip
@@ -58,8 +59,11 @@ class Objective:
         paper: arXiv number, or an empty string.
         build: preset, options and CPU generator in, the module before its first step out; its weights depend
             on these alone. A parameter with ``requires_grad=False`` is not trained, but is checkpointed.
-        loss: module, normalised batch (n, 3, s, s), options and CPU generator in, a scalar out. Every draw
-            comes from the generator: that is what a resumed run replays.
+        loss: module, normalised rows (n, 3, s, s), options, CPU generator and share in, a scalar out. Every
+            draw comes from the generator: that is what a resumed run replays. The share says which rows of
+            the batch they are; what is drawn is drawn for the whole batch (``share.rand``, and views that are
+            given the share), so that one process and several train alike. The mean over equal shares of what
+            is returned is the loss of the batch.
         kept: the part of the module that is saved, a Hugging Face model that ``load_encoder`` can read.
         information: V-information of images under a saved encoder.
         passes: what a step costs, in forward passes of the whole encoder over the batch; the bench's forecast
@@ -73,7 +77,7 @@ class Objective:
     summary: str
     paper: str
     build: Callable[[Preset, PretrainOptions, torch.Generator], nn.Module]
-    loss: Callable[[Any, Batch, PretrainOptions, torch.Generator], Tensor]
+    loss: Callable[[Any, Batch, PretrainOptions, torch.Generator, Share], Tensor]
     kept: Callable[[Any], "PreTrainedModel"]
     information: Measure
     passes: float
@@ -95,39 +99,48 @@ def _build_mae(preset: Preset, options: PretrainOptions, generator: torch.Genera
     return TiledMae(model, options.tiles, generator)
 
 
-def _mae_loss(model: Any, x: Batch, options: PretrainOptions, generator: torch.Generator) -> Tensor:
+def _mae_loss(
+    model: Any, x: Batch, options: PretrainOptions, generator: torch.Generator, share: Share
+) -> Tensor:
     if options.tiles == 1:
-        return _mae_loss_of_images(model, x, options, generator)
+        return _mae_loss_of_images(model, x, options, generator, share)
 
-    # A batch of b images, w of them whole, holds (b - w) · t + w pictures.
-    whole = (options.batch * options.tiles - len(x)) // (options.tiles - 1)
-    loss = _mae_loss_of_tiles(model, x[: len(x) - whole], options, generator)
-    if whole == 0:
+    tiles = share.composites.of_tiles(options.tiles)
+    loss = _mae_loss_of_tiles(model, x[: len(tiles)], options, generator, tiles)
+    if share.whole == 0:
         return loss
-    loss_of_whole = _mae_loss_of_images(model.mae, x[len(x) - whole :], options, generator)
-    share = whole / options.batch
-    return (1 - share) * loss + share * loss_of_whole
+    originals = share.originals
+    loss_of_whole = _mae_loss_of_images(model.mae, x[len(tiles) :], options, generator, originals)
+    weight = len(originals) / len(share)
+    return (1 - weight) * loss + weight * loss_of_whole
 
 
 def _mae_loss_of_tiles(
-    model: TiledMae, x: Batch, options: PretrainOptions, generator: torch.Generator
+    model: TiledMae, x: Batch, options: PretrainOptions, generator: torch.Generator, share: Share
 ) -> Tensor:
     """Each tile is cropped on its own, before it takes its cell: no crop cuts across a seam."""
     views = options.views
-    view = crop_and_flip(x, generator, views.crop, views.flip)
-    cells = shrink(colour_jitter(view, generator, views.jitter or 0.0), model.cell)
+    view = crop_and_flip(x, generator, views.crop, views.flip, share)
+    view = colour_jitter(view, generator, views.jitter or 0.0, share)
     grid = model.cell // model.mae.config.patch_size
-    noise = torch.rand(len(x), grid**2, generator=generator).to(x.device)
-    return model.loss(cells, noise)
+    noise = share.rand(grid**2, generator=generator).to(x.device)
+    if len(share) == 0:
+        return x.new_zeros(())  # a share of whole images alone
+    return model.loss(shrink(view, model.cell), noise)
 
 
-def _mae_loss_of_images(model: Any, x: Batch, options: PretrainOptions, generator: torch.Generator) -> Tensor:
+def _mae_loss_of_images(
+    model: Any, x: Batch, options: PretrainOptions, generator: torch.Generator, share: Share
+) -> Tensor:
     grid = model.config.image_size // model.config.patch_size
-    noise = torch.rand(len(x), grid**2, generator=generator).to(x.device)
+    noise = share.rand(grid**2, generator=generator).to(x.device)
 
     views = options.views
-    view = crop_and_flip(x, generator, views.crop, views.flip)
-    view = colour_jitter(view, generator, views.jitter or 0.0)  # MAE's own augmentation has no colour
+    view = crop_and_flip(x, generator, views.crop, views.flip, share)
+    # MAE's own augmentation has no colour.
+    view = colour_jitter(view, generator, views.jitter or 0.0, share)
+    if len(share) == 0:
+        return x.new_zeros(())  # a share of composites alone
     return masked_loss(model, view, noise)
 
 
@@ -146,16 +159,18 @@ def _build_simclr(preset: Preset, options: PretrainOptions, generator: torch.Gen
     return SimCLR(Encoder(backbone, preset.size), generator)
 
 
-def _simclr_loss(model: SimCLR, x: Batch, options: PretrainOptions, generator: torch.Generator) -> Tensor:
+def _simclr_loss(
+    model: SimCLR, x: Batch, options: PretrainOptions, generator: torch.Generator, share: Share
+) -> Tensor:
     views = options.views
     strength = JITTER if views.jitter is None else views.jitter
 
     def view() -> Tensor:
-        cropped = crop_and_flip(x, generator, views.crop, views.flip)
-        return colour_jitter(cropped, generator, strength)
+        cropped = crop_and_flip(x, generator, views.crop, views.flip, share)
+        return colour_jitter(cropped, generator, strength, share)
 
     first, second = view(), view()
-    loss: Tensor = model(first, second)
+    loss: Tensor = model(first, second, share)
     return loss
 
 

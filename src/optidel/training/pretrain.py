@@ -1,27 +1,31 @@
 """Pre-training: one visible loop for every objective, resumable to the same weights."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from optidel.arrays import Images, Indices
 from optidel.errors import RecipeError
 from optidel.models.encoders import normalise
 from optidel.models.presets import Preset
+from optidel.models.shares import Share
 from optidel.models.weights import first_line
 from optidel.progress import bar, say
-from optidel.training.dealing import Frequencies, batch_rows, deal, weighted_rows
+from optidel.training.ahead import ahead
+from optidel.training.dealing import Frequencies, batch_rows, deal, weighted_rows, whole_share
 from optidel.training.loggers import EVERY
 from optidel.training.objectives import OBJECTIVES, objective_named
 from optidel.training.optimizer import check_weights, finite_loss, layer_groups, parameter_groups
 from optidel.training.options import PretrainOptions
 from optidel.training.precision import autocast, device, input_dtype
+from optidel.training.ranks import ALONE, Ranks, check_shares
 from optidel.training.schedule import cosine
 
 if TYPE_CHECKING:
@@ -35,14 +39,39 @@ BETAS = (0.9, 0.95)
 REMEDY = "lower pretrain.lr, or raise pretrain.batch"
 
 
+class _Step(nn.Module):
+    """The loss of a batch as a forward pass: what is wrapped where several processes train."""
+
+    def __init__(self, module: nn.Module, options: PretrainOptions) -> None:
+        super().__init__()
+        self.module = module
+        self.options = options
+
+    def forward(self, x: Tensor, generator: torch.Generator, share: Share) -> Tensor:
+        objective = objective_named(self.options.objective)
+        with autocast(device()):
+            return objective.loss(self.module, x, self.options, generator, share).float()
+
+
 @dataclass(slots=True)
 class _State:
-    """All that changes from step to step; a checkpoint holds it whole."""
+    """All that changes from step to step; a checkpoint holds it whole.
+
+    ``step`` computes the loss of ``module``. ``pending`` are losses that are not on this side yet: bringing
+    each over at once would let the device wait.
+    """
 
     module: nn.Module
+    step: nn.Module
     optimizer: torch.optim.Optimizer
     generator: torch.Generator
     losses: list[float]
+    pending: list[Tensor] = field(default_factory=list)
+
+    @property
+    def finished(self) -> int:
+        """Number of finished steps."""
+        return len(self.losses) + len(self.pending)
 
 
 def pretrain(
@@ -57,6 +86,7 @@ def pretrain(
     saved: Callable[[], object] | None = None,
     reached: Callable[[int, "PreTrainedModel"], object] | None = None,
     logged: Callable[[int, Mapping[str, float]], object] | None = None,
+    ranks: Ranks = ALONE,
 ) -> tuple["PreTrainedModel", pl.DataFrame]:
     """Train from scratch, or go on from ``checkpoint``.
 
@@ -75,14 +105,16 @@ def pretrain(
             ``options.at``; again for the same step where a killed run goes on from before it.
         logged: called with a step, counted from 0, and its loss and learning rate, now and then and at the
             last; again for the same step where a killed run goes on from before it.
+        ranks: who trains together; each of them calls this function with the same arguments, and the first
+            alone saves and calls back. The batch is that of all.
 
     Returns:
         The trained model, and its log: step, loss, lr.
 
     Raises:
         RecipeError: no such objective, or one that cannot train on tiles; tiles or a sample that are to be
-            shown unevenly.
-        TrainingError: a loss or a weight is not finite.
+            shown unevenly; a batch that is not shared evenly.
+        TrainingError: a loss or a weight is not finite, or a process sees another checkpoint than the first.
     """
     objective = objective_named(options.objective)
     if options.tiles > 1 and not objective.deals:
@@ -96,42 +128,42 @@ def pretrain(
             f"pretrain.sampling = {options.sampling!r} shows whole images; it cannot be used with tiles that "
             'are dealt anew or with a sample; use pretrain.sampling = "uniform"'
         )
+    check_shares(options.batch, ranks.count)
     training_set = _training_set(len(images), rows, options, seed)
+    order = _Order(options=options, training_set=training_set, seed=seed, frequencies=frequencies)
+    share = ranks.share(options.batch, whole=order.whole)
     state = _resumed(checkpoint, preset, options, seed)
-    state.module.train()
+    ranks.check_alike(state.finished, "number of finished steps")
+    _wrap(state, options, ranks)
 
-    first = len(state.losses)
+    def read(step: int) -> Images:
+        return np.asarray(images[order.images(step, share)])
+
+    first = state.finished
     with bar("pretrain", options.steps, first) as advance:
-        for step in range(first, options.steps):
+        for step, pixels in enumerate(ahead(read, range(first, options.steps)), first):
             lr = cosine(step, options.steps, options.lr, options.warmup)
-            for group in state.optimizer.param_groups:
-                group["lr"] = lr * group.get("scale", 1.0)
-
-            rows_of_step = _rows_of_step(step, options, len(training_set), seed, frequencies)
-            batch = training_set[rows_of_step]
-            if options.tiles == 1:
-                batch = np.sort(batch)  # a memory map is read fastest in order; tiles have theirs
-            x = normalise(images[batch], device()).to(input_dtype(device()))
-            with autocast(device()):
-                loss = objective.loss(state.module, x, options, state.generator).float()
-            state.losses.append(finite_loss(loss, step, lr, REMEDY))
-
-            torch.autograd.backward(loss)
-            state.optimizer.step()
-            state.optimizer.zero_grad(set_to_none=True)
+            _train(state, pixels, options, share, lr)
             if objective.after_step:
                 objective.after_step(state.module, step, options.steps)
-            advance(note=f"loss {state.losses[-1]:.3f}")
 
             finished = step + 1
-            if logged and (step % EVERY == 0 or finished == options.steps):
+            is_logged = step % EVERY == 0 or finished == options.steps
+            is_saved = finished % options.checkpoint_every == 0 and finished < options.steps
+            is_reached = finished in options.at
+            if is_logged or is_saved or is_reached:
+                _bring_losses(state, options, ranks)
+            advance(note=f"loss {state.losses[-1]:.3f}")
+
+            if logged and is_logged and ranks.leads:
                 logged(step, {"loss": state.losses[-1], "lr": lr})
-            if reached and finished in options.at:
+            if reached and is_reached and ranks.leads:
                 reached(finished, objective.kept(state.module))
-            if finished % options.checkpoint_every == 0 and finished < options.steps:
+            if is_saved:
                 check_weights(state.module, step, REMEDY)
-                _save(checkpoint, state)
-                if saved:
+                if ranks.leads:
+                    _save(checkpoint, state)
+                if saved and ranks.leads:
                     saved()
 
     check_weights(state.module, options.steps - 1, REMEDY)
@@ -140,6 +172,42 @@ def pretrain(
     log = pl.DataFrame({"step": steps, "loss": state.losses, "lr": rates})
     encoder = objective.kept(state.module)
     return encoder.eval().cpu(), log
+
+
+def _train(state: _State, pixels: Images, options: PretrainOptions, share: Share, lr: float) -> None:
+    """One step of the optimizer."""
+    for group in state.optimizer.param_groups:
+        group["lr"] = lr * group.get("scale", 1.0)
+    x = normalise(pixels, device()).to(input_dtype(device()))
+    loss = state.step(x, state.generator, share)
+    torch.autograd.backward(loss)
+    state.optimizer.step()
+    state.optimizer.zero_grad(set_to_none=True)
+    state.pending.append(loss.detach())
+
+
+def _bring_losses(state: _State, options: PretrainOptions, ranks: Ranks) -> None:
+    """Bring the losses of the last steps over, in one go.
+
+    Raises:
+        TrainingError: one is not finite.
+    """
+    losses = ranks.mean(torch.stack(state.pending)).cpu()
+    state.pending.clear()
+    for loss in losses:
+        step = len(state.losses)
+        lr = cosine(step, options.steps, options.lr, options.warmup)
+        state.losses.append(finite_loss(loss, step, lr, REMEDY))
+
+
+def _wrap(state: _State, options: PretrainOptions, ranks: Ranks) -> None:
+    """Let the gradients of all processes be averaged."""
+    state.step.train()
+    if ranks.count == 1:
+        return
+    # Some weights from outside hold a token that is not trained, and a share may hold no tile.
+    some_unused = options.weights is not None or options.tiles > 1
+    state.step = DistributedDataParallel(state.step, find_unused_parameters=some_unused)
 
 
 def _training_set(count: int, rows: Indices | None, options: PretrainOptions, seed: int) -> Indices:
@@ -151,16 +219,39 @@ def _training_set(count: int, rows: Indices | None, options: PretrainOptions, se
     return np.random.default_rng(seed).choice(selection, options.sample, replace=False)
 
 
-def _rows_of_step(
-    step: int, options: PretrainOptions, count: int, seed: int, frequencies: Frequencies | None
-) -> Indices:
-    """Positions in the training set of the images of a step."""
-    if frequencies is not None:
-        return weighted_rows(step, options.batch, frequencies, seed)
-    if options.tiles == 1:
-        return batch_rows(step, options.batch, count, seed)
-    hand = deal(step, options.batch, count, tiles=options.tiles, whole=options.whole, seed=seed)
-    return hand.rows
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """Which images of a training set are shown in which step."""
+
+    options: PretrainOptions
+    training_set: Indices
+    seed: int
+    frequencies: Frequencies | None
+
+    @property
+    def whole(self) -> int:
+        """Images of each batch that are shown as they are beside composites."""
+        options = self.options
+        if options.tiles == 1:
+            return 0
+        return whole_share(options.batch, len(self.training_set), options.tiles, options.whole)
+
+    def images(self, step: int, share: Share) -> Indices:
+        """The images that a share of a step shows; of composites, all tiles and then the whole images."""
+        options, count = self.options, len(self.training_set)
+        if options.tiles > 1:
+            hand = deal(step, options.batch, count, tiles=options.tiles, whole=options.whole, seed=self.seed)
+            tiles = hand.tiles[share.composites.of_tiles(options.tiles).rows]
+            dealt: Indices = self.training_set[np.concatenate([tiles, hand.whole[share.originals.rows]])]
+            return dealt
+
+        if self.frequencies is not None:
+            rows = weighted_rows(step, options.batch, self.frequencies, self.seed)
+        else:
+            rows = batch_rows(step, options.batch, count, self.seed)
+        # A memory map is read fastest in order.
+        shown: Indices = np.sort(self.training_set[rows])[share.rows]
+        return shown
 
 
 def _fresh(preset: Preset, options: PretrainOptions, seed: int) -> _State:
@@ -172,7 +263,8 @@ def _fresh(preset: Preset, options: PretrainOptions, seed: int) -> _State:
     if options.layer_decay != 1.0:
         groups = layer_groups(module, options.weight_decay, options.layer_decay)
     optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=BETAS)
-    return _State(module=module, optimizer=optimizer, generator=generator, losses=[])
+    step = _Step(module, options)
+    return _State(module=module, step=step, optimizer=optimizer, generator=generator, losses=[])
 
 
 def _save(path: Path, state: _State) -> None:

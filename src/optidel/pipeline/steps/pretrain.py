@@ -1,19 +1,69 @@
 """Pre-training: the warm-up of the scoring model, and the encoder of each training set."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
 
 from optidel.arrays import Images, Indices
 from optidel.models.encoders import save_encoder
-from optidel.models.presets import PRESETS
+from optidel.models.presets import PRESETS, Preset
 from optidel.store import Artifact, Store, Workspace
 from optidel.training.dealing import Frequencies
 from optidel.training.loggers import FOLDER, open_loggers
 from optidel.training.pretrain import PretrainOptions, pretrain
+from optidel.training.ranks import ALONE, Company, Ranks, company
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 # Of the code of the steps ``warmup`` and ``pretrain``.
 VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Training:
+    """A pre-training as every process that takes part in it needs to know it; paths are absolute.
+
+    ``pixels`` is a file u8 (n, s, s, 3); the rest is as :func:`optidel.training.pretrain.pretrain` takes it.
+    """
+
+    pixels: Path
+    rows: Indices | None
+    preset: Preset
+    options: PretrainOptions
+    seed: int
+    checkpoint: Path
+    frequencies: Frequencies | None
+
+    def run(self, ranks: Ranks, **calls: Any) -> tuple["PreTrainedModel", pl.DataFrame]:
+        """Train, with the others where there are some.
+
+        Args:
+            ranks: who trains together.
+            calls: what is called meanwhile.
+        """
+        images: Images = np.load(self.pixels, mmap_mode="r")
+        return pretrain(
+            images,
+            self.rows,
+            self.preset,
+            self.options,
+            seed=self.seed,
+            checkpoint=self.checkpoint,
+            frequencies=self.frequencies,
+            ranks=ranks,
+            **calls,
+        )
+
+
+def take_part(others: Company) -> None:
+    """Take part in every training that the first process announces, until it has no more."""
+    while (training := others.announced()) is not None:
+        training.run(others.ranks)
 
 
 def pretrain_step(
@@ -50,20 +100,24 @@ def pretrain_step(
         if work.has("log.parquet"):
             return  # killed between the last file and the manifest
 
-        images: Images = pixels.array("pixels.npy")
-        # A part of the workspace: it goes when the encoder is safe.
-        checkpoint = work.part("checkpoint.pt")
+        training = Training(
+            pixels=pixels.file("pixels.npy").absolute(),
+            rows=rows,
+            preset=PRESETS[preset],
+            options=replace(options, at=tuple(sorted({*options.at, *moments}))),
+            seed=seed,
+            # A part of the workspace: it goes when the encoder is safe.
+            checkpoint=work.part("checkpoint.pt").absolute(),
+            frequencies=frequencies,
+        )
         size = PRESETS[preset].size
         title = work.path.name.removesuffix(".partial")
+        others = company()
+        if others:
+            others.announce(training)
         with open_loggers(loggers, store.root / FOLDER, title, config) as logged:
-            model, log = pretrain(
-                images,
-                rows,
-                PRESETS[preset],
-                replace(options, at=tuple(sorted({*options.at, *moments}))),
-                seed=seed,
-                checkpoint=checkpoint,
-                frequencies=frequencies,
+            model, log = training.run(
+                others.ranks if others else ALONE,
                 saved=work.clock,
                 reached=lambda step, encoder: save_encoder(encoder, work.path / encoder_at(step), size),
                 logged=logged,
