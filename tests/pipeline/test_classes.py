@@ -55,6 +55,8 @@ def test_a_run_scores_every_protocol_and_says_so(
     assert "AUROC − random" in page
     assert "balanced accuracy" in page
     assert "Nearest neighbours" in page
+    assert "classes: benign, malignant;" in page
+    assert "Segmentation of test images" not in page
 
     for folder in sorted((tmp_path / "run").glob("evaluate-*")):
         artifact = read_artifact(folder)

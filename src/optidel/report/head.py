@@ -123,9 +123,10 @@ def _task_text(task: Artifact | None) -> str:
     rejected = 0
     if (task.path / "rejected.parquet").exists():
         rejected = task.table("rejected.parquet").height
+    classes = ", ".join(summary.labels) if summary.labels else summary.classes
     return (
         f"{summary.name}: {splits['train']:,} for fine-tuning, {splits['test']:,} for testing; "
-        f"classes: {summary.classes}; {rejected} set aside"
+        f"classes: {classes}; {rejected} set aside"
     )
 
 
