@@ -134,10 +134,10 @@ class PatchesSection(_Section):
 
     ``candidates``: fraction of the corpus, after dropping near-duplicates, on which masks are proposed.
     ``filter``: move patches off border, overlay and glare, or refuse them. Backend ``random`` draws squares
-    and is the control of the others.
+    and ``frames`` takes each frame whole, one piece a frame; they are the controls of the others.
     """
 
-    backend: Literal["auto", "onnx", "sam", "regions", "random"] = "auto"
+    backend: Literal["auto", "onnx", "sam", "regions", "random", "frames"] = "auto"
     weights: str | None = None
     prompting: Literal["error", "grid"] = "error"
     # Error-guided points are few because each costs a pass of the mask decoder.

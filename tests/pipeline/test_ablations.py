@@ -10,9 +10,11 @@ import numpy as np
 import polars as pl
 import pytest
 from nano import recipe
+from PIL import Image
 
 from optidel.corpus.frames import Corpus
 from optidel.errors import BudgetError
+from optidel.features.composites import cell_boxes
 from optidel.pipeline.items import hardest_of_each
 from optidel.pipeline.pipeline import Pipeline
 from optidel.recipe import make_recipe
@@ -157,11 +159,35 @@ def test_random_squares_take_the_place_of_the_regions(ablate: Callable[..., Pipe
     assert regions.embed.path == squares.embed.path
 
 
+def test_whole_frames_take_the_place_of_the_regions(ablate: Callable[..., Pipeline]) -> None:
+    regions, whole = ablate(), ablate({"backend": "frames"})
+    table = whole.patches.table("patches.parquet")
+    boxes = {frame.id: [0, 0, frame.width, frame.height] for frame in whole.corpus.frames}
+    assert table["frame"].n_unique() == len(table) == whole.patches.json("summary.json")["frames"]
+    assert set(regions.patches.table("patches.parquet")["frame"]) <= set(table["frame"])
+    assert not any(table["refused"])
+    assert table["box"].to_list() == [boxes[frame] for frame in table["frame"]]
+
+    # Four frames, each squeezed into its cell, are one composite.
+    composed = whole.compose("optidel-paper", 0)
+    assert composed is not None
+    made = from_table(Composite, composed.table("composites.parquet"))
+    sources = [source for composite in made for source in composite.sources]
+    assert len(set(sources)) == len(sources) == 4 * len(made)
+    rows = {frame.id: row for row, frame in enumerate(whole.corpus.frames)}
+    images = dict(whole.corpus.images(list(rows.values())))
+    with Image.open(composed.file(f"images/{made[0].id}.png")) as picture:
+        drawn = np.asarray(picture)
+    for source, (x0, y0, x1, y1) in zip(made[0].sources, cell_boxes(made[0]), strict=True):
+        frame = Image.fromarray(images[rows[source]])
+        small = frame.resize((x1 - x0, y1 - y0), Image.Resampling.LANCZOS)
+        np.testing.assert_array_equal(drawn[y0:y1, x0:x1], np.asarray(small))
+
+
 def test_without_the_filter_only_size_and_overlap_refuse(
     nano: object, labelled: Path, tmp_path: Path
 ) -> None:
     from pictures import picture
-    from PIL import Image
 
     folder = tmp_path / "framed"
     folder.mkdir()

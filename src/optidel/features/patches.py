@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from optidel.arrays import BoolImage, Image
 from optidel.features.overlay import Zones
 from optidel.models.masks import Mask
-from optidel.records import Box, KeyPatch
+from optidel.records import Box, Frame, KeyPatch
 
 # Shifts that are tried, of the crop's side, nearest first: half of it either way, in eighths.
 SHIFTS = np.linspace(-0.5, 0.5, 9)
@@ -106,6 +106,18 @@ def key_patches(
         )
         patches.append(patch)
     return patches
+
+
+def whole_frame(frame: Frame) -> KeyPatch:
+    """A frame as a key patch: all of it is in its box, and nothing refuses it."""
+    return KeyPatch(
+        frame=frame.id,
+        box=(0, 0, frame.width, frame.height),
+        area=frame.width * frame.height,
+        predicted_iou=1.0,
+        stability=1.0,
+        refused="",
+    )
 
 
 def crop(image: Image, box: Box, size: int) -> UInt8[np.ndarray, "s s 3"]:

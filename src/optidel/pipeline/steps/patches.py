@@ -18,7 +18,7 @@ from optidel.corpus.reading import place as member_and_locator
 from optidel.errors import BudgetError
 from optidel.features.embedding import mean_image, write_scores
 from optidel.features.overlay import Zones, forbidden, group_overlay
-from optidel.features.patches import PatchOptions, crop, key_patches, refusals
+from optidel.features.patches import PatchOptions, crop, key_patches, refusals, whole_frame
 from optidel.features.prompts import error_points, grid_points
 from optidel.mapping import Make, Plan, Tick, run
 from optidel.methods import count_for, select
@@ -157,7 +157,9 @@ def _propose(
     plan: Plan,
 ) -> None:
     """Write the key patches of some frames, shard by shard."""
-    overlays = _overlays(where.corpus, np.random.default_rng(seed)) if options.filter else {}
+    # Whole frames lie on whatever there is: nothing forbids them a place.
+    filters = options.filter and where.generator.name != "frames"
+    overlays = _overlays(where.corpus, np.random.default_rng(seed)) if filters else {}
     # Learnt once here, for all workers.
     shape = (len(overlays), OVERLAY_SIZE, OVERLAY_SIZE)
     work.write_array(f"{PARTS}/overlays.npy", np.array(list(overlays.values()), dtype=bool).reshape(shape))
@@ -225,6 +227,8 @@ class _Proposer:
         return to_table(KeyPatch, proposals)
 
     def _patches(self, frame: Frame, image: Image, error_map: Float32[np.ndarray, "g g"]) -> list[KeyPatch]:
+        if self.generator.name == "frames":
+            return [whole_frame(frame)]
         zones = _free(image)
         if self.options.filter:
             zones = forbidden(image, self.overlays.get(_kind(frame)))
