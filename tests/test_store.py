@@ -14,7 +14,17 @@ import pytest
 
 from optidel import store as store_module
 from optidel.errors import StoreError
-from optidel.store import COST, MANIFEST, Artifact, Store, Workspace, canonical, digest, make_folder
+from optidel.store import (
+    COST,
+    MANIFEST,
+    Artifact,
+    Store,
+    Workspace,
+    canonical,
+    digest,
+    make_folder,
+    rows_digest,
+)
 
 SHARDS = 3
 
@@ -564,3 +574,12 @@ def test_a_file_where_a_folder_should_be_is_one_sentence(tmp_path: Path) -> None
             make_folder(path)
     assert make_folder(tmp_path / "new" / "deeper").is_dir()
     assert (tmp_path / "file").read_text() == "years of work"
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 9])
+def test_rows_have_the_digest_of_one_list(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "DIGESTED", 4)  # so that nine rows are three blocks
+    texts = [None if row % 3 == 1 else f'é"{row}' for row in range(count)]
+    table = pl.DataFrame({"text": pl.Series(texts, dtype=pl.String), "number": range(count)})
+    assert rows_digest(table) == digest(canonical(table.rows()))
+    assert rows_digest(table["text"]) == digest(canonical(texts))

@@ -26,6 +26,9 @@ from optidel.recipe import make_recipe
 # Steps done in shards, in the order in which a run makes them.
 STEPS = ("index", "pixels", "prints", "embed", "patches")
 
+# What is chosen from them in the end.
+CHAIN = (*STEPS, "select")
+
 # Key patches are proposed, then scored.
 ROUNDS = {"patches": 2}
 
@@ -35,7 +38,11 @@ def pipeline(images: Path, out: Path, **work: Any) -> Pipeline:
 
 
 def make(images: Path, out: Path, step: str, **work: Any) -> None:
-    getattr(pipeline(images, out, **work), step)  # a property that makes its artifact
+    whole = pipeline(images, out, **work)
+    if step == "select":
+        whole.select("meddel", 0)
+    else:
+        getattr(whole, step)  # a property that makes its artifact
 
 
 def digests(run: Path, step: str) -> dict[str, str]:
@@ -52,7 +59,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Pat
     fill(root / "corpus", 24)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(PRESETS, "tiny", NANO)
-        for step in STEPS:
+        for step in CHAIN:
             make(root / "corpus", root / "run", step, shard=4096)
         yield root / "corpus", root / "run"
 
@@ -71,8 +78,8 @@ def without(steps: Sequence[str], whole: Path, run: Path) -> Path:
 def test_any_number_of_workers_gives_the_same_bytes(
     workers: int | None, corpus: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    run = without(STEPS, corpus[1], tmp_path / "run")
-    for step in STEPS:
+    run = without(CHAIN, corpus[1], tmp_path / "run")
+    for step in CHAIN:
         make(corpus[0], run, step, workers=workers)
         assert digests(run, step) == digests(corpus[1], step)
 
@@ -81,8 +88,8 @@ def test_packed_frames_give_the_same_bytes(
     corpus: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frames, "FEW", 0)
-    run = without(STEPS, corpus[1], tmp_path / "run")
-    for step in STEPS:
+    run = without(CHAIN, corpus[1], tmp_path / "run")
+    for step in CHAIN:
         make(corpus[0], run, step)
         assert digests(run, step) == digests(corpus[1], step)
 
@@ -91,7 +98,7 @@ def test_packed_frames_give_the_same_bytes(
 def test_shares_done_by_the_command_give_the_same_bytes(
     step: str, corpus: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = without([step], corpus[1], tmp_path / "run")
+    run = without([step, "select"], corpus[1], tmp_path / "run")
     for _ in range(ROUNDS.get(step, 1)):
         with pytest.raises(PendingError, match=f"optidel work .* --step {step}"):
             make(corpus[0], run, step, executor="slurm")
@@ -102,14 +109,15 @@ def test_shares_done_by_the_command_give_the_same_bytes(
             array.setenv("SLURM_ARRAY_TASK_ID", "1")
             array.setenv("SLURM_ARRAY_TASK_COUNT", "3")
             assert call(array, "work", run, "--step", step) == 0
-    make(corpus[0], run, step, executor="slurm")
-    assert digests(run, step) == digests(corpus[1], step)
+    for again in (step, "select"):
+        make(corpus[0], run, again, executor="slurm")
+        assert digests(run, again) == digests(corpus[1], again)
 
 
 @pytest.mark.slow
 def test_actors_of_ray_give_the_same_bytes(corpus: tuple[Path, Path], tmp_path: Path, cluster: Any) -> None:
-    run = without(STEPS, corpus[1], tmp_path / "run")
-    for step in STEPS:
+    run = without(CHAIN, corpus[1], tmp_path / "run")
+    for step in CHAIN:
         make(corpus[0], run, step, executor="ray", workers=2)
         assert digests(run, step) == digests(corpus[1], step)
 

@@ -18,7 +18,7 @@ from optidel.errors import RecipeError
 from optidel.pipeline.pipeline import Pipeline
 from optidel.pipeline.steps.holdout import NEAR, held_out_rows, share_of, units_of
 from optidel.recipe import make_recipe
-from optidel.records import Frame
+from optidel.records import Frame, to_table
 from optidel.report import write_report
 from optidel.runs.collect import read_run
 from optidel.training.heldout import held_out
@@ -87,7 +87,7 @@ def test_units_are_the_components_of_a_slow_reference() -> None:
         if together:
             old, new = unit[two], unit[one]
             unit = [new if value == old else value for value in unit]
-    found = units_of(frames, perceptual)
+    found = units_of(to_table(Frame, frames), pl.Series(perceptual))
     expected = np.array(unit)
     np.testing.assert_array_equal(found[:, None] == found, expected[:, None] == expected)
     assert found[8] == found[11]
@@ -99,27 +99,28 @@ def test_whole_units_are_held_out_up_to_the_share(share: float) -> None:
     rng = np.random.default_rng(1)
     frames = [frame(number) for number in range(400)]
     units = rng.integers(0, 120, 400)
-    rows = held_out_rows(frames, units, share)
+    rows = held_out_rows(to_table(Frame, frames), units, share)
     assert 0.8 * share * 400 <= len(rows) <= round(share * 400)
     assert not set(units[rows]) & set(np.delete(units, rows))
     assert rows.tolist() == sorted(rows)
 
     order = rng.permutation(400)
-    turned = held_out_rows([frames[row] for row in order], units[order], share)
+    turned = held_out_rows(to_table(Frame, [frames[row] for row in order]), units[order], share)
     assert {frames[order[row]].id for row in turned} == {frames[row].id for row in rows}
 
     grown = frames + [frame(number) for number in range(400, 420)]
-    later = held_out_rows(grown, np.concatenate([units, np.arange(200, 220)]), share)
+    later = held_out_rows(to_table(Frame, grown), np.concatenate([units, np.arange(200, 220)]), share)
     assert len(set(rows) & set(later)) >= 0.8 * len(rows)
 
 
 def test_worthless_frames_and_lone_units_are_not_held_out() -> None:
     frames = [frame(number, flaw="blank" if number < 50 else "") for number in range(100)]
-    rows = held_out_rows(frames, np.arange(100), 0.2)
+    table = to_table(Frame, frames)
+    rows = held_out_rows(table, np.arange(100), 0.2)
     assert len(rows) == 20
     assert rows.min() >= 50
-    assert not len(held_out_rows(frames, np.repeat([0, 1], 50), 0.5))
-    assert not len(held_out_rows(frames, np.arange(100), 0.01))
+    assert not len(held_out_rows(table, np.repeat([0, 1], 50), 0.5))
+    assert not len(held_out_rows(table, np.arange(100), 0.01))
 
 
 def test_by_default_a_small_corpus_holds_nothing_out() -> None:

@@ -22,7 +22,7 @@ from optidel.mapping import Plan
 from optidel.progress import say, track
 from optidel.records import Frame, Quality, Rejected, from_table, to_table
 from optidel.remote import Remote, Root, place
-from optidel.store import PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors
+from optidel.store import PARTS, Artifact, Store, Workspace, canonical, digest, disk_errors, rows_digest
 from optidel.words import counted
 
 SHARD = 256
@@ -186,7 +186,7 @@ class _Build:
         since = earlier.counts if earlier else None
         work.write_json("index.json", self._summary(frames, rejected, since))
         # Not the fingerprint: a corpus that was moved or touched is indexed again and nothing else is.
-        work.content = digest(canonical(frames.select("id", "sha256").rows()))
+        work.content = rows_digest(frames.select("id", "sha256"))
 
     def rescues(self, artifact: Artifact, sources: Sequence[str]) -> bool:
         """Try quarantined files again; whether one of them can be read now. A vain try is noted in the run
@@ -307,7 +307,7 @@ class _Build:
             "files": len(self.sources),
             "frames": len(frames),
             "rejected": len(rejected),
-            "groups": digest(canonical(frames["group"].to_list())),
+            "groups": rows_digest(frames["group"]),
             "since": since,
         }
 

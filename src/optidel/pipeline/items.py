@@ -5,11 +5,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import polars as pl
 from jaxtyping import Int64
 
 from optidel.arrays import Indices, Scores, Vectors
 from optidel.recipe import ScorerName
-from optidel.records import Frame, KeyPatch, from_table
+from optidel.records import KeyPatch, from_table
 from optidel.store import Artifact
 from optidel.vinformation import difficulty
 
@@ -23,11 +24,12 @@ class Refused:
     """Items that cannot be chosen: ``rows`` int64 (r,) and ``ids`` as in :class:`Items`, and why."""
 
     rows: Indices
-    ids: Sequence[str]
-    reasons: Sequence[str]
+    ids: pl.Series
+    reasons: pl.Series
 
 
-NOTHING = Refused(rows=np.empty(0, np.int64), ids=(), reasons=())
+NO_NAMES = pl.Series(dtype=pl.String)
+NOTHING = Refused(rows=np.empty(0, np.int64), ids=NO_NAMES, reasons=NO_NAMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +44,7 @@ class Items:
 
     unit: Unit
     rows: Indices
-    ids: Sequence[str]
+    ids: pl.Series
     frames: Int64[np.ndarray, "n"]
     vectors: Vectors
     difficulty: Scores | None
@@ -60,7 +62,7 @@ class Items:
         return replace(
             self,
             rows=self.rows[rest],
-            ids=[self.ids[position] for position in rest.tolist()],
+            ids=self.ids.gather(rest),
             frames=self.frames[rest],
             vectors=self.vectors[rest],
             difficulty=None if self.difficulty is None else self.difficulty[rest],
@@ -99,23 +101,23 @@ class Scored:
         return difficulty(error, null_error, self.scorer)
 
 
-def frame_items(frames: Sequence[Frame], scored: Scored | None, *, keep_flawed: bool) -> Items:
+def frame_items(frames: pl.DataFrame, scored: Scored | None, *, keep_flawed: bool) -> Items:
     """Whole frames.
 
     Args:
-        frames: of the corpus.
+        frames: of the corpus, in the columns of its index.
         scored: their vectors and errors; None for methods that look at no image.
         keep_flawed: whether blank and dark frames can be chosen.
     """
-    flawed = np.array([bool(frame.flaw) and not keep_flawed for frame in frames])
+    flawed = (frames["flaw"] != "").to_numpy() & (not keep_flawed)
     rows: Indices = np.flatnonzero(~flawed)
-    vectors = scored.vectors if scored else _hash_vectors(frames)
+    vectors = scored.vectors if scored else _hash_vectors(frames["sha256"])
     if flawed.any():
         vectors = vectors[rows]  # else a memory map stays one
     return Items(
         unit="frame",
         rows=rows,
-        ids=_ids(frames, rows),
+        ids=frames["id"].gather(rows),
         frames=rows,
         vectors=vectors,
         difficulty=scored.difficulty(rows) if scored else None,
@@ -123,7 +125,7 @@ def frame_items(frames: Sequence[Frame], scored: Scored | None, *, keep_flawed: 
     )
 
 
-def patch_items(frames: Sequence[Frame], scored: Scored) -> Items:
+def patch_items(frames: pl.DataFrame, scored: Scored) -> Items:
     """The accepted key patches; their ids say frame and box."""
     patches = accepted_patches(scored.artifact)
     row_of = _rows_by_id(frames)
@@ -135,14 +137,14 @@ def patch_items(frames: Sequence[Frame], scored: Scored) -> Items:
     return Items(
         unit="key patch",
         rows=np.arange(len(patches)),
-        ids=ids,
+        ids=pl.Series(ids, dtype=pl.String),
         frames=np.array(frame_rows, np.int64),
         vectors=scored.vectors,
         difficulty=scored.difficulty(),
     )
 
 
-def holder_items(frames: Sequence[Frame], scored: Scored) -> Items:
+def holder_items(frames: pl.DataFrame, scored: Scored) -> Items:
     """Whole frames, each represented by its hardest key patch; a frame without one cannot be chosen."""
     patches, scores = accepted_patches(scored.artifact), scored.difficulty()
     best = hardest_of_each(patches, scores)
@@ -153,7 +155,7 @@ def holder_items(frames: Sequence[Frame], scored: Scored) -> Items:
     return Items(
         unit="frame",
         rows=rows,
-        ids=_ids(frames, rows),
+        ids=frames["id"].gather(rows),
         frames=rows,
         vectors=vectors,
         difficulty=scores[best],
@@ -161,15 +163,11 @@ def holder_items(frames: Sequence[Frame], scored: Scored) -> Items:
     )
 
 
-def _ids(frames: Sequence[Frame], rows: Indices) -> list[str]:
-    return [frames[row].id for row in rows.tolist()]
-
-
-def _refused(frames: Sequence[Frame], rows: Indices, reason: str = "") -> Refused:
+def _refused(frames: pl.DataFrame, rows: Indices, reason: str = "") -> Refused:
     """The frames that are not among ``rows``: their flaw is why, or, where they have none, ``reason``."""
     rest = np.setdiff1d(np.arange(len(frames)), rows)
-    reasons = [frames[row].flaw or reason for row in rest.tolist()]
-    return Refused(rows=rest, ids=_ids(frames, rest), reasons=reasons)
+    refused = frames[rest].select("id", flaw=pl.col("flaw").replace("", reason))
+    return Refused(rows=rest, ids=refused["id"], reasons=refused["flaw"])
 
 
 def hardest_of_each(patches: Sequence[KeyPatch], scores: Scores) -> Int64[np.ndarray, "f"]:
@@ -188,16 +186,15 @@ def accepted_patches(patched: Artifact) -> list[KeyPatch]:
     return [patch for patch in patches if not patch.refused]
 
 
-def _rows_by_id(frames: Sequence[Frame]) -> dict[str, int]:
-    ids = [frame.id for frame in frames]
-    return dict(zip(ids, range(len(ids)), strict=True))
+def _rows_by_id(frames: pl.DataFrame) -> dict[str, int]:
+    return dict(zip(frames["id"].to_list(), range(len(frames)), strict=True))
 
 
-def _hash_vectors(frames: Sequence[Frame]) -> Vectors:
+def _hash_vectors(hashes: pl.Series) -> Vectors:
     """Pixel hashes as rows, float32 (n, 32).
 
     A draw that follows them does not depend on the order of files and needs no embedding.
     """
-    hashes = [bytes.fromhex(frame.sha256) for frame in frames]
-    digits = np.array([np.frombuffer(data, np.uint8) for data in hashes], np.float32)
-    return digits + 1  # no row may be all zero
+    data = b"".join(hashes.str.decode("hex").to_list())
+    digits = np.frombuffer(data, np.uint8).reshape(len(hashes), -1).astype(np.float32)
+    return digits + np.float32(1)  # no row may be all zero

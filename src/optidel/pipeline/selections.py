@@ -1,7 +1,5 @@
 """A selection on disk: the table of an artifact of the step ``select``, and what is read from it."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int64
@@ -16,7 +14,7 @@ BELOW = "ranked below the budget"
 TAGGED = "kept: tagged keep"
 
 
-def selection_table(ids: Sequence[str], rows: Indices, selection: Selection) -> pl.DataFrame:
+def selection_table(ids: pl.Series, rows: Indices, selection: Selection) -> pl.DataFrame:
     """A selection as a table, one row an item: item, id, kept, rank, gain, twin, similarity, reason.
 
     Args:
@@ -29,26 +27,26 @@ def selection_table(ids: Sequence[str], rows: Indices, selection: Selection) -> 
     gain = np.full(count, np.nan)
     rank[selection.indices] = np.arange(len(selection.indices))
     gain[selection.indices] = selection.gains
-    twins = [ids[twin] if twin >= 0 else None for twin in selection.kept_twin]
-
+    # A row that is null gives a twin that is null.
+    twin_rows = pl.Series(selection.kept_twin, dtype=pl.Int64)
+    twins = ids.gather(twin_rows.set(twin_rows < 0, None))
     similarity = np.asarray(selection.similarity, np.float64)
-    reasons = [str(reason) for reason in selection.reason]
     columns = {
         "item": np.asarray(rows, np.int64),
-        "id": list(ids),
+        "id": ids,
         "kept": rank >= 0,
         "rank": rank,
         "gain": gain,
-        "twin": pl.Series(twins, dtype=pl.String),
+        "twin": twins,
         "similarity": similarity,
-        "reason": reasons,
+        "reason": pl.Series(selection.reason.astype(str), dtype=pl.String),
     }
     table = pl.DataFrame(columns)
     # Arrays have NaN where there is no number; a table has null, which every reader of Parquet knows.
     return table.with_columns(pl.col("gain", "similarity").fill_nan(None))
 
 
-def refused_table(ids: Sequence[str], rows: Indices, reasons: Sequence[str]) -> pl.DataFrame:
+def refused_table(ids: pl.Series, rows: Indices, reasons: pl.Series) -> pl.DataFrame:
     """Items that could not be chosen, as rows of a selection's table."""
     count = len(ids)
     no_twin, no_similarity = np.full(count, -1, np.int64), np.full(count, np.nan)
@@ -57,12 +55,12 @@ def refused_table(ids: Sequence[str], rows: Indices, reasons: Sequence[str]) -> 
         gains=np.empty(0),
         kept_twin=no_twin,
         similarity=no_similarity,
-        reason=np.array(reasons, dtype=str),
+        reason=np.array(reasons.to_list(), dtype=str),
     )
     return selection_table(ids, rows, nothing)
 
 
-def kept_first(ids: Sequence[str], rows: Indices, kept: Indices, rest: pl.DataFrame) -> pl.DataFrame:
+def kept_first(ids: pl.Series, rows: Indices, kept: Indices, rest: pl.DataFrame) -> pl.DataFrame:
     """A selection's table with what a person keeps before what the method chose.
 
     Args:
@@ -79,7 +77,7 @@ def kept_first(ids: Sequence[str], rows: Indices, kept: Indices, rest: pl.DataFr
         similarity=np.full(count, np.nan),
         reason=np.full(count, TAGGED),
     )
-    table = selection_table([ids[position] for position in kept.tolist()], rows[kept], person)
+    table = selection_table(ids.gather(kept), rows[kept], person)
     later = pl.when("kept").then(pl.col("rank") + count).otherwise("rank")
     return pl.concat([table, rest.with_columns(rank=later)])
 

@@ -2,6 +2,7 @@
 text."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, fields
 
 import numpy as np
@@ -26,6 +27,9 @@ TEXT_VERSION = 2
 
 # Frames looked at for text between two writes: some seconds.
 BLOCK = 32
+
+# Frames whose measures are records at once: 10 MB of them.
+RECORDS = 10_000
 
 
 def audit_step(
@@ -82,10 +86,13 @@ def text_step(store: Store, indexed: Artifact, sample: int) -> Artifact:
     )
 
 
-def _qualities(indexed: Artifact) -> list[Quality]:
+def _qualities(indexed: Artifact) -> Iterator[Quality]:
+    """What was measured of each frame; only some records are in memory at a time."""
     frames = indexed.table("frames.parquet")
     measures = indexed.table("quality.parquet").drop("flaw", strict=False).with_columns(frames["flaw"])
-    return from_table(Quality, measures.select([field.name for field in fields(Quality)]))
+    columns = measures.select([field.name for field in fields(Quality)])
+    for block in columns.iter_slices(RECORDS):
+        yield from from_table(Quality, block)
 
 
 def _summary(table: pl.DataFrame, thresholds: Thresholds) -> AuditSummary:

@@ -7,7 +7,7 @@ import polars as pl
 from optidel.errors import InputError
 from optidel.records import Rejected, to_table
 from optidel.runs.summaries import IndexSummary, read_summary, write_summary
-from optidel.store import Artifact, Store, Workspace, canonical, digest
+from optidel.store import Artifact, Store, Workspace, rows_digest
 
 VERSION = 2
 
@@ -44,11 +44,11 @@ def clean_step(store: Store, indexed: Artifact, leaks: Artifact) -> Artifact:
         summary = replace(
             before,
             frames=len(staying),
-            groups=digest(canonical(staying["group"].to_list())),
+            groups=rows_digest(staying["group"]),
             rejected=before.rejected + len(leaving),
             leaks=(before.leaks or 0) + len(leaving),
         )
         write_summary(work, summary)
-        work.content = digest(canonical(staying.select("id", "sha256").rows()))
+        work.content = rows_digest(staying.select("id", "sha256"))
 
     return store.build("clean", make, version=VERSION, config={}, inputs={"index": indexed, "leaks": leaks})

@@ -4,9 +4,6 @@ Whole groups are held out (a patient, a video, a file, and what is a copy or nea
 an image that resembles a trained one says little about images that were never seen.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
-
 import numpy as np
 import polars as pl
 from jaxtyping import Int64
@@ -14,13 +11,13 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from optidel.arrays import Indices
-from optidel.copies.hashes import first_equal, hashes, neighbours
+from optidel.copies.hashes import hashes, neighbours
 from optidel.corpus.frames import Corpus
 from optidel.errors import RecipeError
 from optidel.readers.decode import fit
 from optidel.records import Frame, from_table
 from optidel.runs.summaries import IndexSummary, read_summary
-from optidel.store import Artifact, Store, Workspace, canonical, digest
+from optidel.store import Artifact, Store, Workspace, digest, rows_digest
 
 # Share held out where the recipe names none.
 #
@@ -62,10 +59,10 @@ def holdout_step(store: Store, indexed: Artifact, share: float) -> Artifact:
 
     def make(work: Workspace) -> None:
         table = indexed.table("frames.parquet")
-        frames, quality = from_table(Frame, table), indexed.table("quality.parquet")
-        units = units_of(frames, quality["phash"].to_list())
-        rows = held_out_rows(frames, units, share)
-        mask = np.zeros(len(frames), dtype=bool)
+        quality = indexed.table("quality.parquet")
+        units = units_of(table, quality["phash"])
+        rows = held_out_rows(table, units, share)
+        mask = np.zeros(len(table), dtype=bool)
         mask[rows] = True
         units_column = pl.Series("unit", units[rows])
         staying = table.filter(~mask)
@@ -74,36 +71,39 @@ def holdout_step(store: Store, indexed: Artifact, share: float) -> Artifact:
         work.write_table("rejected.parquet", indexed.table("rejected.parquet"))
         work.write_table("quality.parquet", quality.filter(~mask))
 
-        groups = digest(canonical(staying["group"].to_list()))
+        groups = rows_digest(staying["group"])
         summary = indexed.json(IndexSummary.FILE)
         summary |= {"frames": len(staying), "groups": groups, "held_out": len(rows)}
         work.write_json(IndexSummary.FILE, summary)
         # As an index that never listed the others: later steps depend on the frames that stay.
-        work.content = digest(canonical(staying.select("id", "sha256").rows()))
+        work.content = rows_digest(staying.select("id", "sha256"))
 
     return store.build("holdout", make, version=1, config={"share": share}, inputs={"index": indexed})
 
 
-def units_of(frames: Sequence[Frame], perceptual: Sequence[str]) -> Int64[np.ndarray, "n"]:
+def units_of(frames: pl.DataFrame, perceptual: pl.Series) -> Int64[np.ndarray, "n"]:
     """Number of the unit of each frame: a group, a file, and what is a copy of them belong together.
 
     Args:
-        frames: of the corpus.
+        frames: of the corpus, in the columns of its index.
         perceptual: (n,), their perceptual hashes as hex digits.
     """
     count = len(frames)
     # A file is a video or a volume: its frames are alike even where no group is known.
-    sources = first_equal([frame.source for frame in frames])
-    groups = first_equal([frame.group or f"\0{frame.source}" for frame in frames])
-    copies = first_equal([frame.sha256 for frame in frames])
-    edges = [np.stack([np.arange(count), first]) for first in (sources, groups, copies)]
+    alone = pl.lit("\0") + pl.col("source")
+    known = pl.when(pl.col("group") != "").then("group")
+    belongings = frames.select("source", pl.coalesce(known, alone).alias("group"), "sha256")
+    edges = [np.stack([np.arange(count), _first_rows(column)]) for column in belongings]
 
     # A blank frame resembles every other blank frame, and says nothing about what else they share.
-    sound = np.flatnonzero([not frame.flaw for frame in frames])
+    sound = np.flatnonzero((frames["flaw"] == "").to_numpy())
     if len(sound):
-        keys = hashes([perceptual[row] for row in sound.tolist()])
+        keys = hashes(perceptual.gather(sound).to_list())
         for query, near, _ in neighbours(keys, keys, NEAR):
-            edges.append(np.stack([np.full(len(near), sound[query]), sound[near]]))
+            # Each pair comes from both of its sides, and a frame is its own neighbour.
+            earlier = near[near < query]
+            if len(earlier):
+                edges.append(np.stack([np.full(len(earlier), sound[query]), sound[earlier]]))
 
     heads, tails = np.concatenate(edges, axis=1)
     graph = coo_array((np.ones(len(heads), np.int8), (heads, tails)), shape=(count, count))
@@ -111,28 +111,32 @@ def units_of(frames: Sequence[Frame], perceptual: Sequence[str]) -> Int64[np.nda
     return np.asarray(units, dtype=np.int64)
 
 
-def held_out_rows(frames: Sequence[Frame], units: Int64[np.ndarray, "n"], share: float) -> Indices:
+def _first_rows(keys: pl.Series) -> Int64[np.ndarray, "n"]:
+    """For each key the first row that holds the same one."""
+    numbered = keys.to_frame("key").with_row_index("row")
+    first = numbered.select(pl.col("row").first().over("key"))["row"]
+    return first.to_numpy().astype(np.int64)
+
+
+def held_out_rows(frames: pl.DataFrame, units: Int64[np.ndarray, "n"], share: float) -> Indices:
     """Rows to hold out, ascending: whole units in the order of a hash, those that fit into the share.
 
     The hash is of a unit's pixels, so the draw depends on no order of files, and most units stay on their
     side when the corpus grows. Worthless frames hold nothing to measure: units of such frames alone are left
     in. None are held out where it would be fewer than two units, which have no interval.
     """
-    members: dict[int, list[int]] = defaultdict(list)
-    for row, unit in enumerate(units.tolist()):
-        members[unit].append(row)
-
-    def order(unit: int) -> str:
-        first = min(frames[row].sha256 for row in members[unit])
-        return digest(b"holdout", first.encode())
+    table = frames.select("sha256", sound=pl.col("flaw") == "").with_columns(unit=pl.Series(units))
+    members = table.group_by("unit").agg(pl.col("sha256").min(), pl.col("sound").any(), size=pl.len())
+    orders = [digest(b"holdout", first.encode()) for first in members["sha256"]]
+    # Of equal pixels, which are in one unit but where a caller says otherwise, the lower unit comes first.
+    members = members.with_columns(order=pl.Series(orders, dtype=pl.String)).sort("order", "unit")
 
     left = round(share * len(frames))
     held_units = []
-    for unit in sorted(members, key=order):
-        sound = any(not frames[row].flaw for row in members[unit])
-        if sound and len(members[unit]) <= left:
+    for unit, sound, size in members.select("unit", "sound", "size").iter_rows():
+        if sound and size <= left:
             held_units.append(unit)
-            left -= len(members[unit])
+            left -= size
 
     if len(held_units) < 2:
         return np.empty(0, np.int64)

@@ -8,7 +8,7 @@ import polars as pl
 from optidel.errors import InputError
 from optidel.records import Rejected, to_table
 from optidel.runs.summaries import IndexSummary, read_summary, write_summary
-from optidel.store import Artifact, Workspace, canonical, digest
+from optidel.store import Artifact, Workspace, rows_digest
 
 
 def write_without(work: Workspace, indexed: Artifact, leaving: Mapping[str, str], nothing_left: str) -> None:
@@ -41,8 +41,8 @@ def write_without(work: Workspace, indexed: Artifact, leaving: Mapping[str, str]
     summary = replace(
         summary,
         frames=len(staying),
-        groups=digest(canonical(staying["group"].to_list())),
+        groups=rows_digest(staying["group"]),
         rejected=summary.rejected + len(rejected),
     )
     write_summary(work, summary)
-    work.content = digest(canonical(staying.select("id", "sha256").rows()))
+    work.content = rows_digest(staying.select("id", "sha256"))

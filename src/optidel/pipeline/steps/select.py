@@ -28,7 +28,6 @@ from optidel.pipeline.selections import (
 from optidel.pipeline.steps.whiten import sound_rows
 from optidel.progress import say
 from optidel.recipe import Sampling, ScorerName
-from optidel.records import Frame, from_table
 from optidel.runs.baselines import BLIND
 from optidel.runs.summaries import SelectSummary, read_summary, write_summary
 from optidel.store import MANIFEST, Artifact, Store, Workspace
@@ -149,7 +148,7 @@ def select_step(
     """
 
     def make(work: Workspace) -> None:
-        frames = from_table(Frame, sources.index.table("frames.parquet"))
+        frames = sources.index.table("frames.parquet").select("id", "group", "sha256", "flaw")
         count, whole = _count(options, len(frames))
         _tell_of_earlier_version(store, options)
 
@@ -225,7 +224,7 @@ def _count(options: SelectOptions, frames: int) -> tuple[int, int]:
     return options.composites.counts(images)
 
 
-def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count: int) -> pl.DataFrame:
+def _choose(sources: Sources, options: SelectOptions, frames: pl.DataFrame, count: int) -> pl.DataFrame:
     """Run the method on its items, and write down what became of every item."""
     items = _items(sources, options, frames)
     if count > len(items):
@@ -239,20 +238,20 @@ def _choose(sources: Sources, options: SelectOptions, frames: list[Frame], count
 
     rest = items.without(kept)
     if count == len(kept):
-        unchosen = refused_table(rest.ids, rest.rows, [BELOW] * len(rest))
+        unchosen = refused_table(rest.ids, rest.rows, pl.repeat(BELOW, len(rest), eager=True))
     else:
         unchosen = _selected(sources, options, rest, frames, count - len(kept))
     return pl.concat([kept_first(items.ids, items.rows, kept, unchosen), refused_rows])
 
 
 def _selected(
-    sources: Sources, options: SelectOptions, items: Items, frames: list[Frame], count: int
+    sources: Sources, options: SelectOptions, items: Items, frames: pl.DataFrame, count: int
 ) -> pl.DataFrame:
     """What the method makes of items."""
     rule: dict[str, Any] = {}
     if options.groups != "none":
         labels = group_labels(frames)
-        rule = {"groups": [labels[row] for row in items.frames], "group_rule": options.groups}
+        rule = {"groups": labels.gather(items.frames).to_list(), "group_rule": options.groups}
     selection = select(
         items.vectors,
         options.method,
@@ -274,8 +273,7 @@ def _kept_by_person(options: SelectOptions, items: Items, count: int) -> Indices
     """
     if items.unit != "frame" or not options.keep:
         return np.empty(0, np.int64)
-    wanted = set(options.keep)
-    kept = np.array([position for position, name in enumerate(items.ids) if name in wanted], np.int64)
+    kept = np.flatnonzero(items.ids.is_in(list(options.keep)).to_numpy())
     if len(kept) > count:
         raise BudgetError(
             f"{options.method}: {len(kept)} frames are tagged keep, and budget {options.budget:g} is "
@@ -284,7 +282,7 @@ def _kept_by_person(options: SelectOptions, items: Items, count: int) -> Indices
     return kept
 
 
-def _items(sources: Sources, options: SelectOptions, frames: list[Frame]) -> Items:
+def _items(sources: Sources, options: SelectOptions, frames: pl.DataFrame) -> Items:
     scored = sources.patches or sources.embed
     scores = None
     if scored:
