@@ -6,6 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import polars as pl
 import pytest
@@ -17,6 +18,7 @@ from optidel.corpus.frames import Corpus
 from optidel.errors import RecipeError
 from optidel.pipeline.pipeline import Pipeline
 from optidel.pipeline.steps.holdout import NEAR, held_out_rows, share_of, units_of
+from optidel.readers.decode import fit
 from optidel.recipe import make_recipe
 from optidel.records import Frame, to_table
 from optidel.report import write_report
@@ -211,3 +213,22 @@ def test_a_share_that_cannot_be_held_out_is_refused(nano: object, patients: Path
         pipeline(patients, tmp_path / "run", corpus={"holdout": 0.2}).build("index")
     with pytest.raises(RecipeError, match="holdout"):
         pipeline(patients, tmp_path / "run", corpus={"holdout": 0.9})
+
+
+def test_held_out_ct_is_shown_through_the_window_of_the_corpus(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    (tmp_path / "corpus").mkdir()
+    for number in range(8):
+        voxels = (rng.integers(-900, 900, (24, 24, 6))).astype(np.int16)
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "corpus" / f"scan{number}.nii.gz")
+    values = recipe(tmp_path / "corpus", tmp_path / "none", tmp_path / "run")
+    values["corpus"] = {"holdout": 0.3, "window": [40.0, 400.0]}
+    pipeline = Pipeline(make_recipe(values))
+    unseen = pipeline.unseen
+    assert unseen is not None
+    pixels, ids = unseen.array("pixels.npy"), unseen.table("items.parquet")["id"].to_list()
+    whole = Corpus.load(pipeline.listed)
+    rows = {frame.id: row for row, frame in enumerate(whole.frames)}
+    for name, image in zip(ids, pixels, strict=True):
+        [(_, expected)] = list(whole.images([rows[name]]))
+        np.testing.assert_array_equal(image, fit(expected, pixels.shape[1]))

@@ -4,6 +4,9 @@ Whole groups are held out (a patient, a video, a file, and what is a copy or nea
 an image that resembles a trained one says little about images that were never seen.
 """
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import polars as pl
 from jaxtyping import Int64
@@ -163,17 +166,14 @@ def unseen_step(store: Store, holdout: Artifact, size: int) -> Artifact:
     Writes ``pixels.npy`` u8 (n, size, size, 3) and ``items.parquet`` (id, unit).
     """
 
+    corpus = Corpus.load(holdout)
+
     def make(work: Workspace) -> None:
-        corpus = Corpus.load(holdout)
         table = holdout.table("held_out.parquet").filter(pl.col("flaw") == "")
         positions = np.linspace(0, len(table) - 1, min(len(table), MOST))
         items = table[np.unique(positions.round().astype(np.int64))]
-        unseen = Corpus(
-            root=corpus.root,
-            frames=from_table(Frame, items.drop("unit")),
-            rejected=[],
-            crop=corpus.crop,
-        )
+        # Read as the corpus is, its crop and its window included.
+        unseen = replace(corpus, frames=from_table(Frame, items.drop("unit")), rejected=[])
 
         pixels = work.open_array("pixels.npy", (len(items), size, size, 3), np.uint8)
         for start, stop in work.blocks(len(items), BLOCK, "held-out frames"):
@@ -181,4 +181,7 @@ def unseen_step(store: Store, holdout: Artifact, size: int) -> Artifact:
                 pixels[row] = fit(image, size)
         work.write_table("items.parquet", items.select("id", "unit"))
 
-    return store.build("unseen", make, version=1, config={"size": size}, inputs={"holdout": holdout})
+    config: dict[str, Any] = {"size": size}
+    if corpus.window is not None:
+        config["window"] = corpus.window  # earlier versions read these frames without it
+    return store.build("unseen", make, version=1, config=config, inputs={"holdout": holdout})
