@@ -16,6 +16,9 @@ from PIL import Image
 
 import optidel
 from optidel.corpus.frames import Corpus
+from optidel.corpus.index import index_step
+from optidel.corpus.options import IndexOptions
+from optidel.store import Store
 
 
 def png(seed: int, size: int = 24) -> bytes:
@@ -275,6 +278,49 @@ def test_tables_without_images(tmp_path: Path, make_corpus: Callable[..., Path])
     assert "damaged" in found["broken.parquet"]
     assert "damaged" in found["broken.arrow"]
     assert "holds a path and no image" in found["paths.parquet#row:0"]
+
+
+def test_a_member_whose_name_is_not_utf8_is_refused_alone(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    with tarfile.open(images / "old.tar", "w", format=tarfile.USTAR_FORMAT, encoding="latin-1") as archive:
+        for number, name in enumerate(["plain.png", "Müller.png", "Öz.cls"]):
+            info = tarfile.TarInfo(name)
+            info.size = len(png(number))
+            archive.addfile(info, io.BytesIO(png(number)))
+    store = Store(tmp_path / "run")
+    artifact = index_step(store, images, IndexOptions())
+    assert artifact.table("frames.parquet")["locator"].to_list() == ["plain.png"]
+    rejected = artifact.table("rejected.parquet")
+    assert rejected["source"].to_list() == [r"old.tar#M\udcfcller.png", r"old.tar#\udcd6z.cls"]
+    assert set(rejected["reason"]) == {"has a name that is not UTF-8; rename it"}
+
+
+def test_an_archive_without_an_image_is_accounted_for(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(0))
+    zipped(tmp_path / "empty.zip", {})
+    zipped(tmp_path / "labels.zip", {"a.cls": b"1", "a.txt": b"text"})
+    tar(tmp_path / "hidden.tar", {".hidden.png": png(1)})
+    corpus = optidel.index(tmp_path)
+    assert len(corpus.frames) == 1
+    assert reasons(corpus) == dict.fromkeys(
+        ["empty.zip", "hidden.tar", "labels.zip"], "holds no image; hidden files are passed over"
+    )
+
+
+@pytest.mark.parametrize("called", ["x.tar", "x.tgz", "x.tar.xz", "x.tbz2", "x.zip"])
+@pytest.mark.parametrize("packed", ["w", "w:gz", "w:bz2", "w:xz", "zip"])
+def test_an_archive_is_what_it_holds_whatever_it_is_called(tmp_path: Path, called: str, packed: str) -> None:
+    entries = {f"{number}.png": png(number) for number in range(3)}
+    if packed == "zip":
+        zipped(tmp_path / called, entries)
+    else:
+        tar(tmp_path / called, entries, packed)
+    corpus = optidel.index(tmp_path)
+    assert reasons(corpus) == {}
+    for number in (2, 0, 1):
+        expected = np.asarray(Image.open(io.BytesIO(png(number))))
+        np.testing.assert_array_equal(corpus.image(number), expected)
 
 
 def test_a_member_that_is_gone(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import re
 import stat
 import sys
 import time
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,14 @@ EXCEL = {
     "UTF-16, little end first": COMMAS.encode("utf-16"),
     "UTF-16, big end first": codecs.BOM_UTF16_BE + COMMAS.encode("utf-16-be"),
     "quotes and a comma in a column's name": COMMAS.replace("path,patient", '"path",patient').encode(),
+    "UTF-16 without a mark": COMMAS.encode("utf-16-le"),
+    "UTF-16 without a mark, big end first": COMMAS.encode("utf-16-be"),
+    "UTF-32": COMMAS.encode("utf-32"),
+    "lines of the old Macintosh": COMMAS.replace("\r\n", "\r").encode(),
+    "every name in quotes": COMMAS.replace("path,patient", '"path";"patient"').replace(",", ";").encode(),
+    "accents as letters of their own": unicodedata.normalize("NFD", "P1/ä")
+    .join(COMMAS.split("P1/ä"))
+    .encode(),
     "a dot before the path": COMMAS.replace("P1/", "./P1/").encode(),
     "spaces around names": COMMAS.replace("path,patient", "path ; patient").replace(",", ";").encode(),
     "empty rows behind": (COMMAS + ",\r\n,\r\n").encode(),
@@ -155,6 +164,19 @@ def test_a_manifest_is_read_as_excel_writes_it(tmp_path: Path, kind: str) -> Non
         ("P1/ä.png", "patient:-Müller" if formula else "patient:Müller"),
         ("P2/b.png", "patient:=Öz" if formula else "patient:Öz"),
     ]
+
+
+def test_a_value_that_is_not_there_is_no_patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in "abcd":
+        save(tmp_path / "images" / f"{name}.png")
+    (tmp_path / "list.csv").write_text(
+        "path,patient,split\na.png,nan,NA\nb.png,NaN,\nc.png,None,null\nd.png,7,train\n"
+    )
+    corpus = optidel.index(tmp_path / "images", manifest=str(tmp_path / "list.csv"))
+    assert [(frame.group, frame.split) for frame in corpus.frames] == [(None, None)] * 3 + [
+        ("patient:7", "train")
+    ]
+    assert "5 cells say NaN, NA, None or null" in capsys.readouterr().err
 
 
 def test_names_that_hold_a_backslash_or_look_like_a_formula_are_found(tmp_path: Path) -> None:

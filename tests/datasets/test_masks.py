@@ -207,6 +207,46 @@ def test_void_is_no_class(ignore: tuple[object, ...], tmp_path: Path) -> None:
     np.testing.assert_array_equal(classes["0"][:-5], steps(0, 4)[:-5])
 
 
+def test_void_of_16_bits_leaves_the_classes_as_they_are(tmp_path: Path) -> None:
+    values = steps(0, 4).astype(np.uint16)
+    values[:5] = 65535
+    PillowImage.fromarray(values).save(tmp_path / "0.png")
+    reading, classes = reading_of(tmp_path)
+    assert reading.classes == 4
+    assert (classes["0"][:5] == VOID).all()
+    np.testing.assert_array_equal(classes["0"][5:], steps(0, 4)[5:])
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_minus_one_beside_classes_is_void(count: int, tmp_path: Path) -> None:
+    values = steps(0, count).astype(np.int16)
+    values[:5] = -1
+    tifffile.imwrite(tmp_path / "0.tif", values)
+    reading, classes = reading_of(tmp_path)
+    assert reading.classes == count
+    assert "-1 is void" in reading.text
+    assert (classes["0"][:5] == VOID).all()
+    np.testing.assert_array_equal(classes["0"][5:], steps(0, count)[5:])
+
+
+def test_minus_one_alone_is_foreground(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "0.tif", -blob(0).astype(np.int8))
+    reading, classes = reading_of(tmp_path)
+    assert reading.classes == 2
+    np.testing.assert_array_equal(classes["0"], blob(0))
+
+
+def test_masks_whose_zero_is_white_are_said(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "0.tif", blob(0))  # tifffile writes bool so
+    with PillowImage.open(tmp_path / "0.tif") as picture:
+        seen = np.asarray(picture.convert("L")) > 127
+    tifffile.imwrite(tmp_path / "1.tif", blob(1), photometric="minisblack")
+    reading, classes = reading_of(tmp_path)
+    np.testing.assert_array_equal(classes["0"], seen)
+    assert "1 of 2 mask files state that zero is white" in reading.text
+    assert not reading.plain
+
+
 def test_void_beside_one_class_and_void_by_name(tmp_path: Path) -> None:
     values = steps(0, 3)
     PillowImage.fromarray(np.array([0, 1, 255], np.uint8)[values]).save(tmp_path / "0.png")

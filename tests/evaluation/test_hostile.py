@@ -139,3 +139,13 @@ def test_the_package_offers_load_task_without_torch(tmp_path: Path) -> None:
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert shown.stdout.strip() == "(4, 16, 16, 3) (4, 16, 16) 4 2 ['test', 'train']"
+
+
+def test_of_twin_masks_the_one_without_loss_is_read(tmp_path: Path) -> None:
+    root = labelled(tmp_path)
+    for path in (root / "masks").glob("*.png"):
+        blank = np.zeros((20, 30), np.uint8)
+        PillowImage.fromarray(blank).save(path.with_suffix(".jpg"))
+    task = load_task(root, 32)
+    assert (task.masks > 0).any()
+    assert set(reasons(task).values()) == {f"has the same stem as masks/{stem}.png" for stem in task.ids}

@@ -38,6 +38,16 @@ OPENERS: dict[str, Callable[[BinaryIO], Any]] = {
     ".txz": lzma.LZMAFile,
 }
 TABLES = (".parquet", ".arrow")
+
+# First bytes of archives; a tar that is not packed has its mark behind its first name (POSIX ustar header).
+PACKED = (
+    (b"PK\x03\x04", ".zip"),
+    (b"\x1f\x8b", ".tar.gz"),
+    (b"BZh", ".tar.bz2"),
+    (b"\xfd7zXZ\0", ".tar.xz"),
+)
+TAR_MARK = slice(257, 262)
+
 # Archives inside an archive are refused: what they hold could only be bounded by unpacking them.
 NESTED = (*OPENERS, *TABLES, ".zip", ".7z", ".rar", ".tar.zst")
 
@@ -78,14 +88,26 @@ def members(source: Source) -> Iterator[Member]:
     end = ending(source.name)
     if not end:
         yield Member(name="", source=source)
-    elif end == ".zip":
-        yield from _zipped(source)
-    elif end in OPENERS:
-        yield from _tarred(source, end)
-    else:
+    elif end in TABLES:
         from optidel.archives.shards import rows  # Arrow is imported only where it is needed
 
         yield from rows(source, end)
+    elif (kind := packing(source, end)) == ".zip":
+        yield from _zipped(source)
+    else:
+        yield from _tarred(source, kind)
+
+
+def packing(source: Source, end: str) -> str:
+    """How an archive is packed, by its first bytes; ``end``, how it is called, where they do not say it.
+
+    Many a ``.tar`` is a ``.tar.gz``.
+    """
+    with source.open() as raw:
+        head = raw.read(TAR_MARK.stop)
+    if head[TAR_MARK] == b"ustar":
+        return ".tar"
+    return next((kind for magic, kind in PACKED if head.startswith(magic)), end)
 
 
 def key(name: str) -> str:
@@ -96,6 +118,8 @@ def key(name: str) -> str:
 
 def _refusal(name: str, size: int, packed: int) -> str:
     """Why a member is refused unread, or an empty string."""
+    if not _is_text(name):  # no table could hold it
+        return "has a name that is not UTF-8; rename it"
     path = PurePosixPath(name.replace("\\", "/"))
     has_drive = ":" in name.partition("/")[0]
     if path.is_absolute() or ".." in path.parts or "\0" in name or has_drive or not path.name:
@@ -110,6 +134,19 @@ def _refusal(name: str, size: int, packed: int) -> str:
     if name.lower().endswith(NESTED):
         return "is an archive inside an archive; unpack it"
     return ""
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _shown(name: str) -> str:
+    """A name whose bytes that are no UTF-8 are written as escapes."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _hidden(name: str) -> bool:
@@ -248,7 +285,7 @@ def _tar_entries(archive: tarfile.TarFile) -> Iterator[Member]:
             reason = TWICE
         names.add(name)
         if reason:
-            yield Member(name=name, reason=reason)
+            yield Member(name=_shown(name), reason=reason)
         else:
             yield _entry(name, partial(_untar, archive, entry), entry.size)
 

@@ -11,7 +11,7 @@ from optidel.corpus.belonging import Resolver
 from optidel.corpus.earlier import Earlier, earlier_index, unlucky_files
 from optidel.corpus.frames import Corpus
 from optidel.corpus.groups import group_key
-from optidel.corpus.manifest import Manifest, listed, load_manifest
+from optidel.corpus.manifest import Manifest, as_on_disk, listed, load_manifest
 from optidel.corpus.masks import masks_among, member_masks
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import Scanned, scan_files
@@ -324,7 +324,7 @@ def _listing(path: Root, options: IndexOptions) -> tuple[Listing, Manifest | Non
     everything = walk(path)
     if options.manifest is None:
         return _without_masks(everything), None
-    manifest = load_manifest(Path(options.manifest), everything.root)
+    manifest = as_on_disk(load_manifest(Path(options.manifest), everything.root), everything)
     return listed(everything, manifest), manifest
 
 

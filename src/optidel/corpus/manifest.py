@@ -1,6 +1,8 @@
 """A table that lists the files of a corpus and says what is known of them."""
 
 import codecs
+import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
@@ -28,6 +30,14 @@ SPREADSHEETS = (".xls", ".xlsx", ".xlsm", ".ods", ".numbers")
 
 FORMULA_STARTS = tuple("=+-@\t\r")
 """What makes a spreadsheet take a cell for a formula; exports put an apostrophe before it."""
+
+QUOTED = re.compile(r'"[^"]*"')
+"""A column's name in quotes, which may hold a separator."""
+
+ABSENT = frozenset(["nan", "na", "n/a", "<na>", "none", "null", "#n/a"])
+"""What pandas, R and spreadsheets write for a value that is not there, in lower case."""
+
+WIDE_MARKS = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)
 
 Row = Mapping[str, str]
 
@@ -89,16 +99,22 @@ def load_manifest(path: Path, root: Root) -> Manifest:
 
     stated = [name for name in table.columns if name in COLUMNS and name not in PATHS]
     rows: dict[str, dict[str, str]] = {}
+    absent = 0
     for values in table.select(column, *stated).cast(pl.String).iter_rows(named=True):
         cell = values.pop(column)
         if not cell or not cell.strip():
             continue  # spreadsheets write empty rows behind the last
         file = _relative(cell, root)
-        row = {name: plain_cell(value) for name, value in values.items() if value and value.strip()}
+        given = {name: value for name, value in values.items() if value and value.strip()}
+        row = {name: plain_cell(value) for name, value in given.items() if not _is_absent(value)}
+        absent += len(given) - len(row)
         if rows.setdefault(file, row) != row:
             raise InputError(f"the manifest {path} lists {file} twice, with different values; leave one row")
     if not rows:
         raise InputError(f"the manifest {path} lists no file")
+    if absent:
+        cells = counted(absent, "cell", ("says", "say"))
+        say(f"manifest {path.name}: {cells} NaN, NA, None or null, which is taken for empty")
     return Manifest(rows=rows)
 
 
@@ -122,11 +138,13 @@ def read_listing(path: Path, kind: str) -> pl.DataFrame:
 
 def _parsed(text: str) -> pl.DataFrame:
     """CSV to a table of texts, whatever stands between the columns."""
+    if "\n" not in text:  # lines as old spreadsheets of the Macintosh end them
+        text = text.replace("\r", "\n")
     first, _, rest = text.partition("\n")
     if first.strip().lower().startswith("sep="):  # how Excel is told of a separator
         separator, text = first.strip()[len("sep=") :] or "\t", rest
     else:
-        header = first if '"' not in first else first.split('"')[-1] + first.split('"')[0]
+        header = QUOTED.sub("", first)
         separator = max(SEPARATORS, key=header.count)
     table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
     names = {name: _column(name) for name in table.columns}
@@ -141,12 +159,24 @@ def _column(name: str) -> str:
 
 def _decoded(content: bytes) -> str:
     """Text of a CSV by its byte-order mark, else UTF-8, else what Excel writes in western Europe."""
+    # The mark of UTF-32 begins with that of UTF-16.
+    if content.startswith(WIDE_MARKS):
+        return content.decode("utf-32", "replace")
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return content.decode("utf-16", "replace")
+    # Without a mark: every other byte of plain letters is zero.
+    if content[1:4:2] == b"\0\0":
+        return content.decode("utf-16-le", "replace")
+    if content[0:3:2] == b"\0\0":
+        return content.decode("utf-16-be", "replace")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("cp1252", "replace")
+
+
+def _is_absent(cell: str) -> bool:
+    return cell.strip().lower() in ABSENT
 
 
 def plain_cell(cell: str) -> str:
@@ -173,6 +203,24 @@ def _relative(cell: str, root: Root) -> str:
     if isinstance(root, Path) and path.is_relative_to(root.as_posix()):
         path = path.relative_to(root.as_posix())
     return path.as_posix()
+
+
+def as_on_disk(manifest: Manifest, listing: Listing) -> Manifest:
+    """The manifest with the names that the files have: a Mac writes an accent as a letter of its own, another
+    system as a part of its letter, and the two look alike.
+    """
+    sources = {file.source for file in listing.files} | {item.source for item in listing.refused}
+    names: dict[str, list[str]] = {}
+    for source in sources:
+        names.setdefault(unicodedata.normalize("NFC", source), []).append(source)
+
+    rows: dict[str, dict[str, str]] = {}
+    for path, row in manifest.rows.items():
+        file, mark, place = path.partition("#")
+        alike = names.get(unicodedata.normalize("NFC", file), [])
+        is_other = path not in sources and file not in sources and len(alike) == 1
+        rows.setdefault(f"{alike[0]}{mark}{place}" if is_other else path, row)
+    return Manifest(rows=rows)
 
 
 def _exists(text: str, root: Root) -> bool:

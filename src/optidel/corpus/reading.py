@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from optidel.archives.archive import ending, members, read_zipped
+from optidel.archives.archive import ending, members, packing, read_zipped
 from optidel.archives.member import Member
 from optidel.corpus.companions import beside
 from optidel.errors import InputError
@@ -135,7 +135,7 @@ class _Cursor:
         if state == self.state and self.last and self.last.name == name:
             return self.last
         # A zip has a table of contents; a tar can only be read on.
-        if ending(source.name) == ".zip":
+        if packing(source, ending(source.name)) == ".zip":
             self.state, self.last = state, read_zipped(source, name)
             return self.last
         # Another archive, or a member behind: start again.

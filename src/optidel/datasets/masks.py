@@ -17,7 +17,7 @@ from jaxtyping import Int32, Shaped, UInt8
 from PIL import Image as PillowImage
 from scipy import ndimage
 
-from optidel.arrays import BoolImage, ClassMask, Image
+from optidel.arrays import VOID, BoolImage, ClassMask, Image
 from optidel.errors import InputError
 from optidel.readers import Decoded, DecodeOptions, reader_for
 from optidel.readers.decode import read_decoded
@@ -51,6 +51,12 @@ BLEND = 2
 LOSSY_ENDINGS = (".jpg", ".jpeg", ".webp")
 ORIENTATION = 0x0112
 
+# White, or void, in a mask of 16 bits.
+WHITE = 65535
+
+# Below it lie numbers of classes, as many as are read at most; grey levels of 16 bits are hundreds.
+FEW_CLASSES = 64
+
 # From half of the alpha range on, a viewer shows the pixel rather than what lies behind it.
 OPAQUE = 128
 
@@ -62,12 +68,13 @@ class ShownMask:
     """The codes of one mask.
 
     ``codes`` int32 (h, w). ``palette`` maps a code to its index, where the file has a palette. ``lossy``: the
-    file format changes values a little.
+    file format changes values a little. ``inverted``: the file says that its lowest value is white.
     """
 
     codes: Int32[np.ndarray, "h w"]
     palette: Mapping[int, int] = field(default_factory=lambda: NO_PALETTE)
     lossy: bool = False
+    inverted: bool = False
 
     def counts(self) -> Counter[int]:
         """Pixels of each code."""
@@ -155,7 +162,8 @@ def read_mask(path: Path, *, stored: bool = False, locator: str = "") -> ShownMa
     if alpha is not None and alpha.shape == values.shape[:2]:
         values = np.where(alpha[..., None], 0, values)
     if values.shape[2] == 1:
-        return ShownMask(codes=values[..., 0].astype(np.int32), lossy=lossy)
+        inverted = decoded.low > decoded.high
+        return ShownMask(codes=values[..., 0].astype(np.int32), lossy=lossy, inverted=inverted)
     return ShownMask(codes=_codes_of_colours(values.astype(np.int32), lossy=lossy), lossy=lossy)
 
 
@@ -288,8 +296,13 @@ def _whole_numbers(decoded: Decoded) -> Shaped[np.ndarray, "h w c"]:
     highest = int(values.max())
     if highest >= COLOUR:
         raise InputError(f"the mask holds values up to {highest}; classes are numbered from 0")
-    # 65535 is the white of 16 bits: such a mask holds grey levels, and the upper eight bits say them.
-    return values >> 8 if values.dtype == np.uint16 and highest == 65535 else values
+    if values.dtype != np.uint16 or highest != WHITE:
+        return values
+    others = values[(values > 0) & (values < WHITE)]
+    if others.size and int(others.max()) < FEW_CLASSES:
+        return np.where(values == WHITE, VOID, values)
+    # Such a mask holds grey levels, and the upper eight bits say them.
+    return values >> 8
 
 
 def _codes_of_colours(values: Int32[np.ndarray, "h w 3"], *, lossy: bool) -> Int32[np.ndarray, "h w"]:

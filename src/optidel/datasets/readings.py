@@ -33,6 +33,9 @@ MaskRule = Literal["auto", "half", "foreground", "values", "colours"]
 # More values are no classes: the largest set known to us has 20.
 MAX_CLASSES = 64
 
+# Beside numbers of classes what many frameworks call void, alone the foreground of signed masks.
+NEGATIVE = -1
+
 # Up to this many values are taken for classes, unless they lie on edges alone.
 PLAIN_VALUES = 8
 
@@ -86,7 +89,7 @@ class Objects:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
     """What one mask file holds: pixels of each code, pixels of each whose four neighbours are alike, and the
-    regions of its values (None where it was not looked at).
+    regions of its values (None where it was not looked at). ``inverted``: the file says that zero is white.
     """
 
     counts: Counter[int]
@@ -94,6 +97,7 @@ class Census:
     lossy: bool
     palette: tuple[tuple[int, int], ...]
     objects: Objects | None
+    inverted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +150,7 @@ def take_census(mask: ShownMask, *, look: bool = True) -> Census:
         lossy=mask.lossy,
         palette=tuple(sorted(mask.palette.items())),
         objects=_objects(_values_of(mask)) if look and not mask.lossy else None,
+        inverted=mask.inverted,
     )
 
 
@@ -190,12 +195,26 @@ def find_reading(
         )
 
     if rule == "half":
-        return _half("128 and above is foreground")
-    if rule == "foreground":
-        return _one_class(codes, void, _background(codes, counts), "all but the background is one class")
-    if rule in ("values", "colours"):
-        return _table(codes, void, name, background=_background(codes, counts), stored=rule == "values")
-    return _found(files, counts, codes, void, name)
+        reading = _half("128 and above is foreground")
+    elif rule == "foreground":
+        reading = _one_class(codes, void, _background(codes, counts), "all but the background is one class")
+    elif rule in ("values", "colours"):
+        reading = _table(codes, void, name, background=_background(codes, counts), stored=rule == "values")
+    else:
+        reading = _found(files, counts, codes, void, name)
+    return _with_inverted(reading, sum(file.inverted for file in files), len(files))
+
+
+def _with_inverted(reading: Reading, inverted: int, count: int) -> Reading:
+    """A reading that says how many masks state that zero is white."""
+    if not inverted:
+        return reading
+    # tifffile writes arrays of bool so: what was True is then black to every viewer, and here.
+    hint = (
+        f"; {inverted} of {count} mask files state that zero is white, and are read as a viewer shows them; "
+        'if tifffile wrote them from bool, True became black: write them with photometric="minisblack"'
+    )
+    return replace(reading, text=reading.text + hint, plain=False)
 
 
 def _found(
@@ -205,6 +224,11 @@ def _found(
     binary = _binary(files, codes)
     if binary is not None and not void:
         return binary
+    if codes == [NEGATIVE, 0] and not void:
+        # What 255 becomes in signed bytes, and True in some languages.
+        return _one_class(codes, void, 0, "the mask values -1, 0: -1 is foreground")
+    if codes[0] == NEGATIVE and 0 < codes[-1] < MAX_CLASSES and not void:
+        void, codes = {NEGATIVE}, codes[1:]
     if not void and _are_objects(files):
         return _foreground_of_objects(files, codes, counts)
     if codes[-1] >= COLOUR:

@@ -15,7 +15,7 @@ from optidel.corpus.groups import KINDS, compile_pattern, match
 from optidel.corpus.manifest import load_manifest
 from optidel.corpus.walk import walk
 from optidel.datasets import DATASETS, LabelledSet, Registry, labelled_set, recognise
-from optidel.datasets.masks import ORIENTATION, ShownMask, count_codes, header_size, read_mask
+from optidel.datasets.masks import LOSSY_ENDINGS, ORIENTATION, ShownMask, count_codes, header_size, read_mask
 from optidel.datasets.readings import Reading, find_reading, take_census
 from optidel.errors import InputError
 from optidel.evaluation.splits import Item, ItemT
@@ -219,7 +219,8 @@ def _stems(root: Path, kind: str, rejected: list[Rejected]) -> dict[str, str]:
     listing = walk(root / kind)
     rejected.extend(Rejected(source=f"{kind}/{item.source}", reason=item.reason) for item in listing.refused)
     stems: dict[str, str] = {}
-    for file in listing.files:
+    # Of twins the one whose values no compression changed.
+    for file in sorted(listing.files, key=lambda file: ending(file.source) in LOSSY_ENDINGS):
         suffix = ending(file.source)
         length = len(file.source) - len(suffix)
         stem = file.source[:length]

@@ -76,6 +76,7 @@ def scan(root: Path, ask: Ask, options: ScanOptions, beat: Beat) -> Iterator[dic
     """
     entries = iter(_members(root, ask.source))
     number = 0
+    is_empty = ask.start == 0  # nothing yet but labels and what is passed over
     while True:
         if ask.stop and number >= ask.stop[0]:
             yield {"part": number, "member": "", "reason": ask.stop[1]}
@@ -84,11 +85,14 @@ def scan(root: Path, ask: Ask, options: ScanOptions, beat: Beat) -> Iterator[dic
         try:
             member = next(entries)
         except StopIteration:
+            if is_empty:
+                yield {"part": number, "member": "", "reason": "holds no image; hidden files are passed over"}
             return
         except BaseException as error:  # whatever a damaged archive raises, the next file follows
             why = reason(error, None, root, options)
             yield {"part": number, "member": "", "reason": why, "spoiled": isinstance(error, SpoiledError)}
             return
+        is_empty = is_empty and member.source is None and not member.reason
         if number >= ask.start:
             if number in ask.skip:
                 yield {"part": number, "member": member.name, "reason": ask.skip[number]}
