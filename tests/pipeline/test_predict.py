@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import polars as pl
 import pytest
@@ -9,8 +10,9 @@ from PIL import Image as PillowImage
 from typer.testing import CliRunner
 
 from optidel.cli import app
+from optidel.datasets.masks import single_image
 from optidel.errors import InputError
-from optidel.pipeline.predict import predict_masks
+from optidel.pipeline.predict import _readable, predict_masks
 from optidel.pipeline.run import run
 from optidel.runs.collect import read_run
 
@@ -27,6 +29,16 @@ def disc(seed: int, height: int = 72, width: int = 96) -> tuple[np.ndarray, np.n
 def write(path: Path, array: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     PillowImage.fromarray(array).save(path)
+
+
+def test_ct_is_shown_through_the_window_of_the_run(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).integers(-900, 900, (24, 24, 1)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "one.nii.gz")
+    shown = {}
+    for window in (None, (40.0, 400.0)):
+        [(_, shown[window])] = _readable(tmp_path, ["one.nii.gz"], [], window)
+        np.testing.assert_array_equal(shown[window], single_image(tmp_path / "one.nii.gz", "", window))
+    assert (shown[None] != shown[40.0, 400.0]).any()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import polars as pl
 from nano import recipe
 
 from optidel.pipeline.pipeline import Pipeline
@@ -21,6 +22,24 @@ def save(path: Path, voxels: np.ndarray) -> None:
 def scan(seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return (rng.integers(1, 900, SIDES) + 100 * np.arange(SIDES[2])).astype(np.int16)
+
+
+def test_leaks_of_ct_are_looked_for_through_the_window_of_the_corpus(tmp_path: Path) -> None:
+    corpus, labelled = tmp_path / "corpus", tmp_path / "labelled"
+    for seed in range(4):
+        voxels = np.random.default_rng(seed).integers(-900, 900, (24, 24, 3)).astype(np.int16)
+        mask = np.zeros((24, 24, 3), np.uint8)
+        mask[4:12, 4:12] = 1
+        save(labelled / "images" / f"scan{seed}.nii.gz", voxels)
+        save(labelled / "masks" / f"scan{seed}.nii.gz", mask)
+        save(corpus / f"copy{seed}.nii.gz", voxels)
+    window = [40.0, 400.0]
+    values = recipe(corpus, labelled, tmp_path / "run", corpus={"window": window, "holdout": 0})
+    leaks = Pipeline(make_recipe(values)).leaks
+    assert leaks is not None
+    exact = leaks.table("leaks.parquet").filter(pl.col("kind") == "exact")
+    task = Pipeline(make_recipe(values)).task.table("items.parquet")
+    assert set(exact["test"]) == set(task.filter(pl.col("split") == "test")["id"])
 
 
 def test_labelled_volumes_are_cut_along_the_axes_of_the_corpus_and_their_leaks_found(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from optidel.evaluation.native import classes_at
 from optidel.pipeline.predictors import FOLDER, load_predictor
 from optidel.progress import say, track
 from optidel.readers.decode import fit
-from optidel.readers.decoded import ending
+from optidel.readers.decoded import Window, ending, window_of
 from optidel.records import Rejected
 from optidel.remote import Root, place
 from optidel.runs.collect import open_store, read_run
@@ -66,10 +66,14 @@ def predict_masks(
     """
     evaluated = _kept(run, method, seed, protocol)
     predictor, classes = load_predictor(evaluated)
+    recipe = read_run(run).recipe
+    # CT is shown as it was when the segmenter was trained.
+    window = window_of(recipe.corpus.window) if recipe else None
     listing = walk(place(images))
     rejected = list(listing.refused)
     masks: list[Path] = []
-    for source, image in _readable(listing.root, [file.source for file in listing.files], rejected):
+    sources = [file.source for file in listing.files]
+    for source, image in _readable(listing.root, sources, rejected, window):
         small = fit(image, predictor.size)
         logits = next(iter(predictor.logits(small[None])))
         suffix = ending(source)
@@ -113,8 +117,10 @@ def _kept(run: Path, method: str | None, seed: int | None, protocol: str | None)
     return artifact
 
 
-def _readable(root: Root, sources: list[str], rejected: list[Rejected]) -> Iterator[tuple[str, Image]]:
-    """The images that decoding processes could read, u8 (h, w, 3)."""
+def _readable(
+    root: Root, sources: list[str], rejected: list[Rejected], window: Window | None
+) -> Iterator[tuple[str, Image]]:
+    """The images that decoding processes could read, u8 (h, w, 3); CT through ``window`` where one is set."""
     scanned = scan_files(root, sources, IndexOptions().scan(group_key(None)))
     for file in track(scanned, "predict", len(sources)):
         if file.rejected:
@@ -122,7 +128,7 @@ def _readable(root: Root, sources: list[str], rejected: list[Rejected]) -> Itera
             continue
         try:
             with local_file(root, file.source) as path:
-                image = single_image(path)
+                image = single_image(path, window=window)
         except InputError as error:
             rejected.append(Rejected(source=file.source, reason=str(error)))
             continue

@@ -14,6 +14,7 @@ from optidel.datasets.masks import single_image
 from optidel.mapping import Plan
 from optidel.pipeline.steps.prints import load_prints, prints_step
 from optidel.progress import track
+from optidel.readers import Window
 from optidel.runs.summaries import LeaksSummary, write_summary
 from optidel.store import Artifact, Store, Workspace
 
@@ -40,17 +41,19 @@ def leaks_step(
     ``pictures/0-train.png``, listed in ``pictures.parquet``.
     """
 
+    corpus = Corpus.load(indexed)
+
     def make(work: Workspace) -> None:
         items = task.table("items.parquet").filter(pl.col("split") == "test")
         corpus_prints = load_prints(prints_step(store, indexed, plan), indexed)
-        test_prints = describe_images(_images(folder, items), folder.resolve().name)
+        test_prints = describe_images(_images(folder, items, corpus.window), folder.resolve().name)
         leaks = find_leaks(corpus_prints, test_prints)
 
         rows = [(kind, match.test, match.train, match.value) for kind in KINDS for match in leaks.of(kind)]
         table = pl.DataFrame(rows, COLUMNS, orient="row")
         work.write_table("leaks.parquet", table)
         sources = dict(items.select("id", "source").iter_rows())
-        _write_pictures(work, table, Corpus.load(indexed), folder, sources)
+        _write_pictures(work, table, corpus, folder, sources)
         summary = LeaksSummary(
             test=leaks.test,
             train=leaks.train,
@@ -63,21 +66,25 @@ def leaks_step(
         )
         write_summary(work, summary)
 
-    return store.build("leaks", make, version=VERSION, config={}, inputs={"index": indexed, "task": task})
+    # Earlier versions read test images without it.
+    config = {} if corpus.window is None else {"window": corpus.window}
+    return store.build("leaks", make, version=VERSION, config=config, inputs={"index": indexed, "task": task})
 
 
-def _images(folder: Path, items: pl.DataFrame) -> Iterator[tuple[str, Image]]:
+def _images(folder: Path, items: pl.DataFrame, window: Window | None) -> Iterator[tuple[str, Image]]:
     rows: Iterable[tuple[str, str]] = items.select("id", "source").iter_rows()
     for name, source in track(rows, "test images", len(items)):
-        yield name, _image(folder, source)
+        yield name, _image(folder, source, window)
 
 
-def _image(folder: Path, source: str) -> Image:
-    """A labelled image, or the slice of a volume that its source names behind a ``#``."""
+def _image(folder: Path, source: str, window: Window | None) -> Image:
+    """A labelled image, or the slice of a volume that its source names behind a ``#``; CT as the corpus shows
+    it.
+    """
     file, _, locator = source.rpartition("#")
     if file and not (folder / source).exists():
-        return single_image(folder / file, locator)
-    return single_image(folder / source)
+        return single_image(folder / file, locator, window)
+    return single_image(folder / source, window=window)
 
 
 def _write_pictures(
@@ -89,7 +96,7 @@ def _write_pictures(
     pairs = images.group_by("kind", maintain_order=True).head(SHOWN)
     rows = {frame.id: row for row, frame in enumerate(corpus.frames)}
     for number, (test, train) in enumerate(pairs.select("test", "train").iter_rows()):
-        sides = {"test": _image(folder, sources[test]), "train": corpus.image(rows[train])}
+        sides = {"test": _image(folder, sources[test], corpus.window), "train": corpus.image(rows[train])}
         for side, image in sides.items():
             picture = PillowImage.fromarray(image)
             picture.thumbnail((SIDE, SIDE), PillowImage.Resampling.LANCZOS)
