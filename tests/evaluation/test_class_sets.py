@@ -149,6 +149,9 @@ def test_the_names_of_kinds_of_file_are_no_classes(tmp_path: Path) -> None:
     assert not holds_classes(in_folders(tmp_path / "c", {"imagesTr": 2, "labelsTr": 2}))
     assert not holds_classes(in_folders(tmp_path / "d", {"only": 2}))
     assert not holds_classes(tmp_path / "nothing")
+    # Images and their masks under names of one's own.
+    assert not holds_classes(in_folders(tmp_path / "e", {"stills": 3, "outlines": 3}))
+    assert holds_classes(tmp_path / "e", "folders")
     assert holds_classes(tmp_path / "a", "folders")
 
 

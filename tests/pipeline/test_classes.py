@@ -34,7 +34,7 @@ def skin(tmp_path: Path) -> Path:
         (root / name).mkdir(parents=True)
         for number in range(24):
             pixels = np.clip(rng.normal(level, 60, size=(24, 32, 1)), 0, 255).astype(np.uint8)
-            PillowImage.fromarray(pixels.repeat(3, axis=2)).save(root / name / f"{number}.png")
+            PillowImage.fromarray(pixels.repeat(3, axis=2)).save(root / name / f"{name}{number}.png")
     return root
 
 

@@ -65,7 +65,7 @@ def test_every_training_set_is_measured_once(finished: Path) -> None:
     for one, measured in found:
         assert measured.information == pytest.approx(measured.h_null - measured.h_conditional)
         assert set(measured.gained) == {"labelled"}
-        assert set(one.miou) == {("labelled", "fine-tune"), ("labelled", "probe")}
+        assert set(one.scores) == {("labelled", "fine-tune"), ("labelled", "probe")}
         assert 1 <= measured.vendi <= measured.images
 
 

@@ -82,12 +82,19 @@ def table_in(root: Path) -> Path | None:
 
 
 def has_class_folders(root: Path) -> bool:
-    """Whether a folder has two folders or more with images, none of them called after a kind of file."""
+    """Whether a folder has two folders or more with images, none of them called after a kind of file, and no
+    two with files of the very same names: those may be images and their masks.
+    """
     try:
         sides, _ = _by_folder(root, [])
     except InputError:
         return False
-    return len({name for members in sides.values() for name, _ in members}) > 1
+    names: dict[str, set[str]] = defaultdict(set)
+    for members in sides.values():
+        for name, source in members:
+            names[name].add(PurePosixPath(source).name.partition(".")[0])
+    distinct = {frozenset(files) for files in names.values()}
+    return len(names) > 1 and len(distinct) == len(names)
 
 
 def folder_labels(root: Path, rejected: list[Rejected]) -> ClassLabels:

@@ -71,7 +71,8 @@ def known_set(folder: Path | str, registry: Registry = DATASETS) -> LabelledSet 
             return None
         hint = (
             "images/ and masks/, or train/ and test/ with both in each, or a published set as "
-            "`optidel datasets check` knows it"
+            '`optidel datasets check` knows it, or a folder for each class (evaluate.labels = "folders" '
+            "where two have files of the same names)"
         )
         raise InputError(f"{root} is no labelled set; it must hold {hint}") from error
     if plain and match_.dataset.annotation in ("none", "concepts"):
