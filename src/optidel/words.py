@@ -30,3 +30,16 @@ def counted(count: int, unit: str, verbs: tuple[str, str] | None = None) -> str:
     if verbs is None:
         return text
     return f"{text} {verbs[0] if is_one else verbs[1]}"
+
+
+def is_text(name: str) -> bool:
+    """Whether a file's name is UTF-8, so that a table can hold it.
+
+    >>> is_text("lésion.png"), is_text("l\\udce9sion.png")
+    (True, False)
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, cast
 from optidel.archives.member import MAX_LABEL, MAX_MEMBER, Member
 from optidel.errors import InputError
 from optidel.readers.source import Source
+from optidel.words import is_text
 
 # Times its packed size to which an archive may unpack; pictures, text and tables stay under 20.
 RATIO = 100
@@ -118,7 +119,7 @@ def key(name: str) -> str:
 
 def _refusal(name: str, size: int, packed: int) -> str:
     """Why a member is refused unread, or an empty string."""
-    if not _is_text(name):  # no table could hold it
+    if not is_text(name):  # no table could hold it
         return "has a name that is not UTF-8; rename it"
     path = PurePosixPath(name.replace("\\", "/"))
     has_drive = ":" in name.partition("/")[0]
@@ -134,14 +135,6 @@ def _refusal(name: str, size: int, packed: int) -> str:
     if name.lower().endswith(NESTED):
         return "is an archive inside an archive; unpack it"
     return ""
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _shown(name: str) -> str:

@@ -14,6 +14,7 @@ from optidel.progress import say
 from optidel.records import Rejected
 from optidel.remote import FETCH, Remote, Root, entries, is_safe, read_note
 from optidel.store import COST, LOCKS, MANIFEST, MARKER, canonical, digest
+from optidel.words import is_text
 
 SKIPPED = {
     "dicomdir": "skipped: a DICOMDIR is a table of contents; the files it lists are read by themselves",
@@ -176,7 +177,7 @@ def _above(folder: str) -> list[str]:
 
 def _unfit(name: str, size: int | None) -> str:
     """Why a key is refused unread, or an empty text."""
-    if not _is_text(name):
+    if not is_text(name):
         return "has a name that is not UTF-8; rename it"
     if not is_safe(name):
         return "has a key that is no path: a part is empty, . or .., or too long; rename it"
@@ -269,7 +270,7 @@ def _says(note: bytes | None, fields: dict[str, str | None]) -> bool:
 
 def _look(source: str, path: Path) -> tuple[str, os.stat_result | str]:
     """The status of one entry, or why it is refused unopened."""
-    if not _is_text(source):  # no table could hold it
+    if not is_text(source):  # no table could hold it
         return source, "has a name that is not UTF-8; rename it"
     try:
         status = path.stat()
@@ -287,14 +288,6 @@ def _look(source: str, path: Path) -> tuple[str, os.stat_result | str]:
         kind = next((name for test, name in KINDS if test(status.st_mode)), "special file")
         return source, f"is a {kind}, no regular file"
     return source, SKIPPED.get(path.name.lower(), status)
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def printable(name: str) -> str:

@@ -24,7 +24,7 @@ from optidel.evaluation.class_labels import (
     table_labels,
 )
 from optidel.evaluation.pairs import layout_of, with_groups
-from optidel.evaluation.splits import TEST, TRAIN, Part, Shown, draw, shuffled
+from optidel.evaluation.splits import TEST, TRAIN, Part, Shown, check_counts, draw, shuffled
 from optidel.progress import say
 from optidel.readers.decode import fit, pixel_hash
 from optidel.readers.decoded import window_of
@@ -120,11 +120,7 @@ def load_class_task(
             images. RecipeError: a pattern or a window that cannot be used.
     """
     root = Path(folder)
-    if min(train, test) < 1:
-        raise InputError(
-            f"train and test must be at least 1 image, got {train} and {test}; "
-            f"the defaults are {TRAIN} and {TEST}"
-        )
+    check_counts(train, test)
     rejected: list[Rejected] = []
     read = _labels_of(root, labels, rejected)
     say(f"{root.name}: {read.text}")

@@ -33,6 +33,19 @@ MIN_TEST = 0.2
 REASON = 300  # letters of a decoder's own message that a table keeps; a round number
 
 
+def check_counts(train: int, test: int) -> None:
+    """Refuse a part of no image.
+
+    Raises:
+        InputError: a count below 1.
+    """
+    if min(train, test) < 1:
+        raise InputError(
+            f"train and test must be at least 1 image, got {train} and {test}; "
+            f"the defaults are {TRAIN} and {TEST}"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
     """One labelled image, not yet read.

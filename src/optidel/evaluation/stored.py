@@ -33,26 +33,32 @@ SCHEMA = {"id": pl.String, "split": pl.String, "source": pl.String, "group": pl.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredTask:
-    """The artifact of a labelled set: ``items`` one row an image, ``classes`` counts the background."""
+class Stored:
+    """The artifact of a labelled set: ``items`` one row an image."""
 
     artifact: Artifact
     items: pl.DataFrame
-    classes: int
 
     @property
     def images(self) -> Images:
         """U8 (n, s, s, 3), memory-mapped."""
         return self.artifact.array("images.npy")
 
+    def rows(self, part: Part) -> Int64[np.ndarray, "m"]:
+        """Rows of one part."""
+        return np.flatnonzero(self.items["split"].to_numpy() == part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTask(Stored):
+    """The artifact of a labelled set of masks: ``classes`` counts the background."""
+
+    classes: int
+
     @property
     def masks(self) -> UInt8[np.ndarray, "n s s"]:
         """Class of every pixel at the model's size, 255 void, memory-mapped."""
         return self.artifact.array("masks.npy")
-
-    def rows(self, part: Part) -> Int64[np.ndarray, "m"]:
-        """Rows of one part."""
-        return np.flatnonzero(self.items["split"].to_numpy() == part)
 
     def native_mask(self, row: int) -> UInt8[np.ndarray, "h w"]:
         """Class of every pixel of a test image at its own size, 255 void."""
@@ -61,29 +67,18 @@ class StoredTask:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StoredClasses:
-    """The artifact of a labelled set of classes: ``items`` one row an image, ``classes`` their names, and
-    ``exclusive``: every image has exactly one.
+class StoredClasses(Stored):
+    """The artifact of a labelled set of classes: ``classes`` are their names, ``exclusive``: every image has
+    exactly one.
     """
 
-    artifact: Artifact
-    items: pl.DataFrame
     classes: tuple[str, ...]
     exclusive: bool
-
-    @property
-    def images(self) -> Images:
-        """U8 (n, s, s, 3), memory-mapped."""
-        return self.artifact.array("images.npy")
 
     @property
     def labels(self) -> UInt8[np.ndarray, "n k"]:
         """0 no, 1 yes, 255 not known."""
         return self.artifact.array("labels.npy")
-
-    def rows(self, part: Part) -> Int64[np.ndarray, "m"]:
-        """Rows of one part."""
-        return np.flatnonzero(self.items["split"].to_numpy() == part)
 
 
 def native_name(row: int) -> str:
@@ -95,17 +90,22 @@ def write_task(work: Workspace, task: Task) -> None:
     """Write a labelled set, the test masks at their own size one after the other."""
     work.write_array("images.npy", task.images)
     work.write_array("masks.npy", task.masks)
-    columns = (task.ids.tolist(), task.split.tolist(), task.sources, task.groups)
-    table = pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), SCHEMA)
     height, width = task.sizes.T
-    work.write_table("items.parquet", table.with_columns(height=height, width=width))
-    work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
+    _write_items(work, task, height=height, width=width)
 
     for row in task.rows("test").tolist():
         picture = PillowImage.fromarray(task.native_mask(row))
         with work.writing(native_name(row)) as path:
             picture.save(path, "png", compress_level=COMPRESSION)
     write_summary(work, TaskSummary(name=task.name, classes=task.classes, masks=task.reading.text))
+
+
+def _write_items(work: Workspace, task: Task | ClassTask, **columns: Int64[np.ndarray, "n"]) -> None:
+    """What is known of each image of a labelled set, and what was not used."""
+    known = (task.ids.tolist(), task.split.tolist(), task.sources, task.groups)
+    table = pl.DataFrame(dict(zip(SCHEMA, known, strict=True)), SCHEMA)
+    work.write_table("items.parquet", table.with_columns(**columns))
+    work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
 
 
 def open_task(artifact: Artifact) -> StoredTask:
@@ -119,9 +119,7 @@ def write_class_task(work: Workspace, task: ClassTask) -> None:
     """Write a labelled set of classes."""
     work.write_array("images.npy", task.images)
     work.write_array("labels.npy", task.labels)
-    columns = (task.ids.tolist(), task.split.tolist(), task.sources, task.groups)
-    work.write_table("items.parquet", pl.DataFrame(dict(zip(SCHEMA, columns, strict=True)), SCHEMA))
-    work.write_table("rejected.parquet", to_table(Rejected, task.rejected))
+    _write_items(work, task)
     summary = TaskSummary(
         name=task.name, classes=len(task.classes), labels=task.classes, exclusive=task.exclusive
     )

@@ -23,7 +23,7 @@ from optidel.datasets.readings import (
 )
 from optidel.errors import InputError
 from optidel.evaluation.pairs import Pair, check_sizes, known_set, pairs_by_side, read_masks, with_groups
-from optidel.evaluation.splits import MIN_TEST, TEST, TRAIN, Part, Shown, draw, reason_of, scan
+from optidel.evaluation.splits import MIN_TEST, TEST, TRAIN, Part, Shown, check_counts, draw, reason_of, scan
 from optidel.evaluation.volumes import cut
 from optidel.progress import say, track
 from optidel.readers.decode import fit, pixel_hash
@@ -158,12 +158,7 @@ def load_task(
     """
     root = here(place(folder))
     cutting = IndexOptions(axes=tuple(axes), window=window)
-    fewest = min(train, test)
-    if fewest < 1:
-        raise InputError(
-            f"train and test must be at least 1 image, got {train} and {test}; "
-            f"the defaults are {TRAIN} and {TEST}"
-        )
+    check_counts(train, test)
     rejected: list[Rejected] = []
     sides, reading = _sides(root, group, registry, masks, ignore, cutting, rejected)
     if test_on is not None:
