@@ -40,7 +40,10 @@ CLASSES: Outcomes = (
 )
 """Of a set of classes; methods are compared by the first."""
 
-OUTCOMES: tuple[Outcome, ...] = (*MASKS, *CLASSES)
+PRECISION: Outcomes = (Outcome(column="ap", name="ap", label="average precision"), MASKS[0])
+"""Of a set of masks under a protocol that predicts how likely a class is: no threshold blurs it."""
+
+OUTCOMES: tuple[Outcome, ...] = (*MASKS, *CLASSES, PRECISION[0])
 
 
 def outcomes_in(columns: Collection[str]) -> Outcomes:

@@ -1,12 +1,14 @@
 """The mean over tasks against plain arithmetic."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import t
 
 from optidel.benchmark.overall import overall
 from optidel.benchmark.settings import Choice, Setting
-from optidel.outcomes import MASKS
+from optidel.outcomes import MASKS, PRECISION
 
 LEVEL = {("scratch", 0.0): 0.30, ("full", 1.0): 0.50, ("random", 0.1): 0.40, ("meddel", 0.1): 0.45}
 
@@ -44,6 +46,16 @@ def test_it_is_the_mean_of_the_tasks_paired_by_seed() -> None:
     random = next(row for row in mean.rows if row.method == "random")
     assert random.gain is None
     assert mean.texts[-1][:3] == ("meddel", "10 %", "4")
+
+
+def test_each_outcome_has_its_own_mean() -> None:
+    usual = [setting("one", LEVEL), setting("twofold", LEVEL)]
+    precise = [replace(one, outcomes=PRECISION) for one in usual]
+    means = overall([*usual, *precise])
+    assert {mean.label: mean.name for mean in means} == {
+        "mIoU": "ridge, mae, equal steps",
+        "average precision": "ridge, mae, equal steps, by average precision",
+    }
 
 
 def test_a_task_that_cannot_rank_stays_out_and_one_task_is_no_mean() -> None:

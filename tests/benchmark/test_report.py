@@ -12,7 +12,7 @@ from optidel.benchmark.figures import pareto_front
 from optidel.benchmark.gate import can_rank, gate, gate_sentence, room, room_sentences
 from optidel.benchmark.power import detectable_sentence, entropy_detectable_sentence, entropy_spread
 from optidel.benchmark.report import write_bench_report
-from optidel.benchmark.settings import settings
+from optidel.benchmark.settings import precision_settings, settings
 from optidel.benchmark.statistics import comparison_rows, concordance, method_rows, rank_rows
 from optidel.benchmark.tables import open_bench
 from optidel.errors import InputError
@@ -49,6 +49,33 @@ def test_the_report_says_what_is_true_and_holds_everything(tmp_path: Path) -> No
     assert {f"polyps-probe-mae-steps-{name}.svg" for name in names} <= pictures
     compared = pl.read_parquet(page.parent / "compared.parquet")
     assert {"task", "method", "reference", "p_holm", "joint_low"} <= set(compared.columns)
+
+
+def test_average_precision_ranks_the_same_trials_once_more(tmp_path: Path) -> None:
+    fake_bench(tmp_path / "out", noise=0.001, precise=True, h=dict.fromkeys(EFFECTS, 0.01))
+    tables = open_bench(tmp_path / "out")
+    [usual], [precise] = settings(tables), precision_settings(tables)
+    assert usual.images == 40
+    assert precise.images == 39  # one image has no foreground to be found
+    choice = "meddel", 0.05
+    assert precise.matrix(choice) == pytest.approx(0.4 + 2 * (usual.matrix(choice)[:, 1:] - 0.4), abs=1e-6)
+
+    text = (write_bench_report(tmp_path / "out").parent / "tables.md").read_text()
+    first, second = text.split("## polyps, probe, mae, equal steps, by average precision")
+    assert "| method | budget | seeds | images | average precision | mIoU |" in second
+    assert "Gate passed" in second
+    assert "held-out H" in first
+    assert "held-out H" not in second  # it is of the encoders, whatever they are ranked by
+    compared = pl.read_parquet(tmp_path / "out" / "report" / "compared.parquet")
+    of_meddel = compared.filter(
+        (pl.col("method") == "meddel") & (pl.col("budget") == 0.05) & (pl.col("reference") == "random")
+    )
+    assert of_meddel["outcome"].to_list() == ["miou", "ap"]
+
+
+def test_without_average_precision_nothing_is_ranked_by_it(tmp_path: Path) -> None:
+    fake_bench(tmp_path / "out")
+    assert precision_settings(open_bench(tmp_path / "out")) == []
 
 
 def test_break_even_is_what_selecting_costs_over_what_training_on_less_saves(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_every_cell_has_a_row_and_shares_what_it_can(
     outcome = run_bench(bench, tmp_path / "out")
     assert (outcome.done, outcome.cells, outcome.failed) == (48, 48, ())
     results = pl.read_parquet(tmp_path / "out" / "results.parquet")
-    assert list(results.columns)[:15] == [
+    assert list(results.columns)[:16] == [
         "method",
         "budget",
         "seed",
@@ -79,6 +79,7 @@ def test_every_cell_has_a_row_and_shares_what_it_can(
         "dice",
         "auroc",
         "balanced",
+        "ap",
         "normdel",
         "seconds_select",
     ]

@@ -31,6 +31,13 @@ def test_images_are_means_over_the_classes_that_they_have() -> None:
         assert [iou, dice] == pytest.approx(expected)
 
 
+def test_average_precision_stands_beside_the_overlap_where_a_protocol_has_it() -> None:
+    rows = [("a", 1, 0.5, 0.6, 0.7), ("a", 2, 0.1, 0.2, 0.9), ("b", 1, 0.0, 0.0, math.nan)]
+    table = image_means(pl.DataFrame(rows, schema=["id", "class", "iou", "dice", "ap"], orient="row"))
+    assert table.columns == ["id", "iou", "dice", "ap"]
+    assert table["ap"].to_list() == [pytest.approx(0.8), None]
+
+
 def test_scores_are_means_with_intervals_of_their_own() -> None:
     rng = np.random.default_rng(1)
     iou, dice = rng.random((3, 20)), rng.random((3, 20))

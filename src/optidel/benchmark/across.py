@@ -86,8 +86,12 @@ def across_sets(bench: Bench, settings: Sequence[Setting]) -> list[Across]:
             }
             for choice in choices
         }
+        [ranked_by] = {setting.ranked_by for setting in members.values()}
         matrix = Across(
-            name=f"{protocol}, {objective}, equal {compute}", label=label, pairs=tuple(members), values=values
+            name=f"{protocol}, {objective}, equal {compute}{ranked_by}",
+            label=label,
+            pairs=tuple(members),
+            values=values,
         )
         matrices.append(matrix)
     return matrices

@@ -87,7 +87,7 @@ def overall(settings: Sequence[Setting]) -> list[Overall]:
         left_out = tuple(setting.task for setting in members if setting.task not in tasks)
         values = _by_seed(ranking)
         mean = Overall(
-            name=f"{protocol}, {objective}, equal {compute}",
+            name=f"{protocol}, {objective}, equal {compute}{members[0].ranked_by}",
             label=label,
             tasks=tasks,
             left_out=left_out,

@@ -18,7 +18,7 @@ from optidel.benchmark.overall import HEADS as HEADS_OF_MEANS
 from optidel.benchmark.overall import Overall, overall
 from optidel.benchmark.plan import trials
 from optidel.benchmark.power import detectable_sentence, entropy_detectable_sentence
-from optidel.benchmark.settings import SETTING, Choice, Setting, settings
+from optidel.benchmark.settings import SETTING, Choice, Setting, precision_settings, settings
 from optidel.benchmark.statistics import (
     BASE,
     REFERENCES,
@@ -120,7 +120,7 @@ def write_bench_report(root: Path) -> Path:
     root = Path(root)
     tables = open_bench(root)
     write_tables(tables, root)  # shards may have been copied together
-    sections = [section_of(tables, setting) for setting in settings(tables)]
+    sections = [section_of(tables, setting) for setting in (*settings(tables), *precision_settings(tables))]
     if not sections:
         reason = f"; the first failure: {tables.failed[0].reason}" if tables.failed else ""
         raise InputError(
@@ -153,6 +153,7 @@ def _write_table(parts: Sequence[tuple[Setting, pl.DataFrame]], target: Path) ->
     tables = []
     for setting, table in parts:
         names = [pl.lit(getattr(setting, name)).alias(name) for name in SETTING]
+        names.append(pl.lit(setting.outcomes[0].name).alias("outcome"))
         tables.append(table.with_columns(*names))
     with replacing(target) as scratch:
         pl.concat(tables, how="diagonal").write_parquet(scratch)
@@ -161,7 +162,8 @@ def _write_table(parts: Sequence[tuple[Setting, pl.DataFrame]], target: Path) ->
 def section_of(tables: Tables, setting: Setting) -> Section:
     """Everything about one setting."""
     table, compared = method_rows(tables, setting), comparison_rows(tables.bench, setting)
-    measured = entropies(tables, setting)
+    # Another ranking of the same trials has the same H, which stands with the first.
+    measured = {} if setting.ranked_by else entropies(tables, setting)
     names = {old.label: new.label for old, new in zip(MASKS, setting.outcomes, strict=True)}
     heads = tuple(names.get(head, head) for head in HEADS)
     rows = [_row(row, setting.outcomes, compared, measured) for row in table.iter_rows(named=True)]
@@ -171,7 +173,7 @@ def section_of(tables: Tables, setting: Setting) -> Section:
 
     return Section(
         setting=setting,
-        slug=_slug(setting.task, setting.protocol, setting.objective, setting.compute),
+        slug=_slug(setting.task, setting.protocol, setting.objective, setting.compute + setting.ranked_by),
         passed=can_rank(setting),
         sentences=tuple(_sentences(tables, setting, compared, measured)),
         heads=heads,
@@ -196,7 +198,9 @@ def _sentences(
 ) -> list[str]:
     """What may be said of a setting: the gate first, then held-out H, scores, and what the plan can tell."""
     bench = tables.bench
-    in_entropy = entropy_detectable_sentence(bench, setting, entropy_by_seed(tables, setting))
+    in_entropy = None
+    if measured:
+        in_entropy = entropy_detectable_sentence(bench, setting, entropy_by_seed(tables, setting))
     ours = [name for name in compared["method"].unique() if method_of(bench, name) in FAMILY]
     return [
         gate_sentence(setting),

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from optidel.benchmark.tables import Tables
 from optidel.errors import InputError
-from optidel.outcomes import Outcomes, outcomes_in
+from optidel.outcomes import PRECISION, Outcomes, outcomes_in
 
 SETTING = ("task", "protocol", "objective", "compute")
 
@@ -41,7 +41,12 @@ class Setting:
     @property
     def name(self) -> str:
         """``polyps, probe``, with objective and rule of compute."""
-        return f"{self.task}, {self.protocol}, {self.objective}, equal {self.compute}"
+        return f"{self.task}, {self.protocol}, {self.objective}, equal {self.compute}{self.ranked_by}"
+
+    @property
+    def ranked_by(self) -> str:
+        """``, by average precision``; nothing where methods are compared by what is usual for the set."""
+        return f", by {self.label}" if self.outcomes == PRECISION else ""
 
     @property
     def budgets(self) -> list[float]:
@@ -105,9 +110,31 @@ def settings(tables: Tables) -> list[Setting]:
     for names, rows in tables.scores.group_by(SETTING, maintain_order=True):
         fixed = dict(zip(SETTING, map(str, names), strict=True))
         outcomes = outcomes_in([name for name in rows.columns if rows[name].null_count() < len(rows)])
-        first, second = (_scores(rows, outcome.column, fixed) for outcome in outcomes)
-        result.append(Setting(**fixed, outcomes=outcomes, scores=first, second=second))
+        result.append(_setting(rows, fixed, outcomes))
     return result
+
+
+def precision_settings(tables: Tables) -> list[Setting]:
+    """The settings whose protocol has average precision, ranked by it over the test images that have it: an
+    image without any foreground has none.
+
+    Raises:
+        InputError: as :func:`settings`.
+    """
+    column = PRECISION[0].column
+    result = []
+    for names, rows in tables.scores.group_by(SETTING, maintain_order=True):
+        fixed = dict(zip(SETTING, map(str, names), strict=True))
+        has_all = rows.group_by("method", "budget", "seed").agg(pl.col(column).count() > 0)[column].all()
+        # A record of an earlier version names no average precision: a mean of some trials compares nothing.
+        if has_all:
+            result.append(_setting(rows.drop_nulls(column), fixed, PRECISION))
+    return result
+
+
+def _setting(rows: pl.DataFrame, fixed: dict[str, str], outcomes: Outcomes) -> Setting:
+    first, second = (_scores(rows, outcome.column, fixed) for outcome in outcomes)
+    return Setting(**fixed, outcomes=outcomes, scores=first, second=second)
 
 
 def _matrix(seeds: Mapping[int, Vector]) -> Matrix:

@@ -10,19 +10,20 @@ from jaxtyping import Float
 from optidel.evaluation.claims import Difference
 from optidel.evaluation.intervals import mean_interval
 from optidel.evaluation.metrics import normdel
-from optidel.outcomes import MASKS, Outcomes, outcomes_in
+from optidel.outcomes import MASKS, PRECISION, Outcomes, outcomes_in
 
 
 def image_means(table: pl.DataFrame) -> pl.DataFrame:
     """The outcomes of every test image, sorted by id: IoU and Dice, means over its foreground classes, or the
-    values of AUROC and balanced accuracy.
+    values of AUROC and balanced accuracy; of a protocol that has it also average precision, null for an image
+    without any foreground.
 
     Args:
         table: as the step ``evaluate`` writes it, of masks a row an image and class. A class that an image
-            does
-            not have is NaN there, and is left out.
+            does not have is NaN there, and is left out.
     """
     columns = [outcome.column for outcome in outcomes_in(table.columns)]
+    columns += [outcome.column for outcome in PRECISION[:1] if outcome.column in table.columns]
     # A mean leaves out nulls, and not NaN.
     scores = table.with_columns(pl.col(columns).fill_nan(None))
     means = scores.group_by("id", maintain_order=True).agg(pl.col(columns).mean())
