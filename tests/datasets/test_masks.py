@@ -73,6 +73,33 @@ def save_transparent(path: Path, region: np.ndarray) -> None:
     PillowImage.fromarray(np.dstack([np.full_like(alpha, 255)] * 3 + [alpha]), mode="RGBA").save(path)
 
 
+def layers(colour: int, alpha: np.ndarray, mode: str) -> PillowImage.Image:
+    """One grey level everywhere, seen through an alpha channel."""
+    level = np.full_like(alpha, colour)
+    return PillowImage.fromarray(np.dstack([level] * (len(mode) - 1) + [alpha]), mode=mode)
+
+
+def save_black_through_alpha(path: Path, region: np.ndarray) -> None:
+    layers(0, region.astype(np.uint8) * 255, "RGBA").save(path)
+
+
+def save_black_through_grey_alpha(path: Path, region: np.ndarray) -> None:
+    layers(0, region.astype(np.uint8) * 255, "LA").save(path)
+
+
+def save_black_through_alpha_in_tiff(path: Path, region: np.ndarray) -> None:
+    layers(0, region.astype(np.uint8) * 255, "RGBA").save(path.with_suffix(".tif"))
+
+
+def save_seen_through(path: Path, region: np.ndarray) -> None:
+    grey = region.astype(np.uint8) * 255
+    PillowImage.fromarray(np.dstack([grey, np.zeros_like(grey)]), mode="LA").save(path)
+
+
+def save_white_named_transparent(path: Path, region: np.ndarray) -> None:
+    PillowImage.fromarray(region.astype(np.uint8) * 255).save(path, transparency=255)
+
+
 def save_white_is_zero(path: Path, region: np.ndarray) -> None:
     tifffile.imwrite(path.with_suffix(".tif"), ~region, photometric="miniswhite")
 
@@ -97,6 +124,11 @@ WAYS: dict[str, Callable[[Path, np.ndarray], None]] = {
     "quantised": save_quantised,
     "RGB": save_rgb,
     "transparent": save_transparent,
+    "black through alpha": save_black_through_alpha,
+    "black through alpha, grey": save_black_through_grey_alpha,
+    "black through alpha, TIFF": save_black_through_alpha_in_tiff,
+    "seen through everywhere": save_seen_through,
+    "white is named transparent": save_white_named_transparent,
     "white is zero": save_white_is_zero,
     "JPEG": save_jpeg,
     "EXIF": save_turned,
@@ -136,6 +168,47 @@ def test_all_ways_in_one_folder_are_one_class(tmp_path: Path) -> None:
     assert reading.classes == 2
     for seed in range(len(WAYS)):
         np.testing.assert_array_equal(classes[f"{seed:02}"], blob(seed))
+
+
+@pytest.mark.parametrize("colour", [0, 255])
+def test_masks_by_alpha_may_be_empty(colour: int, tmp_path: Path) -> None:
+    regions = [blob(0), np.zeros_like(blob(0)), blob(2)]
+    for i, region in enumerate(regions):
+        layers(colour, region.astype(np.uint8) * 255, "RGBA").save(tmp_path / f"{i}.png")
+    reading, classes = reading_of(tmp_path)
+    assert reading.classes == 2
+    for i, region in enumerate(regions):
+        np.testing.assert_array_equal(classes[str(i)], region)
+    assert ("2 of 3 mask files show one colour" in reading.text) == (colour == 0)
+
+
+def test_a_photograph_cut_out_along_its_mask_is_read_by_alpha(tmp_path: Path) -> None:
+    for seed in range(3):
+        photograph = np.random.default_rng(seed).integers(0, 256, (96, 128, 4), dtype=np.uint8)
+        photograph[..., 3] = blob(seed) * 255
+        PillowImage.fromarray(photograph, mode="RGBA").save(tmp_path / f"{seed}.png")
+    reading, classes = reading_of(tmp_path)
+    assert "what is opaque is foreground" in reading.text
+    for seed in range(3):
+        np.testing.assert_array_equal(classes[str(seed)], blob(seed))
+
+
+def test_what_a_file_is_called_does_not_make_it_lossy(tmp_path: Path) -> None:
+    """Three classes: as PNG called JPEG and as lossless WebP classes, as JPEG called PNG levels."""
+    for i, (ending, kind) in enumerate({"jpg": "PNG", "webp": "WEBP"}.items()):
+        PillowImage.fromarray(steps(i, 3)).save(tmp_path / f"{i}.{ending}", format=kind, lossless=True)
+    reading, classes = reading_of(tmp_path)
+    assert reading.classes == 3
+    for i in range(2):
+        np.testing.assert_array_equal(classes[str(i)], steps(i, 3))
+
+    for i in range(2):
+        (tmp_path / f"{i}.jpg").unlink(missing_ok=True)
+        (tmp_path / f"{i}.webp").unlink(missing_ok=True)
+        PillowImage.fromarray(steps(i, 3) * 127).save(tmp_path / f"{i}.png", format="JPEG", quality=80)
+    reading, classes = reading_of(tmp_path)
+    assert reading.classes == 3
+    assert min(agreement(classes[str(i)], steps(i, 3)) for i in range(2)) > 0.97
 
 
 def test_grey_and_one_colour_in_one_folder_are_one_class_and_it_is_said(tmp_path: Path) -> None:

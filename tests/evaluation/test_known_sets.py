@@ -194,7 +194,7 @@ def test_a_mask_of_another_size_is_refused_before_it_is_decoded(
 
     decoded: list[Path] = []
     read = annotations.read_grey
-    monkeypatch.setattr(annotations, "read_grey", lambda path: decoded.append(path) or read(path))
+    monkeypatch.setattr(annotations, "read_grey", lambda path, turn: decoded.append(path) or read(path, turn))
     task = load_task(root, 16, train=20, test=20)
     assert [(item.source, item.reason) for item in task.rejected] == [
         ("Original/1.tif", "the mask Ground Truth/1.tif is 400 x 400 px, the image 16 x 12 px")

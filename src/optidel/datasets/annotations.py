@@ -2,10 +2,10 @@
 must keep whole.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NoReturn
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from optidel.arrays import BoolImage, ClassMask
 from optidel.datasets.check import read_list
 from optidel.datasets.dataset import Dataset, Registry
 from optidel.datasets.masks import brightness, foreground, header_size, read_mask
+from optidel.datasets.orientations import stored_picture, turn_of_mask
 from optidel.datasets.recognise import Found, PartFiles, recognise, unit_of
 from optidel.datasets.registry import DATASETS
 from optidel.datasets.templates import Match, compile_template
@@ -53,31 +54,41 @@ class LabelledSet:
     images: list[LabelledImage]
     rejected: list[Rejected]
 
-    def layers(self, image: LabelledImage, shape: tuple[int, int]) -> Bool[np.ndarray, "k h w"]:
+    def layers(
+        self, image: LabelledImage, shape: tuple[int, int], turns: Sequence[int | None] = ()
+    ) -> Bool[np.ndarray, "k h w"]:
         """Where each class is, bool (k, h, w) in the order of ``dataset.classes``; classes may overlap.
 
         Args:
             image: one of ``images``.
-            shape: height and width of the image in px.
+            shape: height and width of the image in px, as it is shown.
+            turns: the EXIF orientation that each mask takes in place of its own; by default as the sizes of
+                image and mask tell.
 
         Raises:
             InputError: a mask is no mask of this set, or is not of this shape.
         """
         classes = self.dataset.classes
         layers = np.zeros((len(classes), *shape), dtype=np.bool_)
-        for mask in image.masks:
+        own = stored_picture(self.root / image.image)
+        for i, mask in enumerate(image.masks):
             path = self.root / mask
+            turn = turns[i] if turns else turn_of_mask(own, stored_picture(path))
             _check_size(path, mask, shape)
-            for name, region in _regions(path, mask, self.dataset).items():
+            for name, region in _regions(path, mask, self.dataset, turn).items():
+                if region.shape != tuple(shape):
+                    _refuse_size(mask, region.shape[::-1], shape)
                 layers[classes.index(name)] |= region
         return layers
 
-    def mask(self, image: LabelledImage, shape: tuple[int, int]) -> ClassMask:
+    def mask(
+        self, image: LabelledImage, shape: tuple[int, int], turns: Sequence[int | None] = ()
+    ) -> ClassMask:
         """The class of every pixel, int32 (h, w): 0 background, i the i-th class; where classes overlap, the
         later one is on top.
         """
         classes = np.zeros(shape, dtype=np.int32)
-        for number, region in enumerate(self.layers(image, shape), 1):
+        for number, region in enumerate(self.layers(image, shape, turns), 1):
             classes[region] = number
         return classes
 
@@ -170,17 +181,22 @@ def _labelled(image: Match, masks: tuple[str, ...], side: str, dataset: Dataset)
 
 
 def _check_size(path: Path, relative: str, shape: tuple[int, int]) -> None:
-    """Refuse, before anything is decoded, a mask that is not of the image's height and width."""
+    """Refuse, before anything is decoded, a mask that cannot be of the image's height and width, however it
+    is turned.
+    """
     size = header_size(path)
     if size is None:
         raise InputError(f"the mask {relative} is no picture")
-    width, height = size
-    if (height, width) != tuple(shape):
-        expected = f"{shape[1]} x {shape[0]} px"
-        raise InputError(f"the mask {relative} is {width} x {height} px, the image {expected}")
+    if sorted(size) != sorted(shape):
+        _refuse_size(relative, size, shape)
 
 
-def _regions(path: Path, relative: str, dataset: Dataset) -> Mapping[str, BoolImage]:
+def _refuse_size(relative: str, size: tuple[int, ...], shape: tuple[int, int]) -> NoReturn:
+    expected = f"{shape[1]} x {shape[0]} px"
+    raise InputError(f"the mask {relative} is {size[0]} x {size[1]} px, the image {expected}")
+
+
+def _regions(path: Path, relative: str, dataset: Dataset, turn: int | None) -> Mapping[str, BoolImage]:
     """Class name to region, of one mask file."""
     if dataset.annotation == "layers":
         pages, channels = _pages(path), dataset.channels
@@ -190,8 +206,8 @@ def _regions(path: Path, relative: str, dataset: Dataset) -> Mapping[str, BoolIm
             )
         return {name: page > 0 for name, page in zip(channels, pages, strict=True)}
     if dataset.annotation == "classes":
-        return {_class_of(relative, dataset): foreground(read_grey(path))}
-    values = read_grey(path)
+        return {_class_of(relative, dataset): foreground(read_grey(path, turn))}
+    values = read_grey(path, turn)
     region = values > 0 if dataset.annotation == "instances" else foreground(values)
     return {dataset.classes[0]: region}
 
@@ -204,9 +220,14 @@ def _class_of(relative: str, dataset: Dataset) -> str:
     return next(name for name in dataset.classes if name.lower() == written)
 
 
-def read_grey(path: Path) -> ClassMask:
-    """The grey levels of a mask as it is shown (h, w); a colour counts by its brightest channel."""
-    return brightness(read_mask(path).codes)
+def read_grey(path: Path, turn: int | None = None) -> ClassMask:
+    """The grey levels of a mask as it is shown (h, w); a colour counts by its brightest channel.
+
+    Args:
+        path: of the file.
+        turn: the EXIF orientation that it takes in place of its own.
+    """
+    return brightness(read_mask(path, turn=turn).codes)
 
 
 def _pages(path: Path) -> list[ClassMask]:

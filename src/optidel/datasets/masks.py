@@ -7,10 +7,10 @@ grey. So a one-bit file, a grey file and a palette file that look alike have equ
 import warnings
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from jaxtyping import Int32, Shaped, UInt8
@@ -18,10 +18,12 @@ from PIL import Image as PillowImage
 from scipy import ndimage
 
 from optidel.arrays import VOID, BoolImage, ClassMask, Image
+from optidel.datasets.orientations import stored_picture, turned_otherwise
 from optidel.errors import InputError
 from optidel.readers import Decoded, DecodeOptions, reader_for
 from optidel.readers.decode import read_decoded
 from optidel.readers.decoded import Window, turned
+from optidel.readers.raster import FORMATS, ORIENTATION
 from optidel.readers.source import Source
 
 # Codes of colours start here; grey levels and class numbers stay below. 24 bits hold red, green and blue.
@@ -49,7 +51,12 @@ RARE = 0.002
 BLEND = 2
 
 LOSSY_ENDINGS = (".jpg", ".jpeg", ".webp")
-ORIENTATION = 0x0112
+
+# Formats that change values a little, whatever the file is called, and those that a TIFF may hold inside.
+LOSSY_FORMATS, LOSSY_IN_TIFF = ("JPEG", "MPO"), ("jpeg", "tiff_jpeg", "webp")
+
+# What a WebP that keeps every value says of itself, in its first chunk or behind a header.
+LOSSLESS_WEBP = b"VP8L"
 
 # White, or void, in a mask of 16 bits.
 WHITE = 65535
@@ -69,12 +76,14 @@ class ShownMask:
 
     ``codes`` int32 (h, w). ``palette`` maps a code to its index, where the file has a palette. ``lossy``: the
     file format changes values a little. ``inverted``: the file says that its lowest value is white.
+    ``by_alpha``: the colours show nothing, and the codes are the levels of the alpha channel.
     """
 
     codes: Int32[np.ndarray, "h w"]
     palette: Mapping[int, int] = field(default_factory=lambda: NO_PALETTE)
     lossy: bool = False
     inverted: bool = False
+    by_alpha: bool = False
 
     def counts(self) -> Counter[int]:
         """Pixels of each code."""
@@ -136,35 +145,62 @@ def header_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def read_mask(path: Path, *, stored: bool = False, locator: str = "") -> ShownMask:
+def read_mask(path: Path, *, stored: bool = False, locator: str = "", turn: int | None = None) -> ShownMask:
     """Read a mask as it is shown, turned by its EXIF orientation; transparent pixels are black.
+
+    Where all that is opaque looks alike, the alpha channel itself is the mask; one that is the same
+    everywhere says nothing, and the colours are.
 
     Args:
         path: a file that a reader knows and that holds one frame, or a volume.
         stored: take the indices of a palette for values, whatever their colours.
         locator: of the slice of a volume, such as ``axial:57``; empty for a file of one frame.
+        turn: the EXIF orientation to show it by, in place of its own.
 
     Raises:
         InputError: several frames, values that are not whole numbers, or a photograph.
     """
+    shown = _as_shown(path, stored, locator)
+    header = None if turn is None else stored_picture(path)
+    if turn is None or header is None:
+        return shown
+    return replace(shown, codes=turned_otherwise(shown.codes, header.orientation, turn))
+
+
+def _as_shown(path: Path, stored: bool, locator: str) -> ShownMask:
     if locator:
         values = _whole_numbers(single_frame(path, locator))
-        if values.shape[2] == 1:
-            return ShownMask(codes=values[..., 0].astype(np.int32))
-        return ShownMask(codes=_codes_of_colours(values.astype(np.int32), lossy=False))
-    lossy = path.suffix.lower() in LOSSY_ENDINGS
+        return ShownMask(codes=_codes(values, lossy=False))
     picture = _palette_mask(path, stored)
     if picture is not None:
         return picture
     decoded = single_frame(path)
     values = _whole_numbers(decoded)
-    alpha = _transparent(path)
-    if alpha is not None and alpha.shape == values.shape[:2]:
-        values = np.where(alpha[..., None], 0, values)
-    if values.shape[2] == 1:
-        inverted = decoded.low > decoded.high
-        return ShownMask(codes=values[..., 0].astype(np.int32), lossy=lossy, inverted=inverted)
-    return ShownMask(codes=_codes_of_colours(values.astype(np.int32), lossy=lossy), lossy=lossy)
+    alpha, is_channel, lossy = _alpha_and_loss(path)
+    inverted = decoded.low > decoded.high and values.shape[2] == 1
+    if stored or alpha is None or alpha.shape != values.shape[:2]:
+        return ShownMask(codes=_codes(values, lossy=lossy), lossy=lossy, inverted=inverted)
+    return replace(_through(values, alpha, is_channel, lossy), inverted=inverted)
+
+
+def _through(
+    values: Shaped[np.ndarray, "h w c"], alpha: UInt8[np.ndarray, "h w"], is_channel: bool, lossy: bool
+) -> ShownMask:
+    """A mask that is see-through in places, by a channel or by one colour that the file names."""
+    varies = bool(np.ptp(alpha)) and is_channel
+    seen = np.where((alpha < OPAQUE)[..., None], 0, values)
+    if not np.ptp(seen, axis=(0, 1)).any():  # one colour, or nothing, is seen
+        if varies:
+            return ShownMask(codes=alpha.astype(np.int32), by_alpha=True)
+        # What is see-through everywhere was not meant to be; of one colour, it is an empty mask.
+        seen = values if np.ptp(values, axis=(0, 1)).any() else seen
+    try:
+        return ShownMask(codes=_codes(seen, lossy=lossy), lossy=lossy)
+    except InputError:
+        if not varies:
+            raise
+        # A photograph cut out along the mask.
+        return ShownMask(codes=alpha.astype(np.int32), by_alpha=True)
 
 
 def foreground(values: ClassMask) -> BoolImage:
@@ -234,11 +270,14 @@ def parse_code(text: str | int) -> int:
 def _palette_mask(path: Path, stored: bool) -> ShownMask | None:
     """The mask of a file with a palette; None for every other file."""
     try:
-        with PillowImage.open(path) as opened:
+        with path.open("rb") as stream, PillowImage.open(stream) as opened:
             if opened.mode != "P" or getattr(opened, "n_frames", 1) > 1:
                 return None
+            # A stream, for Pillow turns what it maps from a path into memory wrongly (13.0, raw TIFF).
+            indices = np.asarray(opened)
+            # Asked for afterwards: of a TIFF, Pillow turns the pixels itself and takes the tag away.
             orientation = opened.getexif().get(ORIENTATION, 1)
-            indices = turned(np.asarray(opened), orientation).astype(np.int32)
+            indices = turned(indices, orientation).astype(np.int32)
             flat = opened.getpalette("RGB") or []
             alpha = _palette_alpha(opened)
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
@@ -267,16 +306,36 @@ def _palette_alpha(opened: PillowImage.Image) -> UInt8[np.ndarray, "colours"]:
     return alpha
 
 
-def _transparent(path: Path) -> BoolImage | None:
-    """Where a picture with an alpha channel is see-through; None without one."""
+def _alpha_and_loss(path: Path) -> tuple[UInt8[np.ndarray, "h w"] | None, bool, bool]:
+    """How opaque each pixel of a picture is, None where all are; whether by a channel of its own; and whether
+    its format changes values a little.
+    """
     try:
-        with PillowImage.open(path) as opened:
-            if "A" not in opened.getbands() and "transparency" not in opened.info:
-                return None
+        with path.open("rb") as stream, _opened(stream) as opened:
+            lossy = _is_lossy(stream, opened)
+            is_channel = "A" in opened.getbands()
+            if not is_channel and "transparency" not in opened.info:
+                return None, False, lossy
             alpha = np.asarray(opened.convert("RGBA").getchannel("A"))
-            return turned(alpha, opened.getexif().get(ORIENTATION, 1)) < OPAQUE
+            return turned(alpha, opened.getexif().get(ORIENTATION, 1)), is_channel, lossy
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
-        return None
+        return None, False, False
+
+
+def _opened(stream: BinaryIO) -> PillowImage.Image:
+    with warnings.catch_warnings():
+        # Its reader has been asked before, and has limits of its own.
+        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+        return PillowImage.open(stream, formats=(*FORMATS, "TIFF", "JPEG2000"))
+
+
+def _is_lossy(stream: BinaryIO, opened: PillowImage.Image) -> bool:
+    if opened.format == "WEBP":
+        stream.seek(0)
+        return LOSSLESS_WEBP not in stream.read(1 << 12)
+    if opened.format == "TIFF":
+        return opened.info.get("compression") in LOSSY_IN_TIFF
+    return opened.format in LOSSY_FORMATS
 
 
 def _whole_numbers(decoded: Decoded) -> Shaped[np.ndarray, "h w c"]:
@@ -303,6 +362,12 @@ def _whole_numbers(decoded: Decoded) -> Shaped[np.ndarray, "h w c"]:
         return np.where(values == WHITE, VOID, values)
     # Such a mask holds grey levels, and the upper eight bits say them.
     return values >> 8
+
+
+def _codes(values: Shaped[np.ndarray, "h w c"], *, lossy: bool) -> Int32[np.ndarray, "h w"]:
+    if values.shape[2] == 1:
+        return values[..., 0].astype(np.int32)
+    return _codes_of_colours(values.astype(np.int32), lossy=lossy)
 
 
 def _codes_of_colours(values: Int32[np.ndarray, "h w 3"], *, lossy: bool) -> Int32[np.ndarray, "h w"]:

@@ -89,7 +89,8 @@ class Objects:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Census:
     """What one mask file holds: pixels of each code, pixels of each whose four neighbours are alike, and the
-    regions of its values (None where it was not looked at). ``inverted``: the file says that zero is white.
+    regions of its values (None where it was not looked at). ``inverted``: the file says that zero is white;
+    ``by_alpha``: its alpha channel is the mask.
     """
 
     counts: Counter[int]
@@ -98,6 +99,7 @@ class Census:
     palette: tuple[tuple[int, int], ...]
     objects: Objects | None
     inverted: bool = False
+    by_alpha: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +153,7 @@ def take_census(mask: ShownMask, *, look: bool = True) -> Census:
         palette=tuple(sorted(mask.palette.items())),
         objects=_objects(_values_of(mask)) if look and not mask.lossy else None,
         inverted=mask.inverted,
+        by_alpha=mask.by_alpha,
     )
 
 
@@ -202,19 +205,28 @@ def find_reading(
         reading = _table(codes, void, name, background=_background(codes, counts), stored=rule == "values")
     else:
         reading = _found(files, counts, codes, void, name)
-    return _with_inverted(reading, sum(file.inverted for file in files), len(files))
+    return _with_hints(reading, files)
 
 
-def _with_inverted(reading: Reading, inverted: int, count: int) -> Reading:
-    """A reading that says how many masks state that zero is white."""
-    if not inverted:
-        return reading
-    # tifffile writes arrays of bool so: what was True is then black to every viewer, and here.
-    hint = (
-        f"; {inverted} of {count} mask files state that zero is white, and are read as a viewer shows them; "
-        'if tifffile wrote them from bool, True became black: write them with photometric="minisblack"'
-    )
-    return replace(reading, text=reading.text + hint, plain=False)
+def _with_hints(reading: Reading, files: Sequence[Census]) -> Reading:
+    """A reading that says how many masks state that zero is white, or are read by their alpha channel."""
+    inverted = sum(file.inverted for file in files)
+    by_alpha = sum(file.by_alpha for file in files)
+    text = reading.text
+    if inverted:
+        # tifffile writes arrays of bool so: what was True is then black to every viewer, and here.
+        text += (
+            f"; {inverted} of {len(files)} mask files state that zero is white, and are read as a viewer "
+            "shows them; if tifffile wrote them from bool, True became black: write them with "
+            'photometric="minisblack"'
+        )
+    if by_alpha:
+        text += (
+            f"; {by_alpha} of {len(files)} mask files show one colour or a photograph through an alpha "
+            "channel, which is the mask: what is opaque is foreground "
+            '(evaluate.masks = "values" reads the colours)'
+        )
+    return reading if text == reading.text else replace(reading, text=text, plain=False)
 
 
 def _found(

@@ -2,26 +2,27 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-from PIL import Image as PillowImage
 
 from optidel.arrays import ClassMask
 from optidel.corpus.groups import KINDS, compile_pattern, match
 from optidel.corpus.manifest import load_manifest
 from optidel.corpus.walk import walk
 from optidel.datasets import DATASETS, LabelledSet, Registry, labelled_set, recognise
-from optidel.datasets.masks import LOSSY_ENDINGS, ORIENTATION, ShownMask, count_codes, header_size, read_mask
+from optidel.datasets.masks import LOSSY_ENDINGS, ShownMask, count_codes, header_size, read_mask
+from optidel.datasets.orientations import Beside, stored_picture, turns_of_masks
 from optidel.datasets.readings import Reading, find_reading, take_census
 from optidel.errors import InputError
 from optidel.evaluation.splits import Item, ItemT
 from optidel.progress import say
 from optidel.readers import READERS
-from optidel.readers.decoded import ending, turned
+from optidel.readers.decoded import ending
 from optidel.records import Rejected
 
 # What the published sets write behind an image's stem to name its mask (``_mask`` PolypGen and BUSI,
@@ -33,21 +34,27 @@ SUFFIX = re.compile(
 # BUSI and others number several masks of one image: ``_mask``, ``_mask_1``, ``_mask2``.
 NUMBERED = re.compile(SUFFIX.pattern.removesuffix("$") + r"[-_. ]?\d+$", re.IGNORECASE)
 
-# EXIF orientations from here on swap height and width.
-QUARTER_TURN = 5
+
+class ReadCodes(Protocol):
+    """Reads the codes of an image's masks."""
+
+    def __call__(self, shape: tuple[int, int], *, turns: Sequence[int | None] = ()) -> ClassMask:
+        """Codes at the image's height and width, int32 (h, w)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair(Item):
     """One image with its masks.
 
-    ``masks``, paths relative to the labelled folder (none: all background; several: their union);
-    ``read_codes`` reads the masks' codes, given the image's height and width; ``reading`` is that of all
-    masks of the folder, once they were looked at.
+    ``masks``, paths relative to the labelled folder (none: all background; several: their union); ``turns``
+    the EXIF orientation that each takes in place of its own (None: its own). ``read_codes`` reads the masks'
+    codes, given the image's height and width; ``reading`` is that of all masks of the folder, once they were
+    looked at.
     """
 
     masks: tuple[str, ...]
-    read_codes: Callable[[tuple[int, int]], ClassMask]
+    turns: tuple[int | None, ...] = ()
+    read_codes: ReadCodes
     reading: Reading | None = None
 
 
@@ -188,10 +195,39 @@ def _plain_pairs(root: Path, prefix: str, rejected: list[Rejected], stored: bool
             id=prefix + stem,
             image=images[stem],
             masks=tuple(masks[stem]),
-            read_codes=partial(_mask_codes, root / images[stem], [root / m for m in masks[stem]], stored, ""),
+            read_codes=partial(_mask_codes, [root / m for m in masks[stem]], stored, ""),
         )
         for stem in stems
     ]
+
+
+def with_turns(sides: dict[str, list[Pair]], root: Path) -> tuple[dict[str, list[Pair]], str]:
+    """The pairs with the orientation of their masks, and what to say about it.
+
+    Args:
+        sides: the pairs of a folder.
+        root: the labelled folder.
+    """
+    beside: list[Beside] = []
+    for pair in (pair for members in sides.values() for pair in members):
+        image = stored_picture(root / pair.image) if pair.masks and not pair.locator else None
+        for mask in pair.masks:
+            header = stored_picture(root / mask) if image is not None else None
+            beside.append(Beside(image=image, mask=header, source=mask))
+
+    turns, text = turns_of_masks(beside)
+    rest = iter(turns)
+    turned_sides = {
+        side: [_with_turns(pair, tuple(next(rest) for _ in pair.masks)) for pair in members]
+        for side, members in sides.items()
+    }
+    return turned_sides, text
+
+
+def _with_turns(pair: Pair, turns: tuple[int | None, ...]) -> Pair:
+    if not any(turns):
+        return pair
+    return replace(pair, turns=turns, read_codes=partial(pair.read_codes, turns=turns))
 
 
 def slice_of(pair: Pair, root: Path, locator: str, *, stored: bool) -> Pair:
@@ -209,7 +245,7 @@ def slice_of(pair: Pair, root: Path, locator: str, *, stored: bool) -> Pair:
         id=f"{pair.id}#{locator}",
         locator=locator,
         group=f"volume:{pair.id}" if pair.group is None else pair.group,
-        read_codes=partial(_mask_codes, root / pair.image, paths, stored, locator),
+        read_codes=partial(_mask_codes, paths, stored, locator),
     )
 
 
@@ -271,22 +307,26 @@ def _by_image(
     return by_stem
 
 
-def read_masks(paths: Sequence[Path], *, stored: bool = False, locator: str = "") -> ShownMask:
+def read_masks(
+    paths: Sequence[Path], *, stored: bool = False, locator: str = "", turns: Sequence[int | None] = ()
+) -> ShownMask:
     """The mask of an image, or the union of its masks: 255 where one of them shows something.
 
     Args:
         paths: one or more files of equal size.
         stored: take the indices of a palette for values, whatever their colours.
         locator: of the slice, where they are volumes.
+        turns: the EXIF orientation that each takes in place of its own (None: its own).
 
     Raises:
         InputError: one cannot be read as a mask, or, of several, has another size or more than one class.
     """
+    turns = turns or [None] * len(paths)
     if len(paths) == 1:
-        return read_mask(paths[0], stored=stored, locator=locator)
+        return read_mask(paths[0], stored=stored, locator=locator, turn=turns[0])
     union: np.ndarray[tuple[int, int], np.dtype[np.bool_]] | None = None
-    for path in paths:
-        shown = _shown(read_mask(path, stored=stored, locator=locator), path)
+    for path, turn in zip(paths, turns, strict=True):
+        shown = _shown(read_mask(path, stored=stored, locator=locator, turn=turn), path)
         if union is not None and union.shape != shown.shape:
             raise InputError(f"the masks {paths[0].name} and {path.name} are not of one size")
         union = shown if union is None else union | shown
@@ -309,7 +349,11 @@ def _shown(mask: ShownMask, path: Path) -> np.ndarray[tuple[int, int], np.dtype[
 
 
 def _mask_codes(
-    image: Path, paths: Sequence[Path], stored: bool, locator: str, shape: tuple[int, int]
+    paths: Sequence[Path],
+    stored: bool,
+    locator: str,
+    shape: tuple[int, int],
+    turns: Sequence[int | None] = (),
 ) -> ClassMask:
     """The codes of a mask as the image is seen, (h, w).
 
@@ -319,13 +363,9 @@ def _mask_codes(
     if not locator:
         for path in paths:
             check_sizes(path, shape)
-    mask = read_masks(paths, stored=stored, locator=locator)
-    codes = mask.codes
-    if codes.shape == shape[::-1] and codes.shape != shape and not locator:
-        # Drawn on the stored pixels of a picture that its EXIF tag turns by a quarter.
-        codes = turned(codes, _quarter_turn(image))
+    codes = read_masks(paths, stored=stored, locator=locator, turns=turns).codes
     if codes.shape != shape:
-        height, width = mask.codes.shape
+        height, width = codes.shape
         raise InputError(_sizes(width, height, shape))
     return codes
 
@@ -345,13 +385,3 @@ def check_sizes(path: Path, shape: tuple[int, int], label: str = "the mask") -> 
 
 def _sizes(width: int, height: int, shape: tuple[int, int], label: str = "the mask") -> str:
     return f"{label} is {width} x {height} px, the image {shape[1]} x {shape[0]} px"
-
-
-def _quarter_turn(image: Path) -> int:
-    """The EXIF orientation of a picture where it swaps height and width, else 1."""
-    try:
-        with PillowImage.open(image) as opened:
-            orientation = int(opened.getexif().get(ORIENTATION, 1))
-    except (OSError, ValueError, SyntaxError):
-        return 1
-    return orientation if orientation >= QUARTER_TURN else 1

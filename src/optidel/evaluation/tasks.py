@@ -12,6 +12,7 @@ from optidel.arrays import VOID, Images
 from optidel.corpus.options import IndexOptions
 from optidel.datasets import DATASETS, LabelledSet, Registry
 from optidel.datasets.masks import ShownMask, count_codes, header_size, single_image
+from optidel.datasets.orientations import stored_picture
 from optidel.datasets.readings import (
     EVIDENCE_FILES,
     Census,
@@ -22,7 +23,15 @@ from optidel.datasets.readings import (
     take_census,
 )
 from optidel.errors import InputError
-from optidel.evaluation.pairs import Pair, check_sizes, known_set, pairs_by_side, read_masks, with_groups
+from optidel.evaluation.pairs import (
+    Pair,
+    check_sizes,
+    known_set,
+    pairs_by_side,
+    read_masks,
+    with_groups,
+    with_turns,
+)
 from optidel.evaluation.splits import MIN_TEST, TEST, TRAIN, Part, Shown, check_counts, draw, reason_of, scan
 from optidel.evaluation.volumes import cut
 from optidel.progress import say, track
@@ -190,7 +199,11 @@ def _sides(
     if published is None:
         for side, members in sides.items():
             sides[side] = cut(root, members, cutting, rejected, stored=stored)
+    sides, orientations = with_turns(sides, root)
     sound, reading = _read_masks(root, published, sides, masks, ignore, rejected)
+    if orientations:
+        text = f"{reading.text}; {orientations}" if reading.text else orientations
+        reading = replace(reading, text=text, plain=False)
     for side, members in sound.items():
         sound[side] = [
             replace(pair, root=root, reading=reading, window=window_of(cutting.window)) for pair in members
@@ -269,11 +282,11 @@ def _whole_mask(root: Path, pair: Pair, published: LabelledSet | None, *, stored
     """The mask of a pair at its own size, without its image."""
     if published is None:
         paths = [root / mask for mask in pair.masks]
-        return read_masks(paths, stored=stored, locator=pair.locator)
-    size = header_size(root / pair.image)
-    if size is None:
+        return read_masks(paths, stored=stored, locator=pair.locator, turns=pair.turns)
+    image = stored_picture(root / pair.image)
+    if image is None:
         raise InputError("is no picture")
-    return ShownMask(codes=pair.read_codes(size[::-1]).astype(np.int32))
+    return ShownMask(codes=pair.read_codes(image.shown[::-1]).astype(np.int32))
 
 
 def _unequal(root: Path, published: LabelledSet | None, pairs: Sequence[Pair]) -> dict[str, str]:
