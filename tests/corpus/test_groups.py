@@ -148,6 +148,21 @@ EXCEL = {
     "spaces around names": COMMAS.replace("path,patient", "path ; patient").replace(",", ";").encode(),
     "empty rows behind": (COMMAS + ",\r\n,\r\n").encode(),
     "capitals": COMMAS.replace("path,patient", "Path,PATIENT").encode(),
+    "comments above": ('# made by X, in 2026, by "Y\n\n# second\n' + COMMAS).encode("utf-8-sig"),
+    "comments between": COMMAS.replace("P2/", "# P2, has, commas\r\n  # and more, of, them\r\nP2/").encode(),
+    "a row that is commented out": COMMAS.replace("P2/", "#P1/ä.png,Meier\r\nP2/").encode(),
+    "a header that begins with #": f"# exported, today\n#{COMMAS}".encode(),
+    "two byte-order marks": f"\ufeff\ufeff{COMMAS}".encode(),
+    "a separator named above a comment": f"sep=;\n# a;b;c\n{COMMAS.replace(',', ';')}".encode(),
+    "line breaks in quotes": COMMAS.replace("path", '"no\n# te",path')
+    .replace("P1/", '"a\n# b, c, d",P1/')
+    .replace("P2/", ",P2/")
+    .encode(),
+    "a lone quote": COMMAS.replace("path", "lens,path")
+    .replace("P1/", '5" wide,P1/')
+    .replace("P2/", "x,P2/")
+    .encode(),
+    "separators behind some rows": COMMAS.replace("Müller", "Müller,,").encode(),
     "apostrophes against formulas": COMMAS.replace("Öz", "'=Öz").replace("Müller", "'-Müller").encode(),
 }
 
@@ -164,6 +179,26 @@ def test_a_manifest_is_read_as_excel_writes_it(tmp_path: Path, kind: str) -> Non
         ("P1/ä.png", "patient:-Müller" if formula else "patient:Müller"),
         ("P2/b.png", "patient:=Öz" if formula else "patient:Öz"),
     ]
+
+
+def test_a_file_may_be_named_like_a_comment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("#1.png", "2.png"):
+        save(tmp_path / "images" / name)
+    (tmp_path / "list.csv").write_text("path,patient\n#1.png,A\n#3.png,B\n2.png,C\n")
+    corpus = optidel.index(tmp_path / "images", manifest=str(tmp_path / "list.csv"))
+    assert not corpus.rejected
+    assert [(frame.source, frame.group) for frame in corpus.frames] == [
+        ("#1.png", "patient:A"),
+        ("2.png", "patient:C"),
+    ]
+    assert "1 row begins with #, the name of no file" in capsys.readouterr().err
+
+
+def test_a_row_with_too_many_cells_is_named_by_its_line(tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png")
+    (tmp_path / "list.csv").write_text("path,patient\na.png,Doe, John\n")
+    with pytest.raises(InputError, match=r"line 2 has 3 cells, the header 2; put a cell that holds ','"):
+        optidel.index(tmp_path / "images", manifest=str(tmp_path / "list.csv"))
 
 
 def test_a_value_that_is_not_there_is_no_patient(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

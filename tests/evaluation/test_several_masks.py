@@ -1,5 +1,8 @@
 """Several masks of one image are one mask, their union; and labelled volumes are cut into slices."""
 
+import gzip
+import logging
+import struct
 from pathlib import Path
 
 import nibabel
@@ -200,3 +203,20 @@ def test_a_mask_stored_in_another_order_at_the_same_place_is_turned(tmp_path: Pa
 def test_one_volume_alone_cannot_be_split(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="are of one group, volume:scan0; at least two are needed"):
         load_task(volumes(tmp_path, 1), 16)
+
+
+def test_what_nibabel_says_of_odd_headers_stays_off_the_terminal(tmp_path: Path) -> None:
+    volumes(tmp_path)
+    for path in tmp_path.rglob("*.nii.gz"):
+        data = bytearray(gzip.decompress(path.read_bytes()))
+        data[80:84] = struct.pack("<f", -1)
+        path.write_bytes(gzip.compress(data))
+    texts: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    nibabel.imageglobals.logger.addHandler(handler)
+    try:
+        task = load_task(tmp_path, 16, train=12, test=12)
+    finally:
+        nibabel.imageglobals.logger.removeHandler(handler)
+    assert (len(task.ids), task.rejected, texts) == (24, [], [])

@@ -1,7 +1,9 @@
 """NIfTI volumes: SimpleITK's voxels, the scanner's directions."""
 
 import gzip
+import logging
 import struct
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 
@@ -286,3 +288,50 @@ def test_an_affine_without_an_inverse_orients_nothing_and_is_said(affine: np.nda
     frame = read("a.nii", bytes(data), DecodeOptions())["axial:5"]
     np.testing.assert_array_equal(frame.values[..., 0], voxels[:, :, 5].T[::-1])
     assert frame.rule == "percentiles 0.5-99.5, orientation unknown"
+
+
+def with_field(offset: int, content: bytes) -> bytes:
+    """A sound volume with other bytes in its header."""
+    voxels = np.arange(9 * 10 * 11, dtype=np.int16).reshape(9, 10, 11)
+    data = bytearray(nib.Nifti1Image(voxels, np.eye(4)).to_bytes())
+    data[offset : offset + len(content)] = content
+    return bytes(data)
+
+
+@pytest.fixture
+def printed() -> Iterator[list[str]]:
+    """What nibabel would print."""
+    texts: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: texts.append(record.getMessage())  # type: ignore[method-assign]
+    nib.imageglobals.logger.addHandler(handler)
+    yield texts
+    nib.imageglobals.logger.removeHandler(handler)
+
+
+def test_negative_voxel_sizes_are_in_the_rule_and_not_on_the_terminal(printed: list[str]) -> None:
+    sound = read("v.nii", with_field(0, b""))["axial:5"]
+    odd = read("v.nii", with_field(80, struct.pack("<ff", -1, -1)))["axial:5"]
+    np.testing.assert_array_equal(odd.values, sound.values)
+    assert odd.rule == f"{sound.rule}, negative voxel sizes taken as positive"
+    assert printed == []
+
+
+def test_a_header_that_was_mended_counts_as_a_warning_of_the_decoder(printed: list[str]) -> None:
+    data = with_field(254, struct.pack("<h", 99))
+    with pytest.raises(InputError, match=r"its decoder warns 'sform_code 99 not valid.*corpus.damaged"):
+        read("v.nii", data)
+    kept = read("v.nii", data, DecodeOptions(damaged="keep"))
+    assert len(kept) == 11
+    assert printed == []
+
+
+def test_an_offset_that_another_program_dislikes_is_no_damage(printed: list[str]) -> None:
+    voxels = np.arange(9 * 10 * 11, dtype=np.int16).reshape(9, 10, 11)
+    data = bytearray(nib.Nifti1Image(voxels, np.eye(4)).to_bytes())
+    data[108:112] = struct.pack("<f", 360)
+    data[352:352] = bytes(8)
+    np.testing.assert_array_equal(
+        read("v.nii", bytes(data))["axial:5"].values, read("v.nii", with_field(0, b""))["axial:5"].values
+    )
+    assert printed == []

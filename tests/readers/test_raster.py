@@ -5,6 +5,7 @@ made.
 import io
 import itertools
 import struct
+import warnings
 import zlib
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from test_fuzz import mutate
 
 from optidel.errors import InputError
 from optidel.readers import MAX_FRAMES, Decoded, DecodeOptions, reader_for
+from optidel.readers.decode import read_frame
 from optidel.readers.source import Source
 
 SKLEARN = Path(sklearn.datasets.__file__).parent / "images"
@@ -226,3 +228,13 @@ def outcome(ending: str, data: bytes) -> np.ndarray | str:
         return read_bytes(f"a{ending}", data)[0].values
     except Exception as error:  # as the index does with whatever a decoder raises
         return type(error).__name__
+
+
+def test_a_cut_tag_of_a_camera_is_no_warning_on_the_terminal(tmp_path: Path) -> None:
+    # One entry is there, the orientation, and three are promised.
+    exif = b"Exif\0\0II*\0\x08\0\0\0\x03\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0"
+    path = tmp_path / "camera.jpg"
+    Image.fromarray(tissue()).save(path, exif=exif)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert read_frame(path, "").shape[:2] == tissue().shape[1::-1]

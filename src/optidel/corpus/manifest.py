@@ -1,6 +1,7 @@
 """A table that lists the files of a corpus and says what is known of them."""
 
 import codecs
+import csv
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -33,6 +34,9 @@ FORMULA_STARTS = tuple("=+-@\t\r")
 
 QUOTED = re.compile(r'"[^"]*"')
 """A column's name in quotes, which may hold a separator."""
+
+COMMENT = "#"
+"""Begins a line for people, as pandas, R and many devices write them above a table and between its rows."""
 
 ABSENT = frozenset(["nan", "na", "n/a", "<na>", "none", "null", "#n/a"])
 """What pandas, R and spreadsheets write for a value that is not there, in lower case."""
@@ -79,7 +83,7 @@ def load_manifest(path: Path, root: Root) -> Manifest:
     centre, label, split.
 
     A CSV may be as Excel writes it: in UTF-8, UTF-16 or Latin-1, with semicolons or tabs, with backslashes in
-    its paths.
+    its paths. A row whose path begins with ``#`` is a comment unless there is a file of that name.
 
     Args:
         path: the table.
@@ -99,11 +103,14 @@ def load_manifest(path: Path, root: Root) -> Manifest:
 
     stated = [name for name in table.columns if name in COLUMNS and name not in PATHS]
     rows: dict[str, dict[str, str]] = {}
-    absent = 0
+    absent = comments = 0
     for values in table.select(column, *stated).cast(pl.String).iter_rows(named=True):
         cell = values.pop(column)
         if not cell or not cell.strip():
             continue  # spreadsheets write empty rows behind the last
+        if _is_comment(cell, path, root):
+            comments += 1
+            continue
         file = _relative(cell, root)
         given = {name: value for name, value in values.items() if value and value.strip()}
         row = {name: plain_cell(value) for name, value in given.items() if not _is_absent(value)}
@@ -112,6 +119,9 @@ def load_manifest(path: Path, root: Root) -> Manifest:
             raise InputError(f"the manifest {path} lists {file} twice, with different values; leave one row")
     if not rows:
         raise InputError(f"the manifest {path} lists no file")
+    if comments:
+        lines = counted(comments, "row", ("begins", "begin"))
+        say(f"manifest {path.name}: {lines} with #, the name of no file, and so a comment")
     if absent:
         cells = counted(absent, "cell", ("says", "say"))
         say(f"manifest {path.name}: {cells} NaN, NA, None or null, which is taken for empty")
@@ -131,24 +141,73 @@ def read_listing(path: Path, kind: str) -> pl.DataFrame:
             return pl.read_parquet(path)
         text = _decoded(path.read_bytes())
         return _parsed(text)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        first_line = str(error).partition("\n")[0]
+    except InputError as error:
+        raise InputError(f"the {kind} {path} cannot be read: {error}") from error
+    except (OSError, csv.Error, pl.exceptions.PolarsError) as error:
+        first_line = str(error).partition("\n")[0].rstrip(". ")
         raise InputError(f"the {kind} {path} cannot be read as CSV or Parquet: {first_line}") from error
 
 
 def _parsed(text: str) -> pl.DataFrame:
     """CSV to a table of texts, whatever stands between the columns."""
+    text = text.lstrip("\ufeff")  # joined files have a mark each
     if "\n" not in text:  # lines as old spreadsheets of the Macintosh end them
         text = text.replace("\r", "\n")
     first, _, rest = text.partition("\n")
+    separator = ""
     if first.strip().lower().startswith("sep="):  # how Excel is told of a separator
         separator, text = first.strip()[len("sep=") :] or "\t", rest
-    else:
-        header = QUOTED.sub("", first)
+    text = _from_header(text)
+    if not separator:
+        header = QUOTED.sub("", text.partition("\n")[0])
         separator = max(SEPARATORS, key=header.count)
-    table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
+    try:
+        table = pl.read_csv(text.encode(), separator=separator, infer_schema=False)
+    except pl.exceptions.ComputeError:  # a comment with more separators than the header, or a lone quote
+        table = _row_by_row(text, separator)
     names = {name: _column(name) for name in table.columns}
     return table.rename(names) if len(set(names.values())) == len(names) else table
+
+
+def _from_header(text: str) -> str:
+    """A table without the comments and empty lines above its header, which may itself begin with ``#``."""
+    while text:
+        first, _, rest = text.partition("\n")
+        line = first.strip()
+        if line.startswith(COMMENT):
+            header = line.lstrip(f"{COMMENT} ")
+            names = re.split(f"[{''.join(SEPARATORS)}]", header.replace('"', ""))
+            if any(_column(name) in PATHS for name in names):
+                return f"{header}\n{rest}"
+        elif line:
+            return text
+        text = rest
+    return text
+
+
+def _row_by_row(text: str, separator: str) -> pl.DataFrame:
+    """A table whose rows have not all as many cells as its header.
+
+    Raises:
+        InputError: a row with more cells, no comment.
+    """
+    reader = csv.reader(text.splitlines(keepends=True), delimiter=separator)
+    header = next(reader)
+    rows: list[list[str | None]] = []
+    for cells in reader:
+        while len(cells) > len(header) and not cells[-1].strip():
+            cells.pop()
+        if len(cells) <= len(header):
+            rows.append([*cells, *[None] * (len(header) - len(cells))])
+        elif not cells[0].lstrip().startswith(COMMENT):
+            raise InputError(
+                f"line {reader.line_num} has {len(cells)} cells, the header {len(header)}; put a cell that "
+                f"holds {separator!r} in double quotes"
+            )
+    columns = list(zip(*rows, strict=True)) or [()] * len(header)
+    return pl.DataFrame(
+        [pl.Series(name, cells, pl.String) for name, cells in zip(header, columns, strict=True)]
+    )
 
 
 def _column(name: str) -> str:
@@ -173,6 +232,11 @@ def _decoded(content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("cp1252", "replace")
+
+
+def _is_comment(cell: str, table: Path, root: Root) -> bool:
+    text = cell.strip()
+    return text.startswith(COMMENT) and table.suffix.lower() != ".parquet" and not _exists(text, root)
 
 
 def _is_absent(cell: str) -> bool:

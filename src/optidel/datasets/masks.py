@@ -23,7 +23,7 @@ from optidel.errors import InputError
 from optidel.readers import Decoded, DecodeOptions, reader_for
 from optidel.readers.decode import read_decoded
 from optidel.readers.decoded import Window, turned
-from optidel.readers.raster import FORMATS, ORIENTATION
+from optidel.readers.raster import FORMATS, orientation_of
 from optidel.readers.source import Source
 
 # Codes of colours start here; grey levels and class numbers stay below. 24 bits hold red, green and blue.
@@ -138,7 +138,7 @@ def header_size(path: Path) -> tuple[int, int] | None:
     try:
         with warnings.catch_warnings():
             # Nothing is decoded here, and the limits of the reader follow.
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+            warnings.simplefilter("ignore")
             with PillowImage.open(path) as opened:
                 return opened.size
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
@@ -276,8 +276,7 @@ def _palette_mask(path: Path, stored: bool) -> ShownMask | None:
             # A stream, for Pillow turns what it maps from a path into memory wrongly (13.0, raw TIFF).
             indices = np.asarray(opened)
             # Asked for afterwards: of a TIFF, Pillow turns the pixels itself and takes the tag away.
-            orientation = opened.getexif().get(ORIENTATION, 1)
-            indices = turned(indices, orientation).astype(np.int32)
+            indices = turned(indices, orientation_of(opened)).astype(np.int32)
             flat = opened.getpalette("RGB") or []
             alpha = _palette_alpha(opened)
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
@@ -317,7 +316,7 @@ def _alpha_and_loss(path: Path) -> tuple[UInt8[np.ndarray, "h w"] | None, bool, 
             if not is_channel and "transparency" not in opened.info:
                 return None, False, lossy
             alpha = np.asarray(opened.convert("RGBA").getchannel("A"))
-            return turned(alpha, opened.getexif().get(ORIENTATION, 1)), is_channel, lossy
+            return turned(alpha, orientation_of(opened)), is_channel, lossy
     except (OSError, ValueError, SyntaxError, PillowImage.DecompressionBombError):
         return None, False, False
 
@@ -325,7 +324,7 @@ def _alpha_and_loss(path: Path) -> tuple[UInt8[np.ndarray, "h w"] | None, bool, 
 def _opened(stream: BinaryIO) -> PillowImage.Image:
     with warnings.catch_warnings():
         # Its reader has been asked before, and has limits of its own.
-        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+        warnings.simplefilter("ignore")
         return PillowImage.open(stream, formats=(*FORMATS, "TIFF", "JPEG2000"))
 
 

@@ -15,7 +15,7 @@ from numpy import ndarray
 from PIL import Image as PillowImage
 
 from optidel.readers.decoded import turned
-from optidel.readers.raster import FORMATS, ORIENTATION
+from optidel.readers.raster import FORMATS, orientation_of
 
 # Orientations from here on swap height and width.
 QUARTER_TURN = 5
@@ -56,8 +56,7 @@ def stored_picture(path: Path) -> StoredPicture | None:
                 size = int(opened.tag_v2[256]), int(opened.tag_v2[257])  # type: ignore[attr-defined]
             # Of a PNG without a tag Pillow would decode the pixels, for one may stand behind them.
             has_tag = opened.format != "PNG" or _has_chunk(stream)
-            tag = opened.getexif().get(ORIENTATION, 1) if has_tag else 1
-            return StoredPicture(size=size, orientation=tag if tag in range(1, 9) else 1)
+            return StoredPicture(size=size, orientation=orientation_of(opened) if has_tag else 1)
     except (OSError, ValueError, SyntaxError, LookupError, TypeError, PillowImage.DecompressionBombError):
         return None
 
@@ -65,7 +64,7 @@ def stored_picture(path: Path) -> StoredPicture | None:
 def _opened(stream: BinaryIO) -> PillowImage.Image:
     with warnings.catch_warnings():
         # Nothing is decoded here, and the limits of the reader follow.
-        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+        warnings.simplefilter("ignore")
         return PillowImage.open(stream, formats=(*FORMATS, "TIFF"))
 
 

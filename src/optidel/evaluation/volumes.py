@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -13,6 +14,7 @@ from optidel.corpus.sandbox.workers import Scanned, scan_files
 from optidel.evaluation.pairs import Pair, slice_of
 from optidel.progress import track
 from optidel.readers.decoded import ending
+from optidel.readers.nifti import nibabel_heard
 from optidel.records import Rejected
 
 NIFTI = (".nii", ".nii.gz")
@@ -107,13 +109,19 @@ def _is_in_place(image: Path, mask: Path) -> bool:
     if any(points is None for points in corners):
         return True  # an affine without an inverse places nothing
     first, second = (points for points in corners if points is not None)
-    voxel = np.linalg.norm(nib.load(image).affine[:3, :3], axis=0).max()
+    voxel = np.linalg.norm(_placed(image).affine[:3, :3], axis=0).max()
     return bool(np.linalg.norm(first - second, axis=1).max() <= APART * voxel)
+
+
+def _placed(path: Path) -> Any:
+    """A NIfTI file whose header was read; what nibabel says of it, the reader has said."""
+    with nibabel_heard():
+        return nib.load(path)
 
 
 def _corners(path: Path) -> np.ndarray[tuple[int, int], np.dtype[np.float64]] | None:
     """Where the first and the last voxel in RAS+ order lie, (2, 3) in mm; None where that is not known."""
-    header = nib.load(path)
+    header = _placed(path)
     affine = header.affine
     directions = affine[:3, :3]
     if not np.isfinite(affine).all() or abs(np.linalg.det(directions)) == 0:

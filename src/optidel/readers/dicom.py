@@ -65,6 +65,12 @@ OTHERS = {
 }
 """Modalities of DICOM objects that are no pictures."""
 
+REMEDIES = {
+    "SEG": "; as masks, convert it to NIfTI or PNG, for instance by segimage2itkimage of dcmqi",
+    "RTSTRUCT": "; as masks, convert it to NIfTI, for instance by plastimatch convert",
+}
+"""What makes masks of objects that outline regions: each refers to slices of other files by their numbers."""
+
 COLOURS = {"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_RCT", "YBR_ICT"}
 GREYS = {"MONOCHROME1", "MONOCHROME2"}
 
@@ -342,7 +348,7 @@ def _checked(data: Dataset) -> int:
     kind = "DOC" if "EncapsulatedDocument" in data else str(data.get("Modality", ""))
     pixels = [name for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData") if name in data]
     if kind in OTHERS and (kind != "ECG" or not pixels):
-        raise InputError(f"is DICOM that holds {OTHERS[kind]}, no picture")
+        raise InputError(f"is DICOM that holds {OTHERS[kind]}, no picture{REMEDIES.get(kind, '')}")
     # Reports, plans and contours are datasets without pixels.
     if len(pixels) != 1 or "Rows" not in data or "Columns" not in data:
         raise InputError("is no DICOM image: it has no pixels")

@@ -111,9 +111,17 @@ def _picture(image: PillowImage.Image, stream: BinaryIO, data: bytes, strict: bo
         if strict and image.format in JPEGS:
             check_jpeg(data)
         values = _filled(image, stream, strict)
-    values = turned(values, image.getexif().get(ORIENTATION, 1) if turn is None else turn)
+    values = turned(values, orientation_of(image) if turn is None else turn)
     low, high, rule = depth_rule(values)
     return Decoded(locator="", values=values, low=low, high=high, rule=rule, modality=None)
+
+
+def orientation_of(image: PillowImage.Image) -> int:
+    """The EXIF orientation of an opened picture, 1 to 8; 1 where it states none that can be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of other tags, cut or of a wrong type: no pixel hangs on them
+        tag = image.getexif().get(ORIENTATION, 1)
+    return tag if tag in range(1, 9) else 1
 
 
 def _filled(image: PillowImage.Image, stream: BinaryIO, strict: bool) -> np.ndarray[Any, Any]:
@@ -175,7 +183,7 @@ def _bits(stream: BinaryIO) -> int:
 
 def _opened(source: Source, stream: BinaryIO) -> PillowImage.Image:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)  # our own limit follows
+        warnings.simplefilter("ignore")  # our own limit of pixels follows, and of cut tags hangs nothing
         try:
             return PillowImage.open(stream, formats=FORMATS)
         except UnidentifiedImageError:
