@@ -15,6 +15,7 @@ def test_defaults_and_presets() -> None:
     assert recipe.methods == ("full", "random", "meddel", "optidel", "optidel-paper")
     assert make_recipe({**BASE, "preset": "small"}).pretrain.steps == 8000
     assert make_recipe({**BASE, "preset": "small", "pretrain": {"steps": 7}}).pretrain.steps == 7
+    assert make_recipe({**BASE, "preset": "huge"}).pretrain.lr == 1.5e-4 * 1024 / 256
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ def test_defaults_and_presets() -> None:
         ({"budget": 0.0}, r"budget must be in \(0, 1\], got 0; pass 0.05"),
         ({"budget": 1.5}, r"got 1.5"),
         ({"pretrain": {"steps": 0}}, "pretrain.steps: input should be greater than or equal to 1, got 0"),
-        ({"preset": "huge"}, "preset: .*got 'huge'"),
+        ({"preset": "giant"}, "preset: .*got 'giant'"),
         ({"methods": []}, "methods is empty"),
         ({"seeds": [1, 1]}, "seeds holds an entry twice"),
     ],

@@ -306,7 +306,7 @@ class Recipe(_Section):
     methods: tuple[str, ...] = ("full", "random", "meddel", "optidel", "optidel-paper")
     budget: float = 0.05
     seeds: tuple[Seed, ...] = (0,)
-    preset: Literal["tiny", "small", "base"] = "tiny"
+    preset: Literal["tiny", "small", "base", "large", "huge"] = "tiny"
     leaks: Literal["warn", "drop", "off"] = "warn"
     registry: str | None = None
     corpus: CorpusSection = CorpusSection()
@@ -333,6 +333,18 @@ PRESET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     "base": {
         "encoder": {"steps": 10000},
         "pretrain": {"steps": 20000, "batch": 512},
+        "evaluate": {"steps": 2000},
+    },
+    # A quarter of the batch of MAE's authors, and their rate for it: 1.5e-4 for each 256 images (arXiv
+    # 2111.06377, table 8). The warm-up sees as many images as that of `base`.
+    "large": {
+        "encoder": {"steps": 5000},
+        "pretrain": {"steps": 40000, "batch": 1024, "lr": 6e-4},
+        "evaluate": {"steps": 2000},
+    },
+    "huge": {
+        "encoder": {"steps": 5000},
+        "pretrain": {"steps": 40000, "batch": 1024, "lr": 6e-4},
         "evaluate": {"steps": 2000},
     },
 }

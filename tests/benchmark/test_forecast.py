@@ -1,11 +1,16 @@
 from pathlib import Path
 
 import pytest
+import torch
 from fake_bench import EFFECTS, fake_bench
 from nano_bench import values
+from torch.utils.flop_counter import FlopCounterMode
 
 from optidel.benchmark import make_bench, run_bench
-from optidel.benchmark.forecast import forecast
+from optidel.benchmark.forecast import RATE, forecast, step_seconds
+from optidel.models.encoders import build_encoder
+from optidel.models.presets import PRESETS
+from optidel.training.precision import device
 
 
 def test_before_the_first_run_it_counts_and_says_where_the_times_are_from(
@@ -88,3 +93,14 @@ def test_a_pilot_says_what_can_be_detected(tmp_path: Path, seeds: list[int]) -> 
     written = {path.name for path in (tmp_path / "pilot").iterdir()}
     assert not {"results.parquet", "scores.parquet", "results.json"} & written  # who looks writes nothing
     assert "not known" in forecast(bench, tmp_path / "out").detectable[0]
+
+
+@pytest.mark.parametrize("preset", ["base", "large", "huge"])
+def test_the_rule_of_thumb_counts_what_torch_counts(preset: str) -> None:
+    batch, size = 2, PRESETS[preset].size
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        build_encoder(PRESETS[preset], torch.Generator())(torch.empty(batch, 3, size, size))
+    counted = 3 * counter.get_total_flops()  # backward twice as many
+    ruled = step_seconds(preset, batch) * RATE[device().type]
+    # The rule leaves out attention and the projection of the patches.
+    assert ruled == pytest.approx(counted, rel=0.1)

@@ -3,6 +3,7 @@ with.
 """
 
 import numpy as np
+import pytest
 import torch
 from transformers import AutoModel, ViTMAEForPreTraining
 
@@ -41,6 +42,17 @@ def test_built_model_is_not_the_all_zero_one() -> None:
     weight = model.vit.layers[0].mlp.fc1.weight
     assert 0.95 * bound < weight.abs().max() <= bound
     assert not model.get_parameter("vit.embeddings.position_embeddings").requires_grad
+
+
+@pytest.mark.parametrize(("preset", "millions"), [("large", 304), ("huge", 632)])
+def test_encoders_have_as_many_weights_as_published(preset: str, millions: int) -> None:
+    with torch.device("meta"):  # shapes alone: nothing is allocated
+        model = build_mae(PRESETS[preset], torch.Generator())
+    weights = sum(parameter.numel() for parameter in model.vit.parameters())
+    classes = 1000 * (PRESETS[preset].width + 1)  # the head of ImageNet, which the published counts include
+    assert round((weights + classes) / 1e6) == millions
+    decoder = model.config.decoder_hidden_size, model.config.decoder_num_hidden_layers
+    assert decoder == (512, 8), "section 4.1 of MAE"
 
 
 def test_weights_follow_from_the_generator_alone(nano: object) -> None:

@@ -17,6 +17,8 @@ class PresetName(StrEnum):
     tiny = "tiny"
     small = "small"
     base = "base"
+    large = "large"
+    huge = "huge"
 
 
 class NameStyle(StrEnum):

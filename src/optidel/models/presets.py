@@ -45,6 +45,28 @@ PRESETS: dict[str, Preset] = {
         decoder_depth=8,
         decoder_heads=16,
     ),
+    # ViT-Large and ViT-Huge (arXiv 2010.11929, table 1) with MAE's decoder; Huge has patches of 14 px, as
+    # there.
+    "large": Preset(
+        size=224,
+        patch=16,
+        width=1024,
+        depth=24,
+        heads=16,
+        decoder_width=512,
+        decoder_depth=8,
+        decoder_heads=16,
+    ),
+    "huge": Preset(
+        size=224,
+        patch=14,
+        width=1280,
+        depth=32,
+        heads=16,
+        decoder_width=512,
+        decoder_depth=8,
+        decoder_heads=16,
+    ),
 }
 
 MAE_CROP = (0.2, 1.0)
