@@ -15,6 +15,12 @@ from optidel.remote import check_url, is_url, refuse_url
 # Keys of ``optidel.OBJECTIVES``, written out as a recipe is read without torch; a test compares them.
 OBJECTIVE_NAMES = ("mae", "simclr")
 
+# Those of them whose batch may be handed on in parts (``Objective.in_parts``).
+IN_PARTS = ("mae",)
+
+# Keys of ``pretrain`` that say how its steps are computed: no result depends on them but by rounding.
+EXECUTION = ("accumulate",)
+
 # A value that needs no quotes on the command line: a name or a path.
 WORD = re.compile(r"[A-Za-z_./~][\w./~:+-]*")
 
@@ -216,7 +222,8 @@ class PretrainSection(_Section):
     TensorBoard, where it is installed; no result depends on it. ``sampling``, how often each image of a
     selection is shown: ``uniform``, all alike; ``balanced``, so that every concept of the selection counts
     alike, in every batch; ``weighted``, in proportion to the part of the corpus that it stands for. Both at
-    most four times the mean; composites are always shown alike.
+    most four times the mean; composites are always shown alike. ``accumulate``: parts, one after the other,
+    in which a process handles its share of a batch, for a GPU that cannot hold it at once.
     """
 
     objective: str = "mae"
@@ -233,6 +240,7 @@ class PretrainSection(_Section):
     layer_decay: float = Field(1.0, gt=0, le=1)
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] | None = None
     sampling: Sampling = "uniform"
+    accumulate: int = Field(1, ge=1, le=MAX_BATCH)
 
 
 # How an encoder is measured: trained further with a head; a head on the frozen encoder; a closed-form probe
@@ -403,6 +411,8 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
         raise RecipeError(
             f"recipe: pretrain.objective: unknown objective {objective!r}{hint}; there are {names}"
         )
+    check_parts(objective, recipe.pretrain.accumulate, objective in IN_PARTS)
+    check_shares(recipe.pretrain.batch, 1, recipe.pretrain.accumulate)
     crop = recipe.pretrain.crop
     if crop and crop[0] > crop[1]:
         raise RecipeError(
@@ -415,6 +425,55 @@ def make_recipe(values: Mapping[str, Any]) -> Recipe:
         if len(set(items)) != len(items):
             raise RecipeError(f"recipe: {name} holds an entry twice: {', '.join(map(str, items))}")
     return recipe
+
+
+def check_parts(objective: str, accumulate: int, in_parts: bool) -> None:
+    """Refuse parts of a batch to an objective that compares its images with each other.
+
+    Args:
+        objective: its name, for the message.
+        accumulate: how many parts.
+        in_parts: whether the objective takes parts.
+
+    Raises:
+        RecipeError: it does not, and there are several.
+    """
+    if accumulate == 1 or in_parts:
+        return
+    raise RecipeError(
+        f"pretrain.accumulate = {accumulate} handles a batch in parts, and the objective {objective!r} "
+        "compares all its images with each other; use pretrain.accumulate = 1 with a smaller pretrain.batch, "
+        "or more processes (torchrun), which do compare all"
+    )
+
+
+def check_shares(batch: int, processes: int, accumulate: int = 1) -> None:
+    """Refuse a batch that is not shared evenly.
+
+    Args:
+        batch: images of a step.
+        processes: that train together.
+        accumulate: parts in which each of them handles its share.
+
+    Raises:
+        RecipeError: ``batch`` is no multiple of ``processes`` times ``accumulate``.
+
+    >>> check_shares(64, 4)
+    """
+    shares = processes * accumulate
+    if batch % shares == 0:
+        return
+    near = max(shares, round(batch / shares) * shares)
+    if processes == 1:
+        among, other = f"{accumulate} parts", "pretrain.accumulate"
+    elif accumulate == 1:
+        among, other = f"{processes} processes", "number of processes"
+    else:
+        among, other = f"{processes} processes in {accumulate} parts each", "pretrain.accumulate"
+    raise RecipeError(
+        f"a batch of {batch} images is not shared evenly by {among}; use pretrain.batch={near}, "
+        f"or another {other}"
+    )
 
 
 def _check_urls(values: Mapping[str, Any]) -> None:
@@ -556,9 +615,10 @@ def _toml_value(text: str, assignment: str) -> Any:
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON values, without those of :data:`LATER` that stand at their default, and without
-    ``work`` and ``pretrain.loggers``, on which no result depends.
+    ``work``, ``pretrain.loggers`` and :data:`EXECUTION`, on which no result depends.
     """
-    values = recipe.model_dump(mode="json", exclude={"work": True, "pretrain": {"loggers"}})
+    independent: Any = {"work": True, "pretrain": {"loggers", *EXECUTION}}
+    values = recipe.model_dump(mode="json", exclude=independent)
     for key in LATER:
         *section, name = key.split(".")
         table, model = values, Recipe

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from optidel.models.presets import Views
+from optidel.training.options import Execution
 
 if TYPE_CHECKING:
     from optidel.training.ranks import Ranks
@@ -58,11 +59,13 @@ def ends(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str, str
     return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
 
 
-# What trainings differ in: both objectives, and composites beside an odd number of whole images.
+# What trainings differ in: both objectives, composites beside an odd number of whole images, and a share that
+# is handled in parts.
 TRAININGS: dict[str, dict[str, Any]] = {
     "mae": {"objective": "mae", "views": Views(jitter=0.2)},
     "simclr": {"objective": "simclr"},
     "tiles": {"tiles": 4, "whole": 3},
+    "tiles in parts": {"tiles": 4, "whole": 3, "execution": Execution(accumulate=2)},
 }
 
 

@@ -11,13 +11,15 @@ import torch
 from command import call
 from together import TRAININGS, curves, ends, start
 
+from optidel.cli.options import recipe_of
 from optidel.errors import RecipeError
 from optidel.models.presets import Preset
 from optidel.models.shares import Share
 from optidel.models.views import colour_jitter, crop_and_flip
+from optidel.recipe import check_shares
 from optidel.training import precision
 from optidel.training.ahead import ahead
-from optidel.training.ranks import ALONE, Ranks, check_shares
+from optidel.training.ranks import ALONE, Ranks
 
 # Of losses: sums in another order, through some steps of AdamW. Other views, masks or negatives change the
 # third digit.
@@ -35,7 +37,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     assert (first, second) == (0, 0), complaint
     together = json.loads(printed)
     for name in TRAININGS:
-        np.testing.assert_allclose(together[name], curves(tmp_path, ALONE, name), rtol=ROUNDING, err_msg=name)
+        alone = curves(tmp_path, ALONE, name.removesuffix(" in parts"))
+        np.testing.assert_allclose(together[name], alone, rtol=ROUNDING, err_msg=name)
 
 
 def test_a_lost_process_is_one_sentence_and_the_run_goes_on(
@@ -93,11 +96,30 @@ def test_shares_cover_a_batch_once() -> None:
     assert len(Share(start=0, stop=4, count=8, whole=3).originals) == 0
 
 
-def test_a_batch_that_is_not_shared_evenly_is_refused() -> None:
-    with pytest.raises(
-        RecipeError, match=r"batch of 10 images is not shared evenly by 4 processes; use pretrain\.batch=8"
-    ):
-        check_shares(10, 4)
+@pytest.mark.parametrize(
+    ("processes", "parts", "sentence"),
+    [
+        (4, 1, r"by 4 processes; use pretrain\.batch=8, or another number of processes"),
+        (1, 4, r"by 4 parts; use pretrain\.batch=8, or another pretrain\.accumulate"),
+        (2, 3, r"by 2 processes in 3 parts each; use pretrain\.batch=12, or another pretrain\.accumulate"),
+        (8, 2, r"use pretrain\.batch=16"),
+    ],
+)
+def test_a_batch_that_is_not_shared_evenly_is_refused(processes: int, parts: int, sentence: str) -> None:
+    with pytest.raises(RecipeError, match=rf"batch of 10 images is not shared evenly .*{sentence}"):
+        check_shares(10, processes, parts)
+
+
+def test_what_the_processes_cannot_share_is_refused_as_the_recipe_is_read(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    settings = ["pretrain.batch=10"]
+    assert recipe_of("scans", tmp_path, settings=settings).pretrain.batch == 10
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with pytest.raises(RecipeError, match=r"batch of 10 images is not shared evenly by 4 processes"):
+        recipe_of("scans", tmp_path, settings=settings)
+    assert recipe_of("scans", tmp_path, settings=["pretrain.batch=12"]).pretrain.batch == 12
 
 
 def test_reading_ahead_keeps_the_order_and_the_errors() -> None:

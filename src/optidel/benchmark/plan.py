@@ -7,7 +7,7 @@ from itertools import product
 from typing import Any
 
 from optidel.benchmark.bench import HELD_OUT, Bench, Compute, Lists, method_of
-from optidel.recipe import Protocol, Recipe, make_recipe
+from optidel.recipe import EXECUTION, Protocol, Recipe, make_recipe
 from optidel.runs.baselines import FULL, PIXELS, RANDOM, SCRATCH, UNTRAINED
 from optidel.store import canonical, digest
 
@@ -143,6 +143,7 @@ PATHS: Any = {
     "labelled": True,
     "out": True,
     "work": True,
+    "pretrain": set(EXECUTION),
     "evaluate": {"test_on"},
     "selection": {"target"},
 }

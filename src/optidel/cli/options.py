@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optidel.cli.together import started_together
+
 if TYPE_CHECKING:
     from optidel.recipe import Recipe
 
@@ -197,9 +199,9 @@ def recipe_of(
     """The recipe of a command: the TOML file where there is one, the options typed on top, ``--set`` last.
 
     Raises:
-        RecipeError: the file or an option cannot be used.
+        RecipeError: the file or an option cannot be used, or the processes cannot share a batch evenly.
     """
-    from optidel.recipe import make_recipe, read_values, set_value
+    from optidel.recipe import check_shares, make_recipe, read_values, set_value
 
     names = None
     if methods is not None:
@@ -226,4 +228,8 @@ def recipe_of(
         values["selection"] = {**values.get("selection", {}), "target": target}
     for setting in settings or []:
         set_value(values, setting)
-    return make_recipe(values)
+    recipe = make_recipe(values)
+    together = started_together()
+    if together:
+        check_shares(recipe.pretrain.batch, together[1], recipe.pretrain.accumulate)
+    return recipe

@@ -36,7 +36,7 @@ from optidel.pipeline.steps.task import task_step
 from optidel.pipeline.steps.whiten import whiten_step
 from optidel.pipeline.weights import Weights
 from optidel.progress import say
-from optidel.recipe import Protocol, Recipe, ScorerName
+from optidel.recipe import EXECUTION, Protocol, Recipe, ScorerName
 from optidel.remote import here, place
 from optidel.report import write_report
 from optidel.report.leaks import sentence
@@ -46,7 +46,7 @@ from optidel.runs.summaries import IndexSummary, SelectSummary, read_summary
 from optidel.store import Artifact, Store
 from optidel.training.dealing import Frequencies
 from optidel.training.loggers import available
-from optidel.training.options import PretrainOptions
+from optidel.training.options import Execution, PretrainOptions
 
 # Steps of a pre-training over steps of a proxy, by default. Twenty proxies then took half as long as one
 # pre-training, less than a tenth of a run with a warm-up and four or more encoders.
@@ -317,6 +317,7 @@ class Pipeline:
             batch=self.recipe.pretrain.batch,
             lr=self.recipe.pretrain.lr,
             sample=section.sample,
+            execution=self._execution,
         )
         if section.reuse:
             config = pretraining.pretrain_config(preset, options, section.seed)
@@ -409,6 +410,7 @@ class Pipeline:
             batch=training.batch,
             lr=training.lr,
             views=make_views(training.views, training.crop, training.flip, training.jitter),
+            execution=self._execution,
         )
         mixture = mixture_step(
             self.store,
@@ -607,6 +609,7 @@ class Pipeline:
             whole=whole,
             at=self._moments_of(method),
             sampling=section.sampling if frequencies else "uniform",
+            execution=self._execution,
         )
         # The choice is an input by what it keeps: methods that choose alike share their encoder.
         extra = {"select": selected}
@@ -624,6 +627,11 @@ class Pipeline:
             frequencies=frequencies,
         )
         return self._announce(encoder)
+
+    @property
+    def _execution(self) -> Execution:
+        """How the steps of every pre-training are computed."""
+        return Execution(**{name: getattr(self.recipe.pretrain, name) for name in EXECUTION})
 
     def _pretrain_steps(self, method: str) -> int:
         """Optimizer steps: the same for all, or as many as give the same passes over the method's images."""

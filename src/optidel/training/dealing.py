@@ -1,6 +1,7 @@
 """Key patches dealt into new images at every step, instead of once for all."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float64, Int64
@@ -43,15 +44,27 @@ def batch_rows(step: int, batch: int, count: int, seed: int) -> Indices:
 
     rows = np.empty(batch, dtype=np.int64)
     for epoch in np.unique(epochs):
-        order = np.random.default_rng([seed, epoch]).permutation(count)
+        order = _epoch(count, seed, int(epoch))
         of_epoch = epochs == epoch
         rows[of_epoch] = order[inside[of_epoch]]
     return rows
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Orders that are kept: a step that ends an epoch needs two, and composites beside whole images two of each.
+KEPT = 4
+
+
+@lru_cache(KEPT)
+def _epoch(count: int, seed: int, epoch: int) -> Indices:
+    """The rows of one epoch, in order, int64 (count,); all its steps read the same."""
+    order: Indices = np.random.default_rng([seed, epoch]).permutation(count)
+    order.flags.writeable = False
+    return order
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Frequencies:
-    """How often each image of a training set is shown.
+    """How often each image of a training set is shown; compared by identity.
 
     ``weights`` float64 (m,), at least 0, are shares of the showings in any unit. With ``concepts`` int64 (m,)
     each concept is spread evenly through an epoch, so that every batch holds its share of each.
@@ -86,14 +99,16 @@ def weighted_rows(step: int, batch: int, frequencies: Frequencies, seed: int) ->
 
     rows = np.empty(batch, dtype=np.int64)
     for epoch in np.unique(epochs):
-        order = _weighted_epoch(frequencies, np.random.default_rng([seed, epoch]))
+        order = _weighted_epoch(frequencies, seed, int(epoch))
         of_epoch = epochs == epoch
         rows[of_epoch] = order[inside[of_epoch]]
     return rows
 
 
-def _weighted_epoch(frequencies: Frequencies, rng: np.random.Generator) -> Indices:
-    """The showings of one epoch, in order, int64 (m,)."""
+@lru_cache(KEPT)
+def _weighted_epoch(frequencies: Frequencies, seed: int, epoch: int) -> Indices:
+    """The showings of one epoch, in order, int64 (m,); all its steps read the same."""
+    rng = np.random.default_rng([seed, epoch])
     weights = frequencies.weights
     count = len(weights)
     # In a random order, so that no two rows are always drawn together.
@@ -106,10 +121,10 @@ def _weighted_epoch(frequencies: Frequencies, rng: np.random.Generator) -> Indic
     times = np.diff(steps, prepend=0.0).astype(np.int64)
 
     showings: Indices = rng.permutation(np.repeat(order, times))
-    if frequencies.concepts is None:
-        return showings
-    spread: Indices = showings[_spread(frequencies.concepts[showings], rng)]
-    return spread
+    if frequencies.concepts is not None:
+        showings = showings[_spread(frequencies.concepts[showings], rng)]
+    showings.flags.writeable = False
+    return showings
 
 
 def _spread(concepts: Int64[np.ndarray, "m"], rng: np.random.Generator) -> Indices:

@@ -72,6 +72,8 @@ class Objective:
             gradient, such as a teacher that averages the student's weights.
         deals: whether the loss understands batches of tiles (``options.tiles`` above 1): the tiles of each
             image one after the other, then the images that are shown whole.
+        in_parts: whether the loss of a batch is the mean over those of equal parts of it, so that they may be
+            handled one after the other; not where images of a batch are compared with each other.
     """
 
     summary: str
@@ -83,6 +85,7 @@ class Objective:
     passes: float
     after_step: Callable[[Any, int, int], None] | None = None
     deals: bool = False
+    in_parts: bool = False
 
 
 def _build_mae(preset: Preset, options: PretrainOptions, generator: torch.Generator) -> nn.Module:
@@ -191,6 +194,7 @@ OBJECTIVES: dict[str, Objective] = {
         kept=lambda model: model.mae if isinstance(model, TiledMae) else model,
         information=_mae_information,
         deals=True,
+        in_parts=True,
         passes=0.4,  # a quarter of the patches in the encoder, and a small decoder over all of them
     ),
     "simclr": Objective(

@@ -1,6 +1,6 @@
 """What a pre-training may be told."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from optidel.models.presets import Views
@@ -8,6 +8,17 @@ from optidel.models.weights import weights_identity
 from optidel.recipe import Sampling
 
 Target = Literal["pixels", "normalised"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """How the steps of a training are computed: its result depends on it by rounding alone.
+
+    Args:
+        accumulate: parts, one after the other, in which each process handles its share of a batch.
+    """
+
+    accumulate: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +47,7 @@ class PretrainOptions:
         sampling: how often each image is shown: all alike, or as the frequencies say that the training is
             given.
         whole: with tiles, how many images, the last of the set, are shown as they are nevertheless.
+        execution: how the steps are computed.
     """
 
     objective: str = "mae"
@@ -54,6 +66,7 @@ class PretrainOptions:
     whole: int = 0
     at: tuple[int, ...] = ()
     sampling: Sampling = "uniform"
+    execution: Execution = field(default_factory=Execution)
 
     def config(self) -> dict[str, Any]:
         """The options as an artifact's configuration.
@@ -62,9 +75,9 @@ class PretrainOptions:
         fingerprint of an encoder they did not change.
         """
         config = asdict(self)
-        # A name that is left out here must never change its default.
-        for option in fields(self):
-            name = option.name
+        del config["execution"]
+        for name in list(config):
+            # A name that is left out here must never change its default.
             if name not in FIRST_OPTIONS and getattr(self, name) == getattr(DEFAULTS, name):
                 del config[name]
         if self.weights is not None:

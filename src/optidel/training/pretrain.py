@@ -1,6 +1,7 @@
 """Pre-training: one visible loop for every objective, resumable to the same weights."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from optidel.models.presets import Preset
 from optidel.models.shares import Share
 from optidel.models.weights import first_line
 from optidel.progress import bar, say
+from optidel.recipe import check_parts, check_shares
 from optidel.training.ahead import ahead
 from optidel.training.dealing import Frequencies, batch_rows, deal, weighted_rows, whole_share
 from optidel.training.loggers import EVERY
@@ -25,7 +27,7 @@ from optidel.training.objectives import OBJECTIVES, objective_named
 from optidel.training.optimizer import check_weights, finite_loss, layer_groups, parameter_groups
 from optidel.training.options import PretrainOptions
 from optidel.training.precision import autocast, device, input_dtype
-from optidel.training.ranks import ALONE, Ranks, check_shares
+from optidel.training.ranks import ALONE, Ranks
 from optidel.training.schedule import cosine
 
 if TYPE_CHECKING:
@@ -112,8 +114,8 @@ def pretrain(
         The trained model, and its log: step, loss, lr.
 
     Raises:
-        RecipeError: no such objective, or one that cannot train on tiles; tiles or a sample that are to be
-            shown unevenly; a batch that is not shared evenly.
+        RecipeError: no such objective, or one that cannot train on tiles or in parts; tiles or a sample that
+            are to be shown unevenly; a batch that is not shared evenly.
         TrainingError: a loss or a weight is not finite, or a process sees another checkpoint than the first.
     """
     objective = objective_named(options.objective)
@@ -128,22 +130,24 @@ def pretrain(
             f"pretrain.sampling = {options.sampling!r} shows whole images; it cannot be used with tiles that "
             'are dealt anew or with a sample; use pretrain.sampling = "uniform"'
         )
-    check_shares(options.batch, ranks.count)
+    parts = options.execution.accumulate
+    check_parts(options.objective, parts, objective.in_parts)
+    check_shares(options.batch, ranks.count, parts)
     training_set = _training_set(len(images), rows, options, seed)
     order = _Order(options=options, training_set=training_set, seed=seed, frequencies=frequencies)
-    share = ranks.share(options.batch, whole=order.whole)
+    shares = [ranks.share(options.batch, part=part, parts=parts, whole=order.whole) for part in range(parts)]
     state = _resumed(checkpoint, preset, options, seed)
     ranks.check_alike(state.finished, "number of finished steps")
     _wrap(state, options, ranks)
 
-    def read(step: int) -> Images:
-        return np.asarray(images[order.images(step, share)])
+    def read(step: int) -> list[Images]:
+        return [np.asarray(images[order.images(step, share)]) for share in shares]
 
     first = state.finished
     with bar("pretrain", options.steps, first) as advance:
         for step, pixels in enumerate(ahead(read, range(first, options.steps)), first):
             lr = cosine(step, options.steps, options.lr, options.warmup)
-            _train(state, pixels, options, share, lr)
+            _train(state, pixels, shares, lr)
             if objective.after_step:
                 objective.after_step(state.module, step, options.steps)
 
@@ -174,16 +178,31 @@ def pretrain(
     return encoder.eval().cpu(), log
 
 
-def _train(state: _State, pixels: Images, options: PretrainOptions, share: Share, lr: float) -> None:
-    """One step of the optimizer."""
+def _train(state: _State, pixels: Sequence[Images], shares: Sequence[Share], lr: float) -> None:
+    """One step of the optimizer, over all parts of this process's share of a batch."""
     for group in state.optimizer.param_groups:
         group["lr"] = lr * group.get("scale", 1.0)
-    x = normalise(pixels, device()).to(input_dtype(device()))
-    loss = state.step(x, state.generator, share)
-    torch.autograd.backward(loss)
+
+    # Each part draws what the whole batch draws, and cuts its own.
+    drawn = state.generator.get_state()
+    losses = []
+    for part, (images, share) in enumerate(zip(pixels, shares, strict=True)):
+        state.generator.set_state(drawn)
+        x = normalise(images, device()).to(input_dtype(device()))
+        with _exchange(state.step, last=part == len(shares) - 1):
+            loss = state.step(x, state.generator, share) / len(shares)
+            torch.autograd.backward(loss)
+        losses.append(loss.detach())
     state.optimizer.step()
     state.optimizer.zero_grad(set_to_none=True)
-    state.pending.append(loss.detach())
+    state.pending.append(torch.stack(losses).sum())
+
+
+def _exchange(step: nn.Module, *, last: bool) -> AbstractContextManager[None]:
+    """Gradients are averaged over the processes once a step, after its last part."""
+    if last or not isinstance(step, DistributedDataParallel):
+        return nullcontext()
+    return step.no_sync()
 
 
 def _bring_losses(state: _State, options: PretrainOptions, ranks: Ranks) -> None:

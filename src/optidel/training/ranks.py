@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
-from optidel.errors import RecipeError, TrainingError
+from optidel.errors import TrainingError
 from optidel.models.shares import Share
 
 # How long a process waits for the next training: what lies between two may take days. One that waits for a
@@ -83,25 +83,6 @@ class Ranks:
 
 
 ALONE = Ranks()
-
-
-def check_shares(batch: int, count: int, parts: int = 1) -> None:
-    """Refuse a batch that is not shared evenly.
-
-    Raises:
-        RecipeError: ``batch`` is no multiple of ``count`` processes times ``parts``.
-
-    >>> check_shares(64, 4)
-    """
-    shares = count * parts
-    if batch % shares == 0:
-        return
-    near = max(shares, round(batch / shares) * shares)
-    parted = f" in {parts} parts each" if parts > 1 else ""
-    raise RecipeError(
-        f"a batch of {batch} images is not shared evenly by {count} processes{parted}; use "
-        f"pretrain.batch={near}, or another number of processes"
-    )
 
 
 class Company:
