@@ -25,13 +25,14 @@ from typer.testing import CliRunner
 import optidel
 from optidel import remote
 from optidel.cli import app
-from optidel.corpus.companions import beside
+from optidel.corpus.companions import MAX_FETCHED, beside
 from optidel.corpus.index import index_step
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.sandbox.workers import _Process
 from optidel.corpus.walk import walk
 from optidel.errors import InputError, OptidelError, RecipeError
-from optidel.readers.series import ALONE, MAX_FILES, scale_files
+from optidel.readers.series import ALONE, scale_files
+from optidel.readers.source import Source
 from optidel.recipe import make_recipe
 from optidel.remote import Entry, Remote, place
 from optidel.store import Artifact, Store
@@ -401,7 +402,7 @@ def test_what_readers_look_for_beside_a_file_is_fetched_too(tmp_path: Path) -> N
     assert beside(tmp_path, ["a.nhdr", "b.img"], lambda _: names) == {"values.raw.gz", "b.hdr", "b.img"}
     assert beside(tmp_path, ["c.png"], lambda _: pytest.fail("nothing is looked for")) == set()
     assert {"d.dcm", "IM0001"} <= beside(tmp_path, ["d.dcm"], lambda _: names)
-    many = [f"{number}.dcm" for number in range(MAX_FILES + 1)]
+    many = [f"{number}.dcm" for number in range(MAX_FETCHED + 1)]
     (tmp_path / "deep").mkdir()
     assert beside(tmp_path, ["deep/1.dcm"], lambda _: many) == set()
     assert (tmp_path / "deep" / ALONE).exists()
@@ -409,11 +410,12 @@ def test_what_readers_look_for_beside_a_file_is_fetched_too(tmp_path: Path) -> N
 
 def test_a_folder_too_large_to_look_through_has_no_series_when_it_is_fetched(tmp_path: Path) -> None:
     write_series(tmp_path, voxels(), SeriesInstanceUID="1.2.8")
-    slices = sorted(tmp_path.iterdir())
-    assert len(scale_files(slices[0])) > 1
+    first = min(tmp_path.iterdir())
+    slice_ = Source(name=first.name, path=first)
+    assert len(scale_files(slice_)) > 1
     (tmp_path / ALONE).touch()
     os.utime(tmp_path, ns=(1, 1))
-    assert scale_files(slices[0]) == (slices[0],)
+    assert scale_files(slice_) == (first.name,)
 
 
 def test_decoding_processes_are_told_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:

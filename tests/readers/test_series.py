@@ -2,6 +2,8 @@
 alike.
 """
 
+import tarfile
+import zipfile
 from pathlib import Path
 
 import nibabel as nib
@@ -14,6 +16,14 @@ from samples import encoded
 from test_dicom import made
 
 import optidel
+from optidel.corpus.belonging import Resolver
+from optidel.corpus.options import IndexOptions
+from optidel.readers import DecodeOptions
+from optidel.readers import series as rooms
+from optidel.readers.dicom import read_dicom
+from optidel.readers.series import series_of
+from optidel.readers.source import SIGN_OF_LIFE, Source
+from optidel.records import Frame
 
 SHAPE = (12, 20, 16)  # slices, rows, columns
 ALL = ("axial", "coronal", "sagittal")
@@ -191,3 +201,89 @@ def test_a_neighbour_whose_position_is_no_number_spoils_nothing(tmp_path: Path) 
     frames = planes(folder, ("coronal",))
     assert {name: frames[name].shape for name in whole} == {name: whole[name].shape for name in whole}
     assert set(frames) - set(whole) == {"odd.dcm"}
+
+
+def packed(folder: Path, archive: Path) -> Path:
+    """The files of a folder, below ``P1/``, in an archive that lists them from the last to the first."""
+    files = sorted((path for path in folder.rglob("*.dcm")), reverse=True)
+    if archive.suffix == ".zip":
+        with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+            for path in files:
+                target.write(path, f"P1/{path.relative_to(folder)}")
+    else:
+        with tarfile.open(archive, "w:gz" if archive.suffix == ".gz" else "w") as target:
+            for path in files:
+                target.add(path, f"P1/{path.relative_to(folder)}")
+    return archive
+
+
+@pytest.mark.parametrize("ending", ["zip", "tar", "tar.gz"])
+def test_a_series_in_an_archive_is_cut_like_the_same_files_in_a_folder(tmp_path: Path, ending: str) -> None:
+    folder = series(tmp_path / "files", voxels(), skip=(4,))
+    series(folder / "other", voxels()[::-1] // 2)  # of the same number, in a folder of its own
+    (tmp_path / "packed").mkdir()
+    packed(folder, tmp_path / "packed" / f"scan.{ending}")
+    both = optidel.index(folder, axes=ALL), optidel.index(tmp_path / "packed", axes=ALL)
+    prefix = f"scan.{ending}#P1/"
+    plain, inside = (
+        {frame.id.removeprefix(prefix): (i, frame.rule) for i, frame in enumerate(corpus.frames)}
+        for corpus in both
+    )
+    assert plain.keys() == inside.keys()
+    assert {name.partition("#")[2].partition(":")[0] for name in plain} == {"", "coronal", "sagittal"}
+    for name, (i, rule) in plain.items():
+        j, rule_inside = inside[name]
+        assert rule == rule_inside
+        np.testing.assert_array_equal(both[0].pixels(i), both[1].pixels(j))
+
+
+def test_a_folder_of_more_than_5000_files_is_put_in_order(tmp_path: Path) -> None:
+    signs: list[int] = []
+    (one,) = series(tmp_path / "one", voxels()[:1]).iterdir()
+    header = dcmread(one)
+    header.ImagePositionPatient = [0, 0, 7777]
+    data = encoded(lambda out: header.save_as(out))
+    count = 5_100
+    order = np.random.default_rng(0).permutation(count)
+    for place, number in enumerate(order):
+        slice_ = data.replace(b"0\\7777", f"0\\{place:04}".encode())
+        (tmp_path / f"{number:04}.dcm").write_bytes(slice_)
+    token = SIGN_OF_LIFE.set(lambda: signs.append(1))
+    try:
+        volume = series_of(Source(name="0000.dcm", path=tmp_path / "0000.dcm"))
+    finally:
+        SIGN_OF_LIFE.reset(token)
+    assert volume is not None
+    assert volume.names == tuple(f"{number:04}.dcm" for number in order)
+    # So that the limit of seconds without a new frame is none for the folder as a whole.
+    assert len(signs) >= count
+
+
+def test_what_is_not_assembled_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = series(tmp_path, voxels())
+    monkeypatch.setattr(rooms, "MAX_FILES", 11)
+    source = Source(name="03.dcm", path=folder / "03.dcm")
+    (by_itself,) = read_dicom(source, DecodeOptions(), None)
+    (across,) = read_dicom(source, DecodeOptions(axes=("coronal",)), None)
+    for frame in (by_itself, across):
+        assert frame.rule == "percentiles 0.5-99.5, of a series among too many files to be assembled"
+
+    resolver = Resolver(IndexOptions(), None)
+    frame = Frame(
+        id="03.dcm",
+        source="03.dcm",
+        locator="",
+        height=20,
+        width=16,
+        channels=1,
+        group=None,
+        modality="MR",
+        sha256="",
+        flaw="",
+        rule=by_itself.rule,
+    )
+    resolver.frames([frame])
+    resolver.tell(1)
+    assert "so no series is assembled of them" in capsys.readouterr().err

@@ -10,9 +10,10 @@ import lzma
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from optidel.archives.member import MAX_LABEL, MAX_MEMBER, Member
@@ -93,10 +94,50 @@ def members(source: Source) -> Iterator[Member]:
         from optidel.archives.shards import rows  # Arrow is imported only where it is needed
 
         yield from rows(source, end)
-    elif (kind := packing(source, end)) == ".zip":
-        yield from _zipped(source)
     else:
-        yield from _tarred(source, kind)
+        kind = packing(source, end)
+        shelf = ArchiveShelf.of(source)
+        for member in _zipped(source) if kind == ".zip" else _tarred(source, kind):
+            inside = member.source and replace(member.source, shelf=shelf)
+            yield replace(member, source=inside)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArchiveShelf:
+    """The members of a zip or tar; ``modified`` in nanoseconds."""
+
+    path: Path
+    modified: int
+
+    @classmethod
+    def of(cls, source: Source) -> "ArchiveShelf | None":
+        """That of an archive on disk."""
+        if source.path is None:
+            return None
+        return cls(path=source.path, modified=source.path.stat().st_mtime_ns)
+
+    def files(self) -> Iterator[Source]:
+        """Every member once, in the order of the archive, as far as it can be read."""
+        try:
+            for member in members(Source(name=self.path.name, path=self.path)):
+                if member.source is not None:
+                    yield member.source
+        except (InputError, zipfile.BadZipFile, tarfile.TarError, *BROKEN):
+            return  # whoever lists the archive says so
+
+    def again(self, names: Collection[str]) -> Iterator[Source]:
+        """Some of the members; a zip is asked for each, a tar read to the last of them."""
+        source = Source(name=self.path.name, path=self.path)
+        if packing(source, ending(source.name)) == ".zip":
+            yield from (read_zipped(source, name) for name in names)
+            return
+        left = set(names)
+        for inside in self.files():
+            if inside.name in left:
+                yield inside
+                left.remove(inside.name)
+            if not left:
+                return
 
 
 def packing(source: Source, end: str) -> str:
@@ -207,7 +248,7 @@ def read_zipped(source: Source, name: str) -> Source:
         entry = next((entry for entry in archive.infolist() if entry.filename == name), None)
         if entry is None or entry.file_size > MAX_MEMBER:
             raise InputError(f"{source.name}#{name} is no longer what was indexed; index the corpus again")
-        return Source(name=name, data=archive.read(entry))
+        return Source(name=name, data=archive.read(entry), shelf=ArchiveShelf.of(source))
 
 
 class _Metered(io.RawIOBase):

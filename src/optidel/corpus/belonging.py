@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from optidel.corpus.companions import MAX_FETCHED
 from optidel.corpus.groups import compile_pattern, resolve, search
 from optidel.corpus.manifest import Manifest
 from optidel.corpus.options import IndexOptions
 from optidel.corpus.walk import printable
 from optidel.progress import say
-from optidel.readers.decoded import DOUBLED, MISSING
+from optidel.readers.decoded import DOUBLED, MISSING, UNASSEMBLED
+from optidel.readers.series import MAX_FILES
 from optidel.records import Frame, Rejected
 
 LISTED = "is listed in the manifest"
@@ -30,6 +32,7 @@ class Resolver:
         self.grouped = 0
         self.listed: set[str] = set()
         self.uneven: set[str] = set()
+        self.unassembled: set[str] = set()
 
     def frames(self, frames: Iterable[Frame]) -> list[Frame]:
         """The frames that belong to the corpus, with their groups."""
@@ -47,6 +50,8 @@ class Resolver:
             self.grouped += with_groups.group is not None
             if frame.rule and frame.rule.endswith((MISSING, DOUBLED)):
                 self.uneven.add(frame.source)
+            if frame.rule and UNASSEMBLED in frame.rule:
+                self.unassembled.add(frame.source)
             resolved.append(with_groups)
         return resolved
 
@@ -76,6 +81,14 @@ class Resolver:
             say(
                 f"index: {len(self.uneven)} DICOM series lack slices or hold some twice, the first that of "
                 f"{printable(min(self.uneven))}; the rule of their frames says how many"
+            )
+        if self.unassembled:
+            first = printable(min(self.unassembled))
+            say(
+                f"index: {len(self.unassembled)} DICOM files, the first {first}, lie among more than "
+                f"{MAX_FILES} in one folder or archive ({MAX_FETCHED} at a URL), so no series is "
+                "assembled of them: each slice has a scale of its own, and no planes are cut across; "
+                "give each series a folder"
             )
         if self.kind and self.grouped < count:
             say(f"index: {count - self.grouped} of {count} frames have no {self.kind}, and so no group")

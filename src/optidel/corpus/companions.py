@@ -9,7 +9,12 @@ from pathlib import Path, PurePosixPath
 
 from optidel.readers import READERS
 from optidel.readers.decoded import ending
-from optidel.readers.series import ALONE, MAX_FILES
+from optidel.readers.series import ALONE
+
+MAX_FETCHED = 5_000
+"""Files of a folder at a URL that are fetched for the series of some: each block of frames would fetch them
+all, some GiB.
+"""
 
 DETACHED = (".mhd", ".nhdr", ".hdr")
 """Headers whose values lie in another file of the folder."""
@@ -85,7 +90,7 @@ def beside(root: Path, sources: Sequence[str], names_in: Callable[[str], list[st
     slices = {_folder(source) for source in sources if _may_be_dicom(source)}
     for folder in slices:
         names = names_in("" if folder == "." else folder)
-        if len(names) > MAX_FILES:
+        if len(names) > MAX_FETCHED:
             (root / folder / ALONE).touch()
         else:
             further |= {_inside(folder, name) for name in names if _may_be_dicom(name)}

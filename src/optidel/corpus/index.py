@@ -28,7 +28,7 @@ from optidel.words import counted
 SHARD = 256
 """Files indexed between two writes; at most this many are read again after a kill."""
 
-VERSION = 3
+VERSION = 4
 """Of the index's code: raised when equal files would give other rows."""
 
 RETRIES = 2

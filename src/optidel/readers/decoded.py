@@ -60,6 +60,9 @@ MISSING = "missing, the nearest shown instead"
 DOUBLED = "doubled, the first of a place shown"
 """How the rule of a volume says that its slices do not lie one behind the other."""
 
+UNASSEMBLED = "of a series among too many files to be assembled"
+"""How the rule of a slice says that its folder or archive was not looked through."""
+
 NO_GROUPS: Mapping[str, str] = MappingProxyType({})
 
 

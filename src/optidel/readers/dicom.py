@@ -13,7 +13,6 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -27,6 +26,7 @@ from optidel.errors import InputError
 from optidel.readers.codestream import check_codestreams
 from optidel.readers.decoded import (
     MAX_BYTES,
+    UNASSEMBLED,
     Decoded,
     DecodeOptions,
     ShownElsewhereError,
@@ -39,8 +39,16 @@ from optidel.readers.decoded import (
 from optidel.readers.dicom_codecs import COMPRESSED, LOSSY, PLUGIN, check_warnings
 from optidel.readers.intensity import Greys, add_frame, number, padding, scaling
 from optidel.readers.scale import Limits, Spread, remembered
-from optidel.readers.series import Series, scale_files, series_of, stacked
-from optidel.readers.source import Source
+from optidel.readers.series import (
+    Series,
+    is_among_too_many,
+    name_on_shelf,
+    scale_files,
+    series_of,
+    shelf_of,
+    stacked,
+)
+from optidel.readers.source import Shelf, Source
 from optidel.readers.volume import AXES, Volume, oriented, slices
 
 MODALITIES = frozenset(
@@ -91,9 +99,9 @@ def read_dicom(source: Source, options: DecodeOptions, locators: Collection[str]
     """One frame, or ``frame:i`` of a multi-frame image; everything else that DICOM stores is refused with its
     kind.
 
-    Where other axes than axial are asked for, the single-frame files of a series in one folder are a
-    volume, whose planes ``coronal:57`` stand under its first file; the slices themselves are taken if
-    their axis is asked for.
+    Where other axes than axial are asked for, the single-frame files of a series in one folder, on disk or in
+    an archive, are a volume, whose planes ``coronal:57`` stand under its first file; the slices themselves
+    are taken if their axis is asked for.
     """
     check_bytes(source.size)
     try:
@@ -103,10 +111,12 @@ def read_dicom(source: Source, options: DecodeOptions, locators: Collection[str]
                 check_warnings(dataset.data, dataset.count)
             series = _series(dataset, options, locators)
             indices = _indices(dataset.count, locators)
+            if series is None and _is_across(dataset, options, locators) and is_among_too_many(source):
+                dataset.note = f", {UNASSEMBLED}"
         is_taken = series is None or locators is not None or series.axis in options.axes
         if is_taken:
             yield from _frames(dataset, indices)
-        if series is not None and series.paths[0] == source.path:
+        if series is not None and series.names[0] == name_on_shelf(source):
             with _quiet():
                 volume, groups = _volume(dataset, series, options), dataset.groups
             others = replace(options, axes=tuple(name for name in options.axes if name != series.axis))
@@ -127,6 +137,8 @@ def _frames(dataset: "_Dataset", indices: Sequence[int]) -> Iterator[Decoded]:
     for i, stored in _stored(dataset.data, dataset.count, indices):
         with _quiet():
             values, low, high, rule = dataset.intensities(stored, i)
+        if dataset.note not in rule:
+            rule += dataset.note
         yield Decoded(
             locator=f"frame:{i}" if dataset.count > 1 else "",
             values=np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("=")),
@@ -141,15 +153,23 @@ def _frames(dataset: "_Dataset", indices: Sequence[int]) -> Iterator[Decoded]:
 
 def _series(dataset: "_Dataset", options: DecodeOptions, locators: Collection[str] | None) -> Series | None:
     """The volume that a file is a slice of, where planes across its slices are asked for."""
-    axes = set(options.axes)
-    if locators is not None:
-        axes = {locator.partition(":")[0] for locator in locators} & AXES.keys()
+    if not _is_across(dataset, options, locators):
+        return None
+    series = series_of(dataset.source)
+    return None if series is None or _axes(options, locators) <= {series.axis} else series
+
+
+def _is_across(dataset: "_Dataset", options: DecodeOptions, locators: Collection[str] | None) -> bool:
+    """Whether planes across the slices of a series may be asked for."""
     # By default every file stays one frame, and no folder is looked through.
     is_default = locators is None and options.axes == DecodeOptions().axes
-    if dataset.source.path is None or dataset.count > 1 or not axes or is_default:
-        return None
-    series = series_of(dataset.source.path)
-    return None if series is None or axes <= {series.axis} else series
+    return dataset.count == 1 and bool(_axes(options, locators)) and not is_default
+
+
+def _axes(options: DecodeOptions, locators: Collection[str] | None) -> set[str]:
+    if locators is None:
+        return set(options.axes)
+    return {locator.partition(":")[0] for locator in locators} & AXES.keys()
 
 
 def _volume(dataset: "_Dataset", series: Series, options: DecodeOptions) -> Volume:
@@ -158,14 +178,15 @@ def _volume(dataset: "_Dataset", series: Series, options: DecodeOptions) -> Volu
     Where all share one linear scale, values stay as stored; else each slice is shown as it is by itself.
     """
     # Headers are kept, for the scales of all slices decide how any of them is shown.
-    parts: dict[Path, _Dataset] = {}
+    parts: dict[str, _Dataset] = {}
 
-    def stored(path: Path) -> Values:
-        part = _Dataset(Source(name=path.name, path=path), options)
-        parts[path] = part
+    def stored(source: Source) -> Values:
+        part = _Dataset(source, options)
+        parts[name_on_shelf(source)] = part
         return part.first()
 
-    voxels = stacked(series, stored)
+    first = dataset.first()
+    voxels = stacked(series, series.sources(), stored, first)
     scales = {part.scale for part in parts.values()}
     if len(scales) == 1 and dataset.scale is not None:
         mask = padding(dataset.data, voxels)
@@ -173,12 +194,13 @@ def _volume(dataset: "_Dataset", series: Series, options: DecodeOptions) -> Volu
         voxels = voxels if mask is None else blacked(voxels, low, high, mask)
     else:
 
-        def shown(path: Path) -> Values:
-            values, low, high, _ = parts[path].intensities(parts[path].first(), 0)
+        def shown(source: Source) -> Values:
+            part = parts[name_on_shelf(source)]
+            values, low, high, _ = part.intensities(part.first(), 0)
             return blacked(((values[..., 0] - low) / (high - low)).clip(0, 1).astype(np.float32), 0.0, 1.0)
 
-        voxels = stacked(series, shown)
-        low, high, rule = 0.0, 1.0, dataset.intensities(dataset.first(), 0)[3]
+        voxels = stacked(series, (part.source for part in parts.values()), shown, first.astype(np.float32))
+        low, high, rule = 0.0, 1.0, dataset.intensities(first, 0)[3]
     turned, note = oriented(blacked(voxels, low, high), series.affine)
     return Volume(
         voxels=turned[..., None],
@@ -193,7 +215,7 @@ class _Dataset:
     """An opened file: what its frames share, modality, identifiers, and the scale of their values."""
 
     def __init__(self, source: Source, options: DecodeOptions) -> None:
-        self.source = source
+        self.source, self.note = source, ""
         self.data = data = _opened(source)
         self.count = _checked(data)
         self.modality = str(data.get("Modality", ""))
@@ -248,12 +270,15 @@ class _Dataset:
 
     def _limits(self) -> Limits:
         """Percentiles of the rescaled values of all frames; of a single one, those of its series."""
-        path = self.source.path
-        if self.count == 1 and path is not None:
-            files = scale_files(path)
+        shelf = shelf_of(self.source)
+        note = ""
+        if self.count == 1 and shelf is not None:
+            files = scale_files(self.source)
             if len(files) > 1:
-                return _series_limits(files, path.parent.stat().st_mtime_ns)
-        return remembered(self.source, ("dicom",), self._measured)
+                return _series_limits(shelf, files)
+            note = f", {UNASSEMBLED}" if is_among_too_many(self.source) else ""
+        low, high, rule = remembered(self.source, ("dicom",), self._measured)
+        return low, high, rule + note
 
     def _measured(self) -> Limits:
         spread = Spread(self.values)
@@ -273,13 +298,12 @@ class _Dataset:
 
 
 @lru_cache(maxsize=64)
-def _series_limits(files: tuple[Path, ...], modified: int) -> Limits:
+def _series_limits(shelf: Shelf, files: tuple[str, ...]) -> Limits:
     """Percentiles of several files; those that cannot be decoded have no part, and say why themselves."""
-    del modified  # part of the key only: a folder that changed is measured again
     spread: Spread | None = None
-    for path in files:
+    for source in shelf.again(files):
         try:
-            part = _Dataset(Source(name=path.name, path=path), DecodeOptions())
+            part = _Dataset(source, DecodeOptions())
             spread = spread or Spread(part.values * len(files))
             part.add_to(spread)
         except MemoryError:

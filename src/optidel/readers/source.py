@@ -1,11 +1,34 @@
 """Where bytes come from: a file on disk, or a member of an archive already in memory."""
 
+from collections.abc import Callable, Collection, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 from optidel.errors import InputError
+
+SIGN_OF_LIFE: ContextVar[Callable[[], None]] = ContextVar("sign of life", default=lambda: None)
+"""Called with every header and slice of a series that is read: a process that decodes may take some seconds
+for each of them.
+"""
+
+
+class Shelf(Protocol):
+    """The files among which the other slices of a DICOM series are looked for: of a folder, or of an archive.
+
+    Equal as long as nothing changed there.
+    """
+
+    def __hash__(self) -> int:
+        """For caches."""
+
+    def files(self) -> Iterator["Source"]:
+        """Every file once, in any order that is always the same."""
+
+    def again(self, names: Collection[str]) -> Iterator["Source"]:
+        """Those of these names, in any order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,12 +37,13 @@ class Source:
 
     ``name`` is its POSIX path, relative to the corpus root or to its archive; readers take the ending from
     it. Exactly one of ``path`` (a file on disk) and ``data`` (a member of an archive, read within the limits)
-    is given.
+    is given. ``shelf``: the archive of a member.
     """
 
     name: str
     path: Path | None = None
     data: bytes | None = None
+    shelf: Shelf | None = None
 
     def open(self) -> BinaryIO:
         """A seekable stream from the start."""

@@ -7,6 +7,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from optidel.errors import InputError
 from optidel.readers import Decoded, DecodeOptions, Reader, reader_for, unread
 from optidel.readers.decode import cropped
 from optidel.readers.decoded import ShownElsewhereError
-from optidel.readers.source import Source
+from optidel.readers.source import SIGN_OF_LIFE, Source
 from optidel.records import Quality
 
 MEASURES = tuple(item.name for item in fields(Quality))
@@ -131,6 +132,7 @@ def _record(
         if reader is None:
             raise InputError(unread(member.source))
         frames, quality = [], []
+        SIGN_OF_LIFE.set(partial(beat, number, True))
         for whole in reader(member.source, options.decode, None):
             decoded = cropped(whole) if options.crop == "content" else whole
             frame, marks = _measure(decoded, options.key)
