@@ -19,7 +19,7 @@ OBJECTIVE_NAMES = ("mae", "simclr")
 IN_PARTS = ("mae",)
 
 # Keys of ``pretrain`` that say how its steps are computed: no result depends on them but by rounding.
-EXECUTION = ("accumulate",)
+EXECUTION = ("accumulate", "compile", "sharding")
 
 # A value that needs no quotes on the command line: a name or a path.
 WORD = re.compile(r"[A-Za-z_./~][\w./~:+-]*")
@@ -207,6 +207,7 @@ class MixtureSection(_Section):
 
 
 Sampling = Literal["uniform", "balanced", "weighted"]
+Sharding = Literal["none", "full"]
 
 
 class PretrainSection(_Section):
@@ -223,7 +224,9 @@ class PretrainSection(_Section):
     selection is shown: ``uniform``, all alike; ``balanced``, so that every concept of the selection counts
     alike, in every batch; ``weighted``, in proportion to the part of the corpus that it stands for. Both at
     most four times the mean; composites are always shown alike. ``accumulate``: parts, one after the other,
-    in which a process handles its share of a batch, for a GPU that cannot hold it at once.
+    in which a process handles its share of a batch, for a GPU that cannot hold it at once. ``compile``:
+    compile the blocks of the model first (``torch.compile``). ``sharding``: where several processes train,
+    each holds all weights (``none``), or its share of them, of gradients and of optimizer state (``full``).
     """
 
     objective: str = "mae"
@@ -241,6 +244,8 @@ class PretrainSection(_Section):
     loggers: tuple[Literal["tensorboard", "mlflow", "wandb"], ...] | None = None
     sampling: Sampling = "uniform"
     accumulate: int = Field(1, ge=1, le=MAX_BATCH)
+    compile: bool = False
+    sharding: Sharding = "none"
 
 
 # How an encoder is measured: trained further with a head; a head on the frozen encoder; a closed-form probe
@@ -347,12 +352,12 @@ PRESET_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
     # 2111.06377, table 8). The warm-up sees as many images as that of `base`.
     "large": {
         "encoder": {"steps": 5000},
-        "pretrain": {"steps": 40000, "batch": 1024, "lr": 6e-4},
+        "pretrain": {"steps": 40000, "batch": 1024, "lr": 6e-4, "sharding": "full"},
         "evaluate": {"steps": 2000},
     },
     "huge": {
         "encoder": {"steps": 5000},
-        "pretrain": {"steps": 40000, "batch": 1024, "lr": 6e-4},
+        "pretrain": {"steps": 40000, "batch": 1024, "lr": 6e-4, "sharding": "full"},
         "evaluate": {"steps": 2000},
     },
 }
@@ -474,6 +479,31 @@ def check_shares(batch: int, processes: int, accumulate: int = 1) -> None:
         f"a batch of {batch} images is not shared evenly by {among}; use pretrain.batch={near}, "
         f"or another {other}"
     )
+
+
+UNEVEN = (
+    'pretrain.sharding = "full" needs processes that all compute the same, and whole images beside dealt '
+    'tiles (optidel.compose = "deal", optidel.originals) give one tiles and another images; use '
+    'pretrain.sharding = "none", or optidel.originals = 0'
+)
+"""Why weights are not shared among processes of which one may have no tile, and another no whole image."""
+
+
+def check_together(recipe: Recipe, processes: int) -> None:
+    """Refuse what processes that train together cannot do.
+
+    Args:
+        recipe: of a run.
+        processes: how many there are.
+
+    Raises:
+        RecipeError: they cannot share a batch evenly, or not the weights.
+    """
+    section = recipe.pretrain
+    check_shares(section.batch, processes, section.accumulate)
+    mixed = recipe.optidel.compose == "deal" and recipe.optidel.originals > 0
+    if mixed and section.sharding == "full":
+        raise RecipeError(UNEVEN)
 
 
 def _check_urls(values: Mapping[str, Any]) -> None:

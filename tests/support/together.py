@@ -29,7 +29,8 @@ def start(count: int, *arguments: object, fatal: str = "") -> list[subprocess.Po
 
     Args:
         count: how many.
-        arguments: of ``optidel``; or ``curves`` and a folder, for :func:`curves`.
+        arguments: of ``optidel``; or ``curves`` and a folder, for the losses of :func:`curves` and,
+            where weights are shared, which part of them the process holds.
         fatal: "RANK:STEP" kills that process before that step, counted from 0 in all trainings.
     """
     with socket.socket() as free:
@@ -59,25 +60,31 @@ def ends(processes: Sequence[subprocess.Popen[str]]) -> list[tuple[int, str, str
     return [(process.returncode, *output) for process, output in zip(processes, outputs, strict=True)]
 
 
-# What trainings differ in: both objectives, composites beside an odd number of whole images, and a share that
-# is handled in parts.
+# What trainings differ in: both objectives, composites beside an odd number of whole images, a share that is
+# handled in parts, and weights of which each process holds a share.
 TRAININGS: dict[str, dict[str, Any]] = {
     "mae": {"objective": "mae", "views": Views(jitter=0.2)},
     "simclr": {"objective": "simclr"},
     "tiles": {"tiles": 4, "whole": 3},
     "tiles in parts": {"tiles": 4, "whole": 3, "execution": Execution(accumulate=2)},
+    "mae sharded": {"views": Views(jitter=0.2), "execution": Execution(sharding="full")},
+    "mae sharded resumed": {"views": Views(jitter=0.2), "execution": Execution(sharding="full")},
+    "simclr sharded": {"objective": "simclr", "execution": Execution(sharding="full")},
+    "tiles sharded in parts": {"tiles": 4, "execution": Execution(accumulate=2, sharding="full")},
 }
 
 
 def curves(folder: Path, ranks: "Ranks", name: str) -> list[float]:
-    """The losses of a training of :data:`TRAININGS` on drawn pictures."""
+    """The losses of a training of :data:`TRAININGS` on drawn pictures, which is saved after four of its six
+    steps.
+    """
     from pictures import NANO
 
     from optidel.training.options import PretrainOptions
     from optidel.training.pretrain import pretrain
 
     images = np.random.default_rng(0).integers(0, 256, (16, 32, 32, 3), dtype=np.uint8)
-    options = PretrainOptions(steps=6, batch=8, **TRAININGS[name])
+    options = PretrainOptions(steps=6, batch=8, checkpoint_every=4, **TRAININGS[name])
     checkpoint = folder / f"{name}-{ranks.count}.pt"
     _, log = pretrain(images, None, NANO, options, seed=1, checkpoint=checkpoint, ranks=ranks)
     losses: list[float] = log["loss"].to_list()
@@ -97,8 +104,18 @@ def main() -> None:
     if sys.argv[1] == "curves":
         from optidel.training.ranks import joining
 
+        held: list[float] = []
+        shard = pretrain.shard
+
+        def watched(step: Any, module: Any) -> None:
+            shard(step, module)
+            weights = list(module.parameters())
+            held.append(sum(len(w.to_local().ravel()) for w in weights) / sum(w.numel() for w in weights))
+
+        pretrain.shard = watched
         with joining(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])) as others:
-            print(json.dumps({name: curves(Path(sys.argv[2]), others.ranks, name) for name in TRAININGS}))
+            losses = {name: curves(Path(sys.argv[2]), others.ranks, name) for name in TRAININGS}
+        print(json.dumps({"losses": losses, "held": held}))
         return
 
     PRESETS["tiny"] = NANO

@@ -1,5 +1,6 @@
 """However the steps of a training are computed, it is the same training."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from optidel.errors import RecipeError
+from optidel.errors import RecipeError, TrainingError
 from optidel.models.presets import Preset, Views
 from optidel.recipe import EXECUTION, IN_PARTS, as_json, make_recipe
-from optidel.training import precision
+from optidel.training import compiling, precision
 from optidel.training import pretrain as module
 from optidel.training.objectives import OBJECTIVES
 from optidel.training.options import Execution, PretrainOptions
@@ -85,7 +86,61 @@ def test_a_batch_that_has_no_equal_parts_is_refused_as_the_recipe_is_read() -> N
 
 def test_no_name_depends_on_how_steps_are_computed() -> None:
     plain = make_recipe(RECIPE)
-    other = make_recipe({**RECIPE, "pretrain": {"accumulate": 2}})
+    changes = {"accumulate": 2, "compile": True, "sharding": "full"}
+    other = make_recipe({**RECIPE, "pretrain": changes})
     assert as_json(plain) == as_json(other)
     assert tuple(Execution.__dataclass_fields__) == EXECUTION
-    assert PretrainOptions(execution=Execution(accumulate=2)).config() == PretrainOptions().config()
+    options = PretrainOptions(execution=Execution(**changes))  # type: ignore[arg-type]
+    assert options.config() == PretrainOptions().config()
+
+
+def check_that_compiled_and_plain_go_on_from_each_other(preset: Preset, folder: Path) -> None:
+    """A checkpoint after four of six steps, by one; the last two by the other; the names are the same."""
+    plain, compiled = Execution(), Execution(compile=True)
+    expected, losses = train(preset, folder / "plain.pt", plain)
+    weights, again = train(preset, folder / "compiled.pt", compiled)
+    np.testing.assert_allclose(again, losses, rtol=ROUNDING)
+    assert weights.keys() == expected.keys()
+
+    names = [torch.load(folder / f"{name}.pt", weights_only=True)["model"] for name in ("plain", "compiled")]
+    assert names[0].keys() == names[1].keys()
+    assert not any("_orig_mod" in name for name in names[1])
+
+    # Both checkpoints are of the fourth step; the other goes on from each.
+    for name, other in (("plain", compiled), ("compiled", plain)):
+        _, went_on = train(preset, folder / f"{name}.pt", other)
+        np.testing.assert_allclose(went_on, losses, rtol=ROUNDING)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # torch hides it
+def test_a_compiled_training_and_a_plain_one_go_on_from_each_other(
+    nano: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a backend that makes no program, so that no compiler is needed; it counts what it is given."""
+    graphs = []
+
+    def backend(graph: torch.fx.GraphModule, inputs: object) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(compiling, "BACKEND", backend)
+    check_that_compiled_and_plain_go_on_from_each_other(nano, tmp_path)
+    assert len(graphs) >= 3, "the line that is tried first, the encoder's blocks and the decoder's"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no g++ for torch.compile")
+@pytest.mark.filterwarnings("default")  # of a compiler that is not ours
+def test_a_training_that_a_compiler_made_faster_is_the_same(nano: Preset, tmp_path: Path) -> None:
+    check_that_compiled_and_plain_go_on_from_each_other(nano, tmp_path)
+
+
+def test_without_a_compiler_one_sentence_says_so(
+    nano: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(graph: object, inputs: object) -> Any:
+        raise FileNotFoundError("no g++ here")
+
+    monkeypatch.setattr(compiling, "BACKEND", broken)
+    with pytest.raises(TrainingError, match=r"none works here \(no g\+\+ here\); install g\+\+, .* = false"):
+        train(nano, tmp_path / "c.pt", Execution(compile=True))

@@ -1,6 +1,7 @@
 """Several processes train as one does on the same batches; where one is lost, one sentence says so."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,16 +10,19 @@ import polars as pl
 import pytest
 import torch
 from command import call
+from pictures import NANO
 from together import TRAININGS, curves, ends, start
 
 from optidel.cli.options import recipe_of
-from optidel.errors import RecipeError
+from optidel.errors import RecipeError, TrainingError
 from optidel.models.presets import Preset
 from optidel.models.shares import Share
 from optidel.models.views import colour_jitter, crop_and_flip
-from optidel.recipe import check_shares
-from optidel.training import precision
+from optidel.recipe import check_shares, check_together, make_recipe
+from optidel.training import precision, sharding
 from optidel.training.ahead import ahead
+from optidel.training.options import Execution, PretrainOptions
+from optidel.training.pretrain import pretrain
 from optidel.training.ranks import ALONE, Ranks
 
 # Of losses: sums in another order, through some steps of AdamW. Other views, masks or negatives change the
@@ -33,12 +37,49 @@ def exact(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
+    alone = {name: curves(tmp_path, ALONE, name) for name in TRAININGS}
+    shutil.copy(tmp_path / "mae sharded-1.pt", tmp_path / "mae sharded resumed-2.pt")
     (first, printed, complaint), (second, _, _) = ends(start(2, "curves", tmp_path))
     assert (first, second) == (0, 0), complaint
-    together = json.loads(printed)
-    for name in TRAININGS:
-        alone = curves(tmp_path, ALONE, name.removesuffix(" in parts"))
-        np.testing.assert_allclose(together[name], alone, rtol=ROUNDING, err_msg=name)
+    output = json.loads(printed)
+    together = output["losses"]
+    for name, losses in alone.items():
+        np.testing.assert_allclose(together[name], losses, rtol=ROUNDING, err_msg=name)
+    assert together["mae sharded resumed"][:4] == alone["mae sharded"][:4], "the two went on from the one"
+
+    assert len(output["held"]) == sum("sharded" in name for name in TRAININGS)
+    np.testing.assert_allclose(output["held"], 0.5, atol=0.02, err_msg="each holds half of the weights")
+
+    # And one goes on from two, each of which held a share.
+    shutil.copy(tmp_path / "mae sharded-2.pt", tmp_path / "mae-1.pt")
+    went_on = curves(tmp_path, ALONE, "mae")
+    assert went_on[:4] == together["mae sharded"][:4]
+    np.testing.assert_allclose(went_on, alone["mae"], rtol=ROUNDING)
+    saved = [torch.load(tmp_path / f"mae sharded-{count}.pt", weights_only=True) for count in (1, 2)]
+    shapes = [{name: tensor.shape for name, tensor in content["model"].items()} for content in saved]
+    assert shapes[0] == shapes[1]
+    for number, values in saved[0]["optimizer"]["state"].items():
+        other = saved[1]["optimizer"]["state"][number]
+        torch.testing.assert_close(other["exp_avg"], values["exp_avg"], rtol=1e-3, atol=1e-5)
+
+
+def test_what_cannot_be_sharded_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recipe = {"images": "scans", "out": "run", "preset": "huge"}
+    mixed = make_recipe({**recipe, "optidel": {"compose": "deal", "originals": 0.2}})
+    assert mixed.pretrain.sharding == "full", "the default of models that no GPU holds"
+    with pytest.raises(RecipeError, match=r'use pretrain\.sharding = "none", or optidel\.originals = 0'):
+        check_together(mixed, 2)
+    check_together(make_recipe({**recipe, "optidel": {"compose": "deal"}}), 2)
+
+    images = np.zeros((16, 32, 32, 3), np.uint8)
+    options = PretrainOptions(tiles=4, whole=3, batch=8, execution=Execution(sharding="full"))
+    two = Ranks(rank=0, count=2)
+    with pytest.raises(RecipeError, match=r"gives? one tiles and another images"):
+        pretrain(images, None, NANO, options, seed=0, checkpoint=tmp_path / "c.pt", ranks=two)
+
+    monkeypatch.setattr(sharding, "SHARDING_HOMES", ("torch.no_such_home",))
+    with pytest.raises(TrainingError, match=r"needs torch 2\.4 or newer, .*; update torch, or set"):
+        sharding.shard(torch.nn.Identity(), torch.nn.Identity())
 
 
 def test_a_lost_process_is_one_sentence_and_the_run_goes_on(

@@ -199,9 +199,9 @@ def recipe_of(
     """The recipe of a command: the TOML file where there is one, the options typed on top, ``--set`` last.
 
     Raises:
-        RecipeError: the file or an option cannot be used, or the processes cannot share a batch evenly.
+        RecipeError: the file or an option cannot be used, or processes cannot train it together.
     """
-    from optidel.recipe import check_shares, make_recipe, read_values, set_value
+    from optidel.recipe import check_together, make_recipe, read_values, set_value
 
     names = None
     if methods is not None:
@@ -231,5 +231,5 @@ def recipe_of(
     recipe = make_recipe(values)
     together = started_together()
     if together:
-        check_shares(recipe.pretrain.batch, together[1], recipe.pretrain.accumulate)
+        check_together(recipe, together[1])
     return recipe

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from optidel.models.presets import Views
 from optidel.models.weights import weights_identity
-from optidel.recipe import Sampling
+from optidel.recipe import Sampling, Sharding
 
 Target = Literal["pixels", "normalised"]
 
@@ -16,9 +16,14 @@ class Execution:
 
     Args:
         accumulate: parts, one after the other, in which each process handles its share of a batch.
+        compile: whether the blocks are compiled (``torch.compile``).
+        sharding: ``full`` where each of several processes holds its share of weights, gradients and optimizer
+            state (FSDP), and ``none`` where each holds all (DDP).
     """
 
     accumulate: int = 1
+    compile: bool = False
+    sharding: Sharding = "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """Pre-training: one visible loop for every objective, resumable to the same weights."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -19,8 +20,9 @@ from optidel.models.presets import Preset
 from optidel.models.shares import Share
 from optidel.models.weights import first_line
 from optidel.progress import bar, say
-from optidel.recipe import check_parts, check_shares
+from optidel.recipe import UNEVEN, check_parts, check_shares
 from optidel.training.ahead import ahead
+from optidel.training.compiling import compile_blocks
 from optidel.training.dealing import Frequencies, batch_rows, deal, weighted_rows, whole_share
 from optidel.training.loggers import EVERY
 from optidel.training.objectives import OBJECTIVES, objective_named
@@ -29,6 +31,7 @@ from optidel.training.options import PretrainOptions
 from optidel.training.precision import autocast, device, input_dtype
 from optidel.training.ranks import ALONE, Ranks
 from optidel.training.schedule import cosine
+from optidel.training.sharding import shard, shared_state, whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -60,7 +63,8 @@ class _State:
     """All that changes from step to step; a checkpoint holds it whole.
 
     ``step`` computes the loss of ``module``. ``pending`` are losses that are not on this side yet: bringing
-    each over at once would let the device wait.
+    each over at once would let the device wait. ``unshared``: where each process holds but a share of the
+    module, a copy on the CPU that is whole and that :func:`_whole_module` brings up to date.
     """
 
     module: nn.Module
@@ -69,6 +73,7 @@ class _State:
     generator: torch.Generator
     losses: list[float]
     pending: list[Tensor] = field(default_factory=list)
+    unshared: nn.Module | None = None
 
     @property
     def finished(self) -> int:
@@ -136,6 +141,8 @@ def pretrain(
     training_set = _training_set(len(images), rows, options, seed)
     order = _Order(options=options, training_set=training_set, seed=seed, frequencies=frequencies)
     shares = [ranks.share(options.batch, part=part, parts=parts, whole=order.whole) for part in range(parts)]
+    if order.whole and ranks.count > 1 and options.execution.sharding == "full":
+        raise RecipeError(UNEVEN)
     state = _resumed(checkpoint, preset, options, seed)
     ranks.check_alike(state.finished, "number of finished steps")
     _wrap(state, options, ranks)
@@ -161,20 +168,25 @@ def pretrain(
 
             if logged and is_logged and ranks.leads:
                 logged(step, {"loss": state.losses[-1], "lr": lr})
-            if reached and is_reached and ranks.leads:
-                reached(finished, objective.kept(state.module))
+            if is_reached:
+                module = _whole_module(state)
+                if reached and ranks.leads:
+                    reached(finished, objective.kept(module))
             if is_saved:
-                check_weights(state.module, step, REMEDY)
+                content = _content(state, step)
                 if ranks.leads:
-                    _save(checkpoint, state)
+                    _save(checkpoint, content)
                 if saved and ranks.leads:
                     saved()
 
-    check_weights(state.module, options.steps - 1, REMEDY)
+    module = _whole_module(state)
+    check_weights(module, options.steps - 1, REMEDY)
     steps = list(range(options.steps))
     rates = [cosine(step, options.steps, options.lr, options.warmup) for step in steps]
     log = pl.DataFrame({"step": steps, "loss": state.losses, "lr": rates})
-    encoder = objective.kept(state.module)
+    encoder = objective.kept(module)
+    if options.execution.compile:
+        encoder = copy.deepcopy(encoder)  # a copy is not compiled
     return encoder.eval().cpu(), log
 
 
@@ -220,13 +232,35 @@ def _bring_losses(state: _State, options: PretrainOptions, ranks: Ranks) -> None
 
 
 def _wrap(state: _State, options: PretrainOptions, ranks: Ranks) -> None:
-    """Let the gradients of all processes be averaged."""
+    """Compile where that is asked for, and let the gradients of all processes be averaged."""
     state.step.train()
+    if options.execution.compile:
+        compile_blocks(state.module)
     if ranks.count == 1:
+        return
+    if options.execution.sharding == "full":
+        _share_out(state, options)
         return
     # Some weights from outside hold a token that is not trained, and a share may hold no tile.
     some_unused = options.weights is not None or options.tiles > 1
     state.step = DistributedDataParallel(state.step, find_unused_parameters=some_unused)
+
+
+def _share_out(state: _State, options: PretrainOptions) -> None:
+    """Leave this process its share of the weights and of the optimizer's state."""
+    content = state.optimizer.state_dict()
+    state.unshared = copy.deepcopy(state.module).cpu()
+    shard(state.step, state.module)
+    state.optimizer = _optimizer(state.module, options)
+    state.optimizer.load_state_dict(shared_state(content, state.optimizer))
+
+
+def _whole_module(state: _State) -> nn.Module:
+    """The module with all its weights; where they are shared, every process calls this."""
+    if state.unshared is None:
+        return state.module
+    state.unshared.load_state_dict(whole(state.module.state_dict()))
+    return state.unshared
 
 
 def _training_set(count: int, rows: Indices | None, options: PretrainOptions, seed: int) -> Indices:
@@ -278,22 +312,38 @@ def _fresh(preset: Preset, options: PretrainOptions, seed: int) -> _State:
     generator = torch.Generator().manual_seed(seed)
     objective = objective_named(options.objective)
     module = objective.build(preset, options, generator).to(device())
-    groups = parameter_groups(module, options.weight_decay)
-    if options.layer_decay != 1.0:
-        groups = layer_groups(module, options.weight_decay, options.layer_decay)
-    optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=BETAS)
+    optimizer = _optimizer(module, options)
     step = _Step(module, options)
     return _State(module=module, step=step, optimizer=optimizer, generator=generator, losses=[])
 
 
-def _save(path: Path, state: _State) -> None:
-    """Write a checkpoint whole or not at all."""
-    content = {
-        "model": state.module.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
+def _optimizer(module: nn.Module, options: PretrainOptions) -> torch.optim.Optimizer:
+    """AdamW that has taken no step."""
+    groups = parameter_groups(module, options.weight_decay)
+    if options.layer_decay != 1.0:
+        groups = layer_groups(module, options.weight_decay, options.layer_decay)
+    return torch.optim.AdamW(groups, lr=options.lr, betas=BETAS)
+
+
+def _content(state: _State, step: int) -> dict[str, Any]:
+    """What a checkpoint after a step holds, the same however many processes train; all of them call this.
+
+    Raises:
+        TrainingError: a weight is not finite.
+    """
+    module = _whole_module(state)
+    check_weights(module, step, REMEDY)
+    optimizer = state.optimizer.state_dict()
+    return {
+        "model": module.state_dict(),
+        "optimizer": optimizer if state.unshared is None else whole(optimizer),
         "random": state.generator.get_state(),
         "losses": state.losses,
     }
+
+
+def _save(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole or not at all."""
     # A kill between the two lines leaves the checkpoint before it in place.
     scratch = path.with_name(f".tmp-{path.name}")
     torch.save(content, scratch)
