@@ -4,6 +4,8 @@ n frames or items, d embedding dimensions, h and w pixels, c channels, g error-m
 clusters, m chosen items.
 """
 
+from typing import Any, Protocol
+
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int64, UInt8
 
@@ -17,6 +19,21 @@ ErrorMaps = Float32[np.ndarray, "n g g"]
 BoolImage = Bool[np.ndarray, "h w"]
 ClassMask = Int[np.ndarray, "h w"]
 
+
+class ImageRows(Protocol):
+    """Images that need not be in memory: an array, a file mapped as one, or frames decoded when asked for."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As that of :data:`Images`."""
+
+    def __len__(self) -> int:
+        """Number of images."""
+
+    def __getitem__(self, rows: Any, /) -> Any:
+        """Some of them by a slice or row numbers, :data:`Images`; one by its number, an :data:`Image`."""
+
+
 # The class number of pixels that count neither in training nor in a score (as in PASCAL VOC).
 VOID = 255
 
@@ -26,6 +43,7 @@ __all__ = [
     "ClassMask",
     "ErrorMaps",
     "Image",
+    "ImageRows",
     "Images",
     "Indices",
     "Pixels",

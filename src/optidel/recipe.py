@@ -89,7 +89,9 @@ class CorpusSection(_Section):
     and on which every encoder is measured; by default 0.03 of a corpus of 1,000 frames or more, else none.
     ``tags``: CSV with the columns id and tag, as the gallery saves it: frames tagged ``drop`` leave the
     corpus, those tagged ``keep`` are in every choice of whole frames, those tagged ``look again`` stay as
-    they are.
+    they are. ``cache``: whether the pixels of ``all`` frames are kept at the model's size, or of those alone
+    that are trained on, ``chosen``, and the others are decoded whenever they are read; by default of all up
+    to 16 GiB, and every result is the same.
     """
 
     axes: tuple[Literal["axial", "coronal", "sagittal"], ...] = ("axial",)
@@ -104,6 +106,7 @@ class CorpusSection(_Section):
     workers: int | None = Field(None, ge=1, le=1024)
     holdout: float | None = Field(None, ge=0, le=0.5)
     tags: str | None = None
+    cache: Literal["auto", "all", "chosen"] = "auto"
     limits: LimitsSection = LimitsSection()
 
 
@@ -645,9 +648,9 @@ def _toml_value(text: str, assignment: str) -> Any:
 
 def as_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON values, without those of :data:`LATER` that stand at their default, and without
-    ``work``, ``pretrain.loggers`` and :data:`EXECUTION`, on which no result depends.
+    ``work``, ``pretrain.loggers``, ``corpus.cache`` and :data:`EXECUTION`, on which no result depends.
     """
-    independent: Any = {"work": True, "pretrain": {"loggers", *EXECUTION}}
+    independent: Any = {"work": True, "pretrain": {"loggers", *EXECUTION}, "corpus": {"cache"}}
     values = recipe.model_dump(mode="json", exclude=independent)
     for key in LATER:
         *section, name = key.split(".")

@@ -13,7 +13,8 @@ import polars as pl
 import torch
 from jaxtyping import Float32, Int64
 
-from optidel.arrays import Images, Vectors
+from optidel.arrays import ImageRows, Images, Vectors
+from optidel.corpus.pixels import images_at
 from optidel.errors import WeightsError
 from optidel.mapping import Make, Plan, Tick, join_arrays, run
 from optidel.models.encoders import STD, load_encoder, load_mae, normalise
@@ -41,7 +42,7 @@ MEAN_SAMPLE = 10_000
 READ = 256
 
 
-def mean_image(images: Images, rng: np.random.Generator) -> Float32[np.ndarray, "s s 3"]:
+def mean_image(images: ImageRows, rng: np.random.Generator) -> Float32[np.ndarray, "s s 3"]:
     """Position-wise mean of (a sample of) the images in [0, 1], read block by block."""
     order = rng.permutation(len(images))
     # Sorted, so that a memory-mapped file is read front to back.
@@ -97,7 +98,8 @@ def write_scores(
 
     Args:
         work: where to write.
-        pixels: file of u8 (n, s, s, 3) at the autoencoder's size.
+        pixels: u8 (n, s, s, 3) at the autoencoder's size, as
+            :func:`~optidel.corpus.pixels.images_at` opens them.
         mae_folder: masked autoencoder that scores.
         weights: another encoder for the vectors, or None to take the autoencoder's own from the same pass.
         mean: the null model's prediction, in [0, 1]; its errors are computed for all images, for it is
@@ -118,7 +120,7 @@ def write_scores(
         earlier=str(earlier.folder.absolute()) if earlier else None,
         earlier_rows=str(work.part(f"earlier-{earlier.name}.npy").absolute()) if earlier else None,
     )
-    count = len(np.load(pixels, mmap_mode="r"))
+    count = len(images_at(pixels))
     identity = f"-{earlier.name}" if earlier else ""
     job = run(work, worker, count, "embed", plan or Plan(), identity)
     join_arrays(work, job, SCORES)
@@ -143,7 +145,7 @@ class ScoreWorker:
 
     def open(self) -> Make:
         """Load the models, once in each process."""
-        return Scorer(self, np.load(self.pixels, mmap_mode="r"))
+        return Scorer(self, images_at(Path(self.pixels)))
 
     def stand_in(self, row: int) -> None:
         """No frame can be left out of an embedding."""
@@ -152,7 +154,7 @@ class ScoreWorker:
 class Scorer:
     """The models, and the images that they score."""
 
-    def __init__(self, worker: ScoreWorker, images: Images) -> None:
+    def __init__(self, worker: ScoreWorker, images: ImageRows) -> None:
         """Load the models.
 
         Args:
@@ -192,27 +194,30 @@ class Scorer:
         copied = np.flatnonzero(known >= 0)
         for name, values in self.earlier.items():
             scores[name][copied] = values[known[copied]]
+        tick(len(copied))
+
+        # Every image is read once, for it may have to be decoded; new ones wait for a block to be full.
+        waiting = np.empty((0, *self.images.shape[1:]), np.uint8)
+        places = np.empty(0, np.int64)
         for start in range(0, count, READ):
             stop = min(start + READ, count)
             block = np.asarray(self.images[rows.start + start : rows.start + stop])
             scores["null_error"][start:stop] = null_errors(block, self.mean)
-        tick(len(copied))
-
-        fresh = np.flatnonzero(known < 0)
-        for start in range(0, len(fresh), BLOCK):
-            inside = fresh[start : start + BLOCK]
-            self._score(scores, inside, rows.start + inside)
-            tick(len(inside))
+            fresh = np.flatnonzero(known[start:stop] < 0)
+            waiting = np.concatenate([waiting, block[fresh]])
+            places = np.concatenate([places, start + fresh])
+            while len(places) >= BLOCK or (len(places) and stop == count):
+                self._score(scores, places[:BLOCK], waiting[:BLOCK])
+                tick(len(places[:BLOCK]))
+                waiting, places = waiting[BLOCK:], places[BLOCK:]
         return pl.DataFrame([pl.Series(name, values) for name, values in scores.items()])
 
-    def _score(
-        self, scores: dict[str, Vectors], inside: Int64[np.ndarray, "m"], rows: Int64[np.ndarray, "m"]
-    ) -> None:
-        """Score one block: images ``rows``, written at ``inside``."""
-        size = len(rows)
+    def _score(self, scores: dict[str, Vectors], inside: Int64[np.ndarray, "m"], images: Images) -> None:
+        """Score one block of images, at most :data:`BLOCK`, and write it at ``inside``."""
+        size = len(images)
         # Padded with copies of the last image, so that every block has one shape.
-        padding = np.repeat(rows[-1], BLOCK - size)
-        block = np.asarray(self.images[np.append(rows, padding)])
+        padding = np.repeat(images[-1:], BLOCK - size, axis=0)
+        block = np.concatenate([images, padding])
         scored = score(self.mae, normalise(block, self.where), self.noise)
         embedded = scored.vectors
         if self.encoder:

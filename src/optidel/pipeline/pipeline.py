@@ -6,9 +6,12 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
+from optidel.arrays import Indices
 from optidel.corpus.frames import Corpus
 from optidel.corpus.index import index_step, listing
 from optidel.corpus.names import names_of
@@ -26,7 +29,7 @@ from optidel.pipeline.steps.clean import clean_step
 from optidel.pipeline.steps.compose import compose_step
 from optidel.pipeline.steps.holdout import check_holdout, holdout_step, share_of, unseen_step
 from optidel.pipeline.steps.leaks import leaks_step
-from optidel.pipeline.steps.pixels import pixels_step
+from optidel.pipeline.steps.pixels import keeps_all, pixels_step, subset_step
 from optidel.pipeline.steps.prints import prints_step
 from optidel.pipeline.steps.result import result_step
 from optidel.pipeline.steps.select import Composites, SelectOptions, Sources, select_step
@@ -47,6 +50,9 @@ from optidel.store import Artifact, Store
 from optidel.training.dealing import Frequencies
 from optidel.training.loggers import available
 from optidel.training.options import Execution, PretrainOptions
+
+if TYPE_CHECKING:
+    from optidel.pipeline.steps.pretrain import Subset
 
 # Steps of a pre-training over steps of a proxy, by default. Twenty proxies then took half as long as one
 # pre-training, less than a tenth of a run with a warm-up and four or more encoders.
@@ -154,7 +160,7 @@ class Pipeline:
     def _reading(self) -> IndexOptions:
         """How files are read."""
         section = self.recipe.corpus
-        own_keys = section.model_dump(exclude={"limits", "holdout", "tags"})
+        own_keys = section.model_dump(exclude={"limits", "holdout", "tags", "cache"})
         return IndexOptions(**own_keys, **section.limits.model_dump())
 
     @cached_property
@@ -289,8 +295,25 @@ class Pipeline:
     @cached_property
     def pixels(self) -> Artifact:
         """Every frame at the preset's size."""
-        pixels = pixels_step(self.store, self.index, self.preset.size, self.plan)
-        return self._announce(pixels)
+        cache = self.recipe.corpus.cache
+        return self._announce(pixels_step(self.store, self.index, self.preset.size, self.plan, cache))
+
+    @cached_property
+    def _keeps_all(self) -> bool:
+        """Whether the pixels of every frame are kept."""
+        frames = read_summary(self.index, IndexSummary).frames
+        return keeps_all(self.recipe.corpus.cache, frames, self.preset.size)
+
+    def _subset(self, rows: Indices) -> "Subset | None":
+        """The pixels of some frames, where not those of all are kept; None where they are."""
+        from optidel.pipeline.steps.pretrain import Subset
+
+        if self._keeps_all:
+            return None
+        # In the order of the corpus, in which a batch is read whatever order chose it.
+        frames, places = np.unique(rows, return_inverse=True)
+        pixels = subset_step(self.store, self.index, frames, self.preset.size, self.plan)
+        return Subset(pixels=self._announce(pixels), rows=places)
 
     @cached_property
     def mae(self) -> Weights:
@@ -310,6 +333,7 @@ class Pipeline:
         """The warm-up of an earlier state of the corpus, where there is one to keep; else one of its own."""
         from optidel.pipeline.checkpoints import warmup_moments
         from optidel.pipeline.steps import pretrain as pretraining
+        from optidel.training.pretrain import drawn
 
         section, preset = self.recipe.encoder, self.recipe.preset
         options = PretrainOptions(
@@ -325,6 +349,7 @@ class Pipeline:
             if earlier:
                 return earlier
         loggers = available(self.recipe.pretrain.loggers)
+        shown = drawn(len(self.corpus), None, options, section.seed)
         return pretraining.pretrain_step(
             self.store,
             "warmup",
@@ -336,6 +361,7 @@ class Pipeline:
             {},
             loggers=loggers,
             moments=warmup_moments(section.steps),
+            subset=self._subset(shown),
         )
 
     @cached_property
@@ -625,6 +651,7 @@ class Pipeline:
             extra,
             loggers=loggers,
             frequencies=frequencies,
+            subset=None if rows is None else self._subset(rows),
         )
         return self._announce(encoder)
 

@@ -14,6 +14,7 @@ from optidel.store import Store
 WORKERS: dict[str, tuple[str, str]] = {
     "index": ("optidel.corpus.scanning", "ScanWorker"),
     "pixels": ("optidel.corpus.pixels", "PixelWorker"),
+    "subset": ("optidel.corpus.pixels", "PixelWorker"),
     "prints": ("optidel.pipeline.steps.prints", "PrintWorker"),
     "embed": ("optidel.features.embedding", "ScoreWorker"),
     "patches": ("optidel.pipeline.steps.patches", "PatchWorker"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from optidel.corpus.names import Names
+from optidel.corpus.pixels import images_at, where_images_are
 from optidel.report.text import percent
 from optidel.report.verdict import Verdict, verdict
 from optidel.runs.collect import Run
@@ -135,7 +136,7 @@ def _preset_text(run: Run) -> str:
     if run.recipe:
         parts.append(run.recipe.preset)
     if run.pixels:
-        parts.append(f"{run.pixels.array('pixels.npy').shape[1]} px")
+        parts.append(f"{images_at(where_images_are(run.pixels)).shape[1]} px")
     return ", ".join(parts)
 
 

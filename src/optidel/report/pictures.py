@@ -15,6 +15,7 @@ from PIL import Image as PillowImage
 
 from optidel.corpus.frames import Corpus
 from optidel.corpus.names import Names
+from optidel.corpus.pixels import PIXELS
 from optidel.records import Box, Frame
 from optidel.runs.collect import Run
 
@@ -81,7 +82,9 @@ class Pictures:
         self._run = run
         self._names = names or Names()
         self._corpus = Corpus.load(run.index)
-        self._thumbnails = None if run.pixels is None else run.pixels.array("pixels.npy")
+        # Where none are kept, a frame that cannot be read is grey.
+        kept = run.pixels is not None and (run.pixels.path / PIXELS).exists()
+        self._thumbnails = run.pixels.array(PIXELS) if run.pixels is not None and kept else None
         self.frame = lru_cache(maxsize=DECODED)(self._frame)
 
     def record(self, row: int) -> Frame:

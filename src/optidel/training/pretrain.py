@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from optidel.arrays import Images, Indices
+from optidel.arrays import ImageRows, Images, Indices
 from optidel.errors import RecipeError
 from optidel.models.encoders import normalise
 from optidel.models.presets import Preset
@@ -82,7 +82,7 @@ class _State:
 
 
 def pretrain(
-    images: Images,
+    images: ImageRows,
     rows: Indices | None,
     preset: Preset,
     options: PretrainOptions,
@@ -98,7 +98,7 @@ def pretrain(
     """Train from scratch, or go on from ``checkpoint``.
 
     Args:
-        images: u8 (n, s, s, 3), may be memory-mapped.
+        images: u8 (n, s, s, 3), may be memory-mapped or decoded when asked for.
         rows: int64 (m,), the images to train on; None for all.
         preset: sizes of the model.
         options: objective, steps, views and so on.
@@ -138,7 +138,7 @@ def pretrain(
     parts = options.execution.accumulate
     check_parts(options.objective, parts, objective.in_parts)
     check_shares(options.batch, ranks.count, parts)
-    training_set = _training_set(len(images), rows, options, seed)
+    training_set = drawn(len(images), rows, options, seed)
     order = _Order(options=options, training_set=training_set, seed=seed, frequencies=frequencies)
     shares = [ranks.share(options.batch, part=part, parts=parts, whole=order.whole) for part in range(parts)]
     if order.whole and ranks.count > 1 and options.execution.sharding == "full":
@@ -263,8 +263,8 @@ def _whole_module(state: _State) -> nn.Module:
     return state.unshared
 
 
-def _training_set(count: int, rows: Indices | None, options: PretrainOptions, seed: int) -> Indices:
-    """The rows to train on: those given, or a sample of them."""
+def drawn(count: int, rows: Indices | None, options: PretrainOptions, seed: int) -> Indices:
+    """The rows of ``count`` images that are trained on: those given, or a sample of them."""
     selection = np.arange(count) if rows is None else rows
     # Drawn from the seed alone: a resumed run draws the same.
     if options.sample is None or options.sample >= len(selection):

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from optidel.arrays import Images
+from optidel.corpus.pixels import images_at, where_images_are
 from optidel.features.embedding import check_vectors, mean_image, write_scores
 from optidel.mapping import Plan
 from optidel.pipeline.incremental import earlier_scores
@@ -28,7 +28,7 @@ def embed_step(
 
     Args:
         store: the run.
-        pixels: artifact with ``pixels.npy``, u8 (n, s, s, 3).
+        pixels: every frame at the model's size.
         mae: the masked autoencoder that scores.
         weights: encoder of the vectors, a folder or hub id; None takes them from the autoencoder's pass.
         seed: of the masks, the same for every frame.
@@ -39,10 +39,11 @@ def embed_step(
     """
 
     def make(work: Workspace) -> None:
-        images: Images = pixels.array("pixels.npy")
+        where = where_images_are(pixels)
+        images = images_at(where)
         earlier = earlier_scores(store, pixels, inputs, config, VERSION)
         mean = mean_image(images, np.random.default_rng(seed))
-        write_scores(work, pixels.file("pixels.npy"), mae.folder, weights, mean, seed, earlier, plan)
+        write_scores(work, where, mae.folder, weights, mean, seed, earlier, plan)
         work.write_array("mean_image.npy", mean)
         check_vectors(
             np.load(work.path / "vectors.npy", mmap_mode="r"), weights or "the warmed-up autoencoder"

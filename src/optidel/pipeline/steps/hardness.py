@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from optidel.arrays import Images, Scores
+from optidel.arrays import ImageRows, Images, Scores
+from optidel.corpus.pixels import images_at, where_images_are
 from optidel.models.encoders import STD, load_mae
 from optidel.pipeline.checkpoints import early_state
 from optidel.pipeline.weights import Weights
@@ -38,7 +39,7 @@ def hardness_step(
     """
 
     def make(work: Workspace) -> None:
-        images: Images = pixels.array("pixels.npy")
+        images = images_at(where_images_are(pixels))
         if scorer == "learnability":
             early = _early_errors(work, images, mae, seed)
             late = np.asarray(scored.array("error.npy"), np.float64)
@@ -54,7 +55,7 @@ def hardness_step(
     return store.build("hardness", make, version=1, config=config, inputs=inputs)
 
 
-def _early_errors(work: Workspace, images: Images, mae: Weights, seed: int) -> Scores:
+def _early_errors(work: Workspace, images: ImageRows, mae: Weights, seed: int) -> Scores:
     """Error of every image under the first state of the warm-up; blocks done before a kill are kept."""
     model = load_mae(early_state(mae)).eval()
     model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
@@ -65,7 +66,7 @@ def _early_errors(work: Workspace, images: Images, mae: Weights, seed: int) -> S
     return np.array(errors)
 
 
-def _variances(images: Images, grid: int) -> Float64[np.ndarray, "n g g"]:
+def _variances(images: ImageRows, grid: int) -> Float64[np.ndarray, "n g g"]:
     """Variance of the pixels of each patch of all images, block by block: see :func:`patch_variance`."""
     variances = np.empty((len(images), grid, grid))
     for start in range(0, len(images), BLOCK):

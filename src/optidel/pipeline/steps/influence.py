@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from jaxtyping import Float64
 
-from optidel.arrays import Images, Indices, Vectors
+from optidel.arrays import ImageRows, Images, Indices, Vectors
+from optidel.corpus.pixels import images_at, where_images_are
 from optidel.features.neighbours import nearest_rows
 from optidel.features.rows import evenly_spaced, spans, unit
 from optidel.models.mae import complementary_noise
@@ -48,7 +49,7 @@ def influence_step(
     """
 
     def make(work: Workspace) -> None:
-        images: Images = pixels.array("pixels.npy")
+        images = images_at(where_images_are(pixels))
         rows = evenly_spaced(len(images), MOST)
         total = _scores(work, images, rows, unseen.array("pixels.npy"), mae, seed)
         influence = _of_all(total, rows, vectors.array("vectors.npy"))
@@ -72,7 +73,7 @@ def influence_step(
 
 
 def _scores(
-    work: Workspace, images: Images, rows: Indices, unseen: Images, mae: Weights, seed: int
+    work: Workspace, images: ImageRows, rows: Indices, unseen: Images, mae: Weights, seed: int
 ) -> Float64[np.ndarray, "m"]:
     """Influence of some rows, summed over the states; blocks that were finished before a kill are kept."""
     states = checkpoints(mae)

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float64, Int64
 
-from optidel.arrays import Images, Indices, Vectors
+from optidel.arrays import ImageRows, Images, Indices, Vectors
+from optidel.corpus.pixels import images_at, where_images_are
 from optidel.errors import InputError
 from optidel.features.clusters import cluster
 from optidel.features.rows import evenly_spaced
@@ -100,7 +101,7 @@ def mixture_step(
 
         held_out: Images = unseen.array("pixels.npy")
         trial = _Trial(
-            images=pixels.array("pixels.npy"),
+            images=images_at(where_images_are(pixels)),
             rows=rows,
             vectors=compared,
             labels=labels,
@@ -168,7 +169,7 @@ def _concepts(vectors: Vectors, most: int, rng: np.random.Generator) -> Int64[np
 class _Trial:
     """What every proxy has in common."""
 
-    images: Images
+    images: ImageRows
     rows: Indices
     vectors: Vectors
     labels: Int64[np.ndarray, "m"]

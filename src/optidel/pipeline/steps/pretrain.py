@@ -60,6 +60,16 @@ class Training:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subset:
+    """Some images of a corpus, u8 (m, s, s, 3) in the order of the corpus, and which of them are trained on,
+    in which order: ``rows`` int64 (m,).
+    """
+
+    pixels: Artifact
+    rows: Indices
+
+
 def take_part(others: Company) -> None:
     """Take part in every training that the first process announces, until it has no more."""
     while (training := others.announced()) is not None:
@@ -78,13 +88,14 @@ def pretrain_step(
     loggers: Sequence[str] = (),
     moments: tuple[int, ...] = (),
     frequencies: Frequencies | None = None,
+    subset: Subset | None = None,
 ) -> Artifact:
     """Pre-train an encoder and keep it as a Hugging Face folder with the log of its training.
 
     Args:
         store: the run.
         name: of the step, ``warmup`` or ``pretrain``.
-        pixels: artifact with ``pixels.npy``, u8 (n, s, s, 3).
+        pixels: the images, with ``pixels.npy``, u8 (n, s, s, 3), unless there is a ``subset``.
         rows: int64 (m,), rows to train on, best first; None for all.
         preset: name of the model's size.
         options: of the training.
@@ -94,6 +105,8 @@ def pretrain_step(
         moments: numbers of steps after which the encoder is kept too, beside those of ``options.at``; no part
             of what decides the artifact, for the trained encoder is the same with them.
         frequencies: how often each of ``rows`` is shown; they are those of one of the ``extra`` artifacts.
+        subset: where the pixels of the rows that are trained on lie, if not in ``pixels``. Nothing follows
+            from it.
     """
 
     def make(work: Workspace) -> None:
@@ -101,8 +114,8 @@ def pretrain_step(
             return  # killed between the last file and the manifest
 
         training = Training(
-            pixels=pixels.file("pixels.npy").absolute(),
-            rows=rows,
+            pixels=(subset.pixels if subset else pixels).file("pixels.npy").absolute(),
+            rows=subset.rows if subset else rows,
             preset=PRESETS[preset],
             options=replace(options, at=tuple(sorted({*options.at, *moments}))),
             seed=seed,

@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from optidel.arrays import Images, Scores, Vectors
+from optidel.corpus.pixels import images_at, where_images_are
 from optidel.errors import InputError
 from optidel.features.embedding import write_scores
 from optidel.features.rows import evenly_spaced
@@ -108,7 +109,7 @@ def _scoring_model(store: Store, embed: Artifact, scoring: Mapping[str, Any]) ->
 
 def _images(trained: TrainedSet, rows: Int64[np.ndarray, "m"]) -> Images:
     """Some images of the set, u8 (m, s, s, 3)."""
-    pixels = trained.images.array("pixels.npy")
+    pixels = images_at(where_images_are(trained.images))
     if not trained.composed:
         rows = kept_rows(trained.select)[rows]
     images: Images = pixels[rows]
