@@ -2,9 +2,9 @@
 
     python benchmarks/million.py --frames 1000000 --out FOLDER --json benchmarks/million.json
 
-The steps are those of a run, on a corpus at a URL: stacks of a thousand pages that are drawn from their number
-when they are read, so no image is on disk. Pixels are kept for what is trained on alone (``corpus.cache =
-"chosen"``). Memory is what all processes hold, read once a second. Killed, it continues.
+The steps are those of a run, on a corpus at a URL: stacks of a thousand pages that are drawn from their
+number when they are read, so no image is on disk. Pixels are kept for what is trained on alone
+(``corpus.cache = "chosen"``). Memory is what all processes hold, read once a second. Killed, it continues.
 """
 
 import argparse
@@ -45,7 +45,7 @@ FIELDS = ("RssAnon:", "PPid:")
 
 
 class DrawnStacks(AbstractFileSystem):  # type: ignore[misc]
-    """Stacks of pages, each drawn from its number when it is opened: a site, then a patient, then an image."""
+    """Stacks of pages, each drawn from its number when it is opened."""
 
     protocol = "drawn"
     root_marker = ""

@@ -167,7 +167,8 @@ class OptidelSection(_Section):
     ``diversity``: whether it constrains the choice. Without ``composition`` the patches become no new images:
     the whole frames that hold them are trained on. With ``originals`` that share of the images is whole
     frames. ``compose``: the new images are made once, ``frozen``, or the patches are dealt into new ones at
-    every step, ``deal``.
+    every step, ``deal``; ``alone`` is the share of those that then show one patch alone, enlarged from the
+    size that it has in a grid, so that no more pixels are kept.
     """
 
     scorer: ScorerName = "error"
@@ -176,6 +177,7 @@ class OptidelSection(_Section):
     composition: bool = True
     originals: float = Field(0.0, ge=0, lt=1)
     compose: Literal["frozen", "deal"] = "frozen"
+    alone: float = Field(0.0, ge=0, lt=1)
 
 
 class SelectionSection(_Section):
@@ -376,6 +378,7 @@ LATER = (
     "pretrain.jitter",
     "pretrain.target",
     "optidel.compose",
+    "optidel.alone",
     "pretrain.weights",
     "pretrain.layer_decay",
     "pretrain.sampling",

@@ -14,16 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from nano import recipe
 from pictures import NANO
+from PIL import Image as PillowImage
 
 import optidel
 from optidel.errors import RecipeError
 from optidel.models.mae import build_mae, masked_loss
+from optidel.models.shares import Share
 from optidel.models.tiles import TiledMae, cell_side, shrink
 from optidel.training import pretrain as module
-from optidel.training.dealing import deal, whole_share
+from optidel.training.dealing import coarse, deal, whole_share
 from optidel.training.objectives import OBJECTIVES
 from optidel.training.options import PretrainOptions
-from optidel.training.pretrain import pretrain
+from optidel.training.pretrain import _Order, pretrain
 
 
 def images(count: int, side: int = 32) -> np.ndarray:
@@ -61,9 +63,53 @@ def test_company_changes_and_whole_images_take_their_share() -> None:
     hand = deal(3, 8, 15, tiles=4, whole=3, seed=0)
     assert set(hand.tiles.tolist()) <= set(range(12))
     assert set(hand.whole.tolist()) <= {12, 13, 14}
-    assert len(hand.rows) == 4 * 4 + 4
+    assert len(hand.tiles) + len(hand.single) == 4 * 4 + 4
     with pytest.raises(RecipeError, match="none is left to deal"):
         deal(0, 4, 3, tiles=4, whole=3, seed=0)
+
+
+def test_tiles_alone_take_their_share_and_every_tile_is_alone_before_any_is_again() -> None:
+    hands = [deal(step, 8, 15, tiles=4, whole=3, alone=0.5, seed=0) for step in range(6)]
+    assert all((len(hand.tiles), len(hand.alone), len(hand.whole)) == (8, 2, 4) for hand in hands)
+    counts = Counter(np.concatenate([hand.alone for hand in hands]).tolist())
+    assert counts == dict.fromkeys(range(12), 1)
+    without = deal(3, 8, 15, tiles=4, whole=3, seed=0)
+    np.testing.assert_array_equal(hands[3].whole, without.whole)
+    np.testing.assert_array_equal(hands[1].single, np.concatenate([hands[1].alone, hands[1].whole]))
+
+
+def test_a_tile_alone_holds_no_more_than_in_a_grid() -> None:
+    pictures = images(3, 16)
+    seen = coarse(pictures, 2)
+    # The same picture in the middle of its range, so that nothing is cut off.
+    smooth = (np.indices((16, 16)).sum(axis=0) * 4 + 40).astype(np.uint8)[None, :, :, None].repeat(3, axis=-1)
+    assert np.abs(coarse(smooth, 2)[:, 2:-2, 2:-2].astype(int) - smooth[:, 2:-2, 2:-2]).max() <= 1
+    reference = [
+        np.asarray(PillowImage.fromarray(picture).resize((8, 8), PillowImage.Resampling.BILINEAR))
+        for picture in pictures
+    ]
+    again = [
+        np.asarray(PillowImage.fromarray(picture).resize((8, 8), PillowImage.Resampling.BOX))
+        for picture in seen
+    ]
+    assert np.abs(np.stack(again).astype(int) - np.stack(reference)).mean() < 8
+    assert seen.std() < pictures.std() / 2
+
+
+def test_what_is_alone_is_coarse_and_the_rest_as_it_is() -> None:
+    pictures = images(15, 16)
+    options = PretrainOptions(batch=8, tiles=4, whole=3, alone=0.5)
+    order = _Order(options=options, training_set=np.arange(15), seed=0, frequencies=None)
+    hand = deal(2, 8, 15, tiles=4, whole=3, alone=0.5, seed=0)
+    every = []
+    for start in (0, 4):
+        share = Share(start=start, stop=start + 4, count=8, whole=order.single)
+        every.append(order.coarsened(pictures[order.images(2, share)], share))
+    first, second = every
+    np.testing.assert_array_equal(
+        first, np.concatenate([pictures[hand.tiles], coarse(pictures[hand.alone], 2)])
+    )
+    np.testing.assert_array_equal(second, pictures[hand.whole])
 
 
 def test_attention_within_tiles_is_that_of_a_composite_with_blocked_attention() -> None:

@@ -28,6 +28,11 @@ def check_methods(recipe: Recipe) -> None:
         RecipeError: names the nearest method, or parameter; or the method needs what the recipe does not
             name.
     """
+    if recipe.optidel.alone and recipe.optidel.compose != "deal":
+        raise RecipeError(
+            f"optidel.alone = {recipe.optidel.alone:g} shows patches alone that are dealt at every step, and "
+            'optidel.compose is "frozen"; set it to "deal", or leave out optidel.alone'
+        )
     for method in recipe.methods:
         _check_method(method)
         _check_needs(recipe, method)

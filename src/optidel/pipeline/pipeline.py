@@ -633,6 +633,7 @@ class Pipeline:
             layer_decay=section.layer_decay,
             tiles=self.recipe.optidel.grid if self.deals(method) else 1,
             whole=whole,
+            alone=self.recipe.optidel.alone if self.deals(method) else 0.0,
             at=self._moments_of(method),
             sampling=section.sampling if frequencies else "uniform",
             execution=self._execution,

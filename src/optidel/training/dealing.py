@@ -4,25 +4,29 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from jaxtyping import Float64, Int64
 
-from optidel.arrays import Indices
+from optidel.arrays import Images, Indices
 from optidel.errors import RecipeError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hand:
-    """The images of one step: ``tiles`` int64 (n·t,), the t tiles of each image one after the other, and
-    ``whole`` int64 (w,), images that are shown as they are. Both are positions in the training set.
+    """The images of one step: ``tiles`` int64 (n·t,), the t tiles of each image one after the other,
+    ``alone`` int64 (a,), tiles that fill an image each, and ``whole`` int64 (w,), images that are shown as
+    they are. All are positions in the training set.
     """
 
     tiles: Indices
+    alone: Indices
     whole: Indices
 
     @property
-    def rows(self) -> Indices:
-        """Tiles first, then whole images."""
-        return np.concatenate([self.tiles, self.whole])
+    def single(self) -> Indices:
+        """What is no grid: tiles alone first, then whole images."""
+        return np.concatenate([self.alone, self.whole])
 
 
 def batch_rows(step: int, batch: int, count: int, seed: int) -> Indices:
@@ -143,7 +147,7 @@ def _spread(concepts: Int64[np.ndarray, "m"], rng: np.random.Generator) -> Indic
 WHOLE = 1e-6
 
 
-def deal(step: int, batch: int, count: int, *, tiles: int, whole: int, seed: int) -> Hand:
+def deal(step: int, batch: int, count: int, *, tiles: int, whole: int, seed: int, alone: float = 0.0) -> Hand:
     """Deal the images of one step: which tile comes into which image, and into which of its cells.
 
     Every tile is dealt once before any is dealt again, into new company each time. The result follows from
@@ -156,6 +160,7 @@ def deal(step: int, batch: int, count: int, *, tiles: int, whole: int, seed: int
         tiles: tiles of an image.
         whole: how many of the set, its last ones, are shown as they are; they take their share of each batch.
         seed: of the order.
+        alone: share of the new images that show one tile.
 
     Raises:
         RecipeError: no tile is left to deal.
@@ -170,16 +175,29 @@ def deal(step: int, batch: int, count: int, *, tiles: int, whole: int, seed: int
             f"of {count} images {whole} are shown whole, so none is left to deal; lower originals"
         )
     whole_per_batch = whole_share(batch, count, tiles, whole)
-    dealt = batch_rows(step, (batch - whole_per_batch) * tiles, loose, seed)
-    if whole_per_batch == 0:
-        return Hand(tiles=dealt, whole=np.empty(0, np.int64))
-    # Another stream than that of the tiles, so that neither order says anything about the other.
-    positions = batch_rows(step, whole_per_batch, whole, seed + WHOLE_STREAM)
-    return Hand(tiles=dealt, whole=loose + positions)
+    alone_per_batch = alone_share(batch - whole_per_batch, alone)
+    grids = batch - whole_per_batch - alone_per_batch
+    # Each in a stream of its own, so that no order says anything about another.
+    return Hand(
+        tiles=batch_rows(step, grids * tiles, loose, seed),
+        alone=batch_rows(step, alone_per_batch, loose, seed + ALONE_STREAM),
+        whole=loose + batch_rows(step, whole_per_batch, whole, seed + WHOLE_STREAM),
+    )
 
 
-# Added to the seed for the order of the whole images; a round number far from the seeds that people use.
+# Added to the seed for the order of whole images and of tiles alone; round numbers far from the seeds that
+# people use.
 WHOLE_STREAM = 1_000_003
+ALONE_STREAM = 2_000_003
+
+
+def alone_share(images: int, alone: float) -> int:
+    """Tiles that are shown alone among the new images of a batch: not all, for then nothing is dealt.
+
+    >>> alone_share(64, 0.5), alone_share(8, 0.99), alone_share(1, 0.5)
+    (32, 7, 0)
+    """
+    return min(images - 1, round(images * alone))
 
 
 def whole_share(batch: int, count: int, tiles: int, whole: int) -> int:
@@ -188,3 +206,18 @@ def whole_share(batch: int, count: int, tiles: int, whole: int) -> int:
         return 0
     images = whole + (count - whole) / tiles
     return min(batch - 1, max(1, round(batch * whole / images)))
+
+
+def coarse(images: Images, across: int) -> Images:
+    """Images as they are kept for a grid of ``across`` × ``across`` tiles, at a part of their side, and
+    enlarged again.
+
+    >>> coarse(np.full((1, 8, 8, 3), 70, np.uint8), 2).shape
+    (1, 8, 8, 3)
+    """
+    side = images.shape[1]
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    kept = F.interpolate(x, size=(side // across,) * 2, mode="bilinear", antialias=True, align_corners=False)
+    enlarged = F.interpolate(kept.round(), size=(side,) * 2, mode="bicubic", align_corners=False)
+    levels = enlarged.round().clamp(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).numpy()

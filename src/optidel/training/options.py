@@ -52,6 +52,8 @@ class PretrainOptions:
         sampling: how often each image is shown: all alike, or as the frequencies say that the training is
             given.
         whole: with tiles, how many images, the last of the set, are shown as they are nevertheless.
+        alone: with tiles, the share of the new images that show one tile alone, enlarged from the size that
+            it has in a grid: no more pixels are kept, and whole images are seen too.
         execution: how the steps are computed.
     """
 
@@ -69,6 +71,7 @@ class PretrainOptions:
     layer_decay: float = 1.0
     tiles: int = 1
     whole: int = 0
+    alone: float = 0.0
     at: tuple[int, ...] = ()
     sampling: Sampling = "uniform"
     execution: Execution = field(default_factory=Execution)

@@ -1,6 +1,7 @@
 """Pre-training: one visible loop for every objective, resumable to the same weights."""
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -23,7 +24,15 @@ from optidel.progress import bar, say
 from optidel.recipe import UNEVEN, check_parts, check_shares
 from optidel.training.ahead import ahead
 from optidel.training.compiling import compile_blocks
-from optidel.training.dealing import Frequencies, batch_rows, deal, weighted_rows, whole_share
+from optidel.training.dealing import (
+    Frequencies,
+    alone_share,
+    batch_rows,
+    coarse,
+    deal,
+    weighted_rows,
+    whole_share,
+)
 from optidel.training.loggers import EVERY
 from optidel.training.objectives import OBJECTIVES, objective_named
 from optidel.training.optimizer import check_weights, finite_loss, layer_groups, parameter_groups
@@ -140,15 +149,18 @@ def pretrain(
     check_shares(options.batch, ranks.count, parts)
     training_set = drawn(len(images), rows, options, seed)
     order = _Order(options=options, training_set=training_set, seed=seed, frequencies=frequencies)
-    shares = [ranks.share(options.batch, part=part, parts=parts, whole=order.whole) for part in range(parts)]
-    if order.whole and ranks.count > 1 and options.execution.sharding == "full":
+    shares = [ranks.share(options.batch, part=part, parts=parts, whole=order.single) for part in range(parts)]
+    if order.single and ranks.count > 1 and options.execution.sharding == "full":
         raise RecipeError(UNEVEN)
     state = _resumed(checkpoint, preset, options, seed)
     ranks.check_alike(state.finished, "number of finished steps")
     _wrap(state, options, ranks)
 
     def read(step: int) -> list[Images]:
-        return [np.asarray(images[order.images(step, share)]) for share in shares]
+        return [shown(step, share) for share in shares]
+
+    def shown(step: int, share: Share) -> Images:
+        return order.coarsened(np.asarray(images[order.images(step, share)]), share)
 
     first = state.finished
     with bar("pretrain", options.steps, first) as advance:
@@ -289,13 +301,42 @@ class _Order:
             return 0
         return whole_share(options.batch, len(self.training_set), options.tiles, options.whole)
 
+    @property
+    def alone(self) -> int:
+        """Tiles of each batch that fill an image each."""
+        options = self.options
+        return 0 if options.tiles == 1 else alone_share(options.batch - self.whole, options.alone)
+
+    @property
+    def single(self) -> int:
+        """Images of each batch that are no composites."""
+        return self.alone + self.whole
+
+    def coarsened(self, shown: Images, share: Share) -> Images:
+        """What :meth:`images` gave, the tiles that are alone at the resolution that a grid leaves them."""
+        if self.alone == 0:
+            return shown
+        first = len(share.composites) * self.options.tiles
+        last = first + len(share.originals.within(0, self.alone))
+        shown = shown.copy()
+        shown[first:last] = coarse(shown[first:last], math.isqrt(self.options.tiles))
+        return shown
+
     def images(self, step: int, share: Share) -> Indices:
-        """The images that a share of a step shows; of composites, all tiles and then the whole images."""
+        """The images that a share of a step shows; of composites, all tiles and then what is no composite."""
         options, count = self.options, len(self.training_set)
         if options.tiles > 1:
-            hand = deal(step, options.batch, count, tiles=options.tiles, whole=options.whole, seed=self.seed)
+            hand = deal(
+                step,
+                options.batch,
+                count,
+                tiles=options.tiles,
+                whole=options.whole,
+                alone=options.alone,
+                seed=self.seed,
+            )
             tiles = hand.tiles[share.composites.of_tiles(options.tiles).rows]
-            dealt: Indices = self.training_set[np.concatenate([tiles, hand.whole[share.originals.rows]])]
+            dealt: Indices = self.training_set[np.concatenate([tiles, hand.single[share.originals.rows]])]
             return dealt
 
         if self.frequencies is not None:
