@@ -21,6 +21,8 @@ from optidel.errors import RecipeError
 from optidel.models.mae import build_mae, masked_loss
 from optidel.models.shares import Share
 from optidel.models.tiles import TiledMae, cell_side, shrink
+from optidel.pipeline.pipeline import Pipeline
+from optidel.recipe import make_recipe
 from optidel.training import pretrain as module
 from optidel.training.dealing import coarse, deal, whole_share
 from optidel.training.objectives import OBJECTIVES
@@ -110,6 +112,12 @@ def test_what_is_alone_is_coarse_and_the_rest_as_it_is() -> None:
         first, np.concatenate([pictures[hand.tiles], coarse(pictures[hand.alone], 2)])
     )
     np.testing.assert_array_equal(second, pictures[hand.whole])
+
+
+def test_only_patches_that_are_dealt_can_be_alone(tmp_path: Path) -> None:
+    given = make_recipe(recipe(tmp_path, tmp_path, tmp_path / "run", optidel={"alone": 0.5}))
+    with pytest.raises(RecipeError, match=r'optidel.alone = 0.5 .* set it to "deal"'):
+        Pipeline(given)
 
 
 def test_attention_within_tiles_is_that_of_a_composite_with_blocked_attention() -> None:
