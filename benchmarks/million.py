@@ -43,6 +43,8 @@ SIDE = 24
 
 FIELDS = ("RssAnon:", "PPid:")
 
+TICKS = os.sysconf("SC_CLK_TCK")
+
 
 class DrawnStacks(AbstractFileSystem):  # type: ignore[misc]
     """Stacks of pages, each drawn from its number when it is opened."""
@@ -81,8 +83,8 @@ def drawn(number: int) -> bytes:
     return buffer.getvalue()
 
 
-def held() -> float:
-    """Bytes of memory that this process and its children hold and that belong to no file."""
+def family() -> dict[int, float]:
+    """This process and its living children, each with the bytes that it holds and that belong to no file."""
     memory, parents = {}, {}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -94,16 +96,27 @@ def held() -> float:
         values = {line.split()[0]: int(line.split()[1]) for line in lines if line.startswith(FIELDS)}
         parents[int(folder.name)] = values.get("PPid:", 0)
         memory[int(folder.name)] = 1024.0 * values.get("RssAnon:", 0)
-    family = {os.getpid()}
-    while new := {child for child, parent in parents.items() if parent in family} - family:
-        family |= new
-    return sum(memory[process] for process in family)
+    members = {os.getpid()}
+    while new := {child for child, parent in parents.items() if parent in members} - members:
+        members |= new
+    return {process: memory[process] for process in members}
+
+
+def held() -> float:
+    """Bytes of memory of the family."""
+    return sum(family().values())
 
 
 def processor_seconds() -> float:
-    """Of this process and of its children that ended."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    """Of the family, and of its children that ended."""
+    ticks = 0
+    for process in family():
+        try:
+            after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended meanwhile
+            continue
+        ticks += sum(map(int, after_name[11:15]))  # utime, stime and those of waited-for children
+    return ticks / TICKS
 
 
 @dataclass
