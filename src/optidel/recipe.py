@@ -489,8 +489,8 @@ def check_shares(batch: int, processes: int, accumulate: int = 1) -> None:
 
 UNEVEN = (
     'pretrain.sharding = "full" needs processes that all compute the same, and whole images beside dealt '
-    'tiles (optidel.compose = "deal", optidel.originals, optidel.alone) give one tiles and another images; use '
-    'pretrain.sharding = "none", or optidel.originals = 0 and optidel.alone = 0'
+    'tiles (optidel.compose = "deal", optidel.originals, optidel.alone) give one tiles and another images; '
+    'use pretrain.sharding = "none", or optidel.originals = 0 and optidel.alone = 0'
 )
 """Why weights are not shared among processes of which one may have no tile, and another no whole image."""
 
