@@ -48,6 +48,7 @@ docs: setup  ## the documentation into site/, strictly
 bench: setup weights  ## throughput ratios of this machine
 	$(BIN)/python benchmarks/weight.py --out benchmarks/weight.json
 	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/training.py --out benchmarks/training.json
 
 RIVALS := build/rivals
 SELECTION_ARGS ?=
