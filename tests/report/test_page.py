@@ -236,7 +236,7 @@ def test_recipe_of_another_version_is_refused(make_run) -> None:
     run = make_run(frames=12, seeds=(0,), methods=("random",))
     recipe = next(run.glob("result-*")) / "recipe.json"
     text = recipe.read_text()
-    recipe.write_text(text.replace('"tiny"', '"huge"'))
+    recipe.write_text(text.replace('"tiny"', '"gigantic"'))
     sign(recipe.parent)
     with pytest.raises(InputError, match="not written by this version"):
         write_report(run)
