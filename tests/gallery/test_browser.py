@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from browser import CONTRAST, Browser, Page, chromium, outside, running
+from browser import CONTRAST, OVERLAPS, Browser, Page, chromium, outside, running
 from nano import NANO_RECIPE
 from pictures import NANO
 
@@ -206,8 +206,8 @@ def test_nothing_is_cut_off_and_text_can_be_read(look: Look, gallery: str, width
     page = look(gallery, size=(width, 900), dark=dark)
     assert page.ask("document.documentElement.scrollWidth") <= width
     page.ask("gallery.go(gallery.shown()[0])")
-    low = page.ask(CONTRAST)
-    assert low == []
+    assert page.ask(CONTRAST) == []
+    assert page.ask(OVERLAPS) == []
 
 
 def test_a_worker_may_index_a_million_points(look: Look, gallery: str) -> None:

@@ -21,7 +21,10 @@ from optidel.cli import app
 from optidel.errors import InputError
 from optidel.models.encoders import load_mae
 from optidel.models.presets import PRESETS
+from optidel.pipeline.pipeline import Pipeline
+from optidel.pipeline.steps.vinfo import vinfo_step
 from optidel.pipeline.vinfo import vinfo
+from optidel.recipe import make_recipe
 from optidel.report import write_report
 from optidel.runs.sets import TrainedSet, measured_sets, trained_sets
 from optidel.store import Store
@@ -146,3 +149,25 @@ def test_folders_without_a_training_set_are_refused(finished: Path, tmp_path: Pa
     shutil.copytree(finished, run, ignore=shutil.ignore_patterns("pretrain-*", "result-*"))
     with pytest.raises(InputError, match=r"no encoder in .* is trained yet"):
         vinfo(run)
+
+
+def test_a_run_that_needed_no_embedding_is_told_to_make_one(finished: Path, tmp_path: Path) -> None:
+    images, labelled, run = finished.parent / "corpus", finished.parent / "labelled", tmp_path / "blind"
+    changes: dict[str, Any] = {"methods": ["random"], "evaluate": QUICK | {"protocols": ["probe"]}}
+    values = recipe(images, labelled, run, **changes)
+    optidel.run(values)
+    with pytest.raises(InputError, match=r"random looks at none, .*`optidel embed IMAGES --out"):
+        vinfo(run)
+    Pipeline(make_recipe(values)).until("embed")
+    assert [one.method for one, _ in vinfo(run)] == ["random"]
+
+
+def test_an_embedding_that_was_deleted_is_said_to_be_gone(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    # Of a folder with a result all artifacts must be there; a bench, or single steps, have none.
+    for folder in [*run.glob("embed-*"), *run.glob("vinfo-*"), *run.glob("result-*")]:
+        shutil.rmtree(folder)
+    kept = [one for one in trained_sets(run) if one.method == "pvi"]
+    with pytest.raises(InputError, match="was chosen with is no longer in"):
+        vinfo_step(Store(run), kept[0])

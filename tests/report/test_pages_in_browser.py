@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from browser import CONTRAST, Browser, Page, chromium, outside, running
+from browser import CONTRAST, OVERLAPS, Browser, Page, chromium, outside, running
 from fake_bench import EFFECTS, fake_bench
 from pictures import fill
 
@@ -79,6 +79,7 @@ def test_nothing_is_cut_off_and_text_can_be_read(
     page.open(pages[name], size=(width, 900), dark=dark)
     assert page.ask("document.documentElement.scrollWidth") <= width
     assert page.ask(CONTRAST) == []
+    assert page.ask(OVERLAPS) == []
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -47,7 +47,8 @@ CONTRAST = """(() => {
     return [255, 255, 255];
   };
   const low = [];
-  const texts = 'h1, h2, h3, p, td, th, button, dt, dd, label, summary, figcaption';
+  const texts = 'h1, h2, h3, p, a, li, td, th, button, select, dt, dd, ' +
+    'label, summary, figcaption, pre, code, kbd';
   for (const node of document.querySelectorAll(texts)) {
     const style = getComputedStyle(node);
     const unseen = !node.textContent.trim() || !node.offsetParent;
@@ -56,6 +57,34 @@ CONTRAST = """(() => {
     if ((a + .05) / (b + .05) < 4.5) low.push(`${node.tagName}: ${node.textContent.slice(0, 40)}`);
   }
   return low;
+})()"""
+
+
+# Pairs of texts that lie on one another: what each element says itself, by the boxes of its lines.
+# A line box is higher than its letters, so a third of its height is nobody's.
+OVERLAPS = """(() => {
+  const lines = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode()); ) {
+    const parent = node.parentElement;
+    // What is folded has boxes too, and a table that scrolls is cut by its frame.
+    const unseen = parent.closest('script, style, noscript, option, .tile, .scroll');
+    if (!node.textContent.trim() || unseen || !parent.checkVisibility({ visibilityProperty: true })) continue;
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    for (const { left, right, top, bottom, height } of range.getClientRects()) {
+      if (right - left < 2 || height < 2) continue;
+      const text = node.textContent.trim();
+      lines.push({ left, right, top: top + height / 6, bottom: bottom - height / 6, text });
+    }
+  }
+  const pairs = [];
+  lines.forEach((a, i) => lines.slice(i + 1).forEach((b) => {
+    const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    const down = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+    if (across > 1 && down > 1) pairs.push(`${a.text.slice(0, 40)} | ${b.text.slice(0, 40)}`);
+  }));
+  return pairs;
 })()"""
 
 

@@ -216,4 +216,7 @@ def _ranks(ranks: pl.DataFrame, colours: Colours, budget: float) -> str:
 
     ticks = [(float(seed), str(seed)) for seed in sorted(ranks["seed"].unique())]
     label = f"seed, at {percent(budget)}"
-    return lines(series, label, "rank, 1 the best", ticks=ticks, height=300, downwards=True)
+    # Round numbers would be halves here, which are ranks of ties alone.
+    whole = [(float(rank), str(rank)) for rank in range(1, len(series) + 1)]
+    y_label = "rank, 1 the best"
+    return lines(series, label, y_label, ticks=ticks, y_ticks=whole, height=300, downwards=True)

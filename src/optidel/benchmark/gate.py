@@ -97,4 +97,4 @@ def _ends(gain: Difference) -> str:
     interval = gain.interval
     assert interval is not None
     low, high = interval.low, interval.high
-    return f"{gain.mean:+.3f} ({low:+.3f} to {high:+.3f})"
+    return f"{gain.mean:+.3f} ({low:+.3f} to {high:+.3f})".replace("-", "−")

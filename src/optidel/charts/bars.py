@@ -119,8 +119,8 @@ def _grid(x_axis: Axis, y_axis: CountAxis) -> list[str]:
         if y < free_below:  # two numbers on one another cannot be read
             marks.append(svg.text(x_axis.start - 8, y + 4.5, number_text(count), "end"))
             free_below = y - LINE
-    for value in x_axis.ticks():
-        marks.append(svg.text(x_axis(value), y_axis.start + 19, number_text(value), "middle"))
+    for value, number in x_axis.labels():
+        marks.append(svg.text(x_axis(value), y_axis.start + 19, number, "middle"))
     return marks
 
 
@@ -159,8 +159,8 @@ def shares(rows: Sequence[Share], colour: str, x_label: str) -> str:
     axis = Axis(low=0.0, high=HEADROOM * most, start=left, end=WIDTH - RIGHT - room)
 
     marks = []
-    for value in axis.ticks():
-        x, number = axis(value), number_text(value)
+    for value, number in axis.labels():
+        x = axis(value)
         marks.append(svg.rule(x, TOP, x, bottom))
         marks.append(svg.text(x, bottom + 19, number, "middle"))
     for order, row in enumerate(rows):

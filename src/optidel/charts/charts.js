@@ -34,6 +34,14 @@
     return values;
   }
 
+  // As the page writes them: equally many decimals along an axis, and a true minus.
+  function written(values) {
+    var decimals = Math.max.apply(null, values.map(function (value) { return (String(value).split(".")[1] || "").length; }).concat(0));
+    return values.map(function (value) {
+      return value.toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals }).replace("-", "−");
+    });
+  }
+
   document.querySelectorAll("svg.chart").forEach(function (svg) {
     svg.querySelectorAll("title").forEach(function (title) {
       title.parentNode.dataset.tip = title.textContent;
@@ -92,12 +100,14 @@
       });
       if (whole) { rows.innerHTML = first.rows; columns.innerHTML = first.columns; return; }
       var low = y.value(y.view[1]), high = y.value(y.view[0]);
-      rows.innerHTML = ticks(Math.min(low, high), Math.max(low, high)).map(function (value) {
+      var across = ticks(Math.min(low, high), Math.max(low, high)), numbers = written(across);
+      rows.innerHTML = across.map(function (value, order) {
         var at = y.shown(y.px(value));
-        return '<line x1="' + x.from + '" x2="' + x.to + '" y1="' + at + '" y2="' + at + '" stroke="currentColor" stroke-opacity="0.15"/><text x="' + (x.from - 8) + '" y="' + (at + 4.5) + '" text-anchor="end" fill="currentColor">' + number(value) + "</text>";
+        return '<line x1="' + x.from + '" x2="' + x.to + '" y1="' + at + '" y2="' + at + '" stroke="currentColor" stroke-opacity="0.15"/><text x="' + (x.from - 8) + '" y="' + (at + 4.5) + '" text-anchor="end" fill="currentColor">' + numbers[order] + "</text>";
       }).join("");
-      columns.innerHTML = ticks(x.value(x.view[0]), x.value(x.view[1])).map(function (value) {
-        return '<text x="' + x.shown(x.px(value)) + '" y="' + (y.to + 19) + '" text-anchor="middle" fill="currentColor">' + number(value) + "</text>";
+      var along = ticks(x.value(x.view[0]), x.value(x.view[1])), texts = written(along);
+      columns.innerHTML = along.map(function (value, order) {
+        return '<text x="' + x.shown(x.px(value)) + '" y="' + (y.to + 19) + '" text-anchor="middle" fill="currentColor">' + texts[order] + "</text>";
       }).join("");
     }
     function inside(at) { return at.x >= x.from && at.x <= x.to && at.y >= y.from && at.y <= y.to; }

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from optidel.charts import svg
-from optidel.charts.scales import Axis, axis_of, number_text
+from optidel.charts.scales import Axis, axis_of
 
 # Of the drawing, px: two stand side by side on a page of 1,280 px and stay readable.
 WIDTH = 680
@@ -28,6 +28,9 @@ FAINT = "0.45"
 
 # Labels nearer than this to one another, px across and up, could not be read: the later one is left out.
 LABEL_APART = (70, 15)
+
+# Labelled values of an axis, and their texts.
+Ticks = Sequence[tuple[float, str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +73,8 @@ def lines(
     *,
     log: bool = False,
     log_y: bool = False,
-    ticks: Sequence[tuple[float, str]] = (),
+    ticks: Ticks = (),
+    y_ticks: Ticks = (),
     height: int = 400,
     zoom: bool = False,
     downwards: bool = False,
@@ -84,6 +88,7 @@ def lines(
         log: a logarithmic x axis.
         log_y: a logarithmic y axis.
         ticks: values of x that are labelled, and their texts; by default round numbers.
+        y_ticks: values of y that are labelled, and their texts; by default round numbers.
         height: in px; more where the legend needs it.
         zoom: whether the page's script lets people zoom in.
         downwards: y grows downwards, as ranks do.
@@ -99,7 +104,7 @@ def lines(
     start, end = (TOP, bottom) if downwards else (bottom, TOP)
     y_axis = axis_of(_heights(series), start, end, log=log_y)
 
-    parts = _grid(x_axis, y_axis, ticks)
+    parts = _grid(x_axis, y_axis, ticks, y_ticks)
     parts.append(svg.text((LEFT + right) / 2, height - 8, x_label, "middle"))
     parts.append(svg.upright(14, (TOP + bottom) / 2, y_label))
     # Faint points stand behind all others.
@@ -125,11 +130,11 @@ def _heights(series: Sequence[Series]) -> list[float]:
     return values
 
 
-def _grid(x_axis: Axis, y_axis: Axis, ticks: Sequence[tuple[float, str]]) -> list[str]:
+def _grid(x_axis: Axis, y_axis: Axis, ticks: Ticks, y_ticks: Ticks) -> list[str]:
     """Horizontal rules with their numbers, and the numbers along x."""
     rows = []
-    for value in y_axis.ticks():
-        y, number = y_axis(value), number_text(value)
+    for value, number in y_ticks or y_axis.labels():
+        y = y_axis(value)
         rows.append(svg.rule(x_axis.start, y, x_axis.end, y))
         rows.append(svg.text(x_axis.start - 8, y + 4.5, number, "end"))
     bottom = max(y_axis.start, y_axis.end)
@@ -144,12 +149,11 @@ def _group(name: str, parts: Sequence[str]) -> str:
     return f'<g class="{name}">{content}</g>'
 
 
-def _x_numbers(x_axis: Axis, bottom: float, ticks: Sequence[tuple[float, str]]) -> list[str]:
+def _x_numbers(x_axis: Axis, bottom: float, ticks: Ticks) -> list[str]:
     """The numbers along x, as far as they do not stand on one another."""
     columns = []
     free_from = -math.inf
-    labelled = ticks or [(value, number_text(value)) for value in x_axis.ticks()]
-    for value, content in labelled:
+    for value, content in ticks or x_axis.labels():
         x = x_axis(value)
         half = CHARACTER * len(content) / 2
         if x - half > free_from:

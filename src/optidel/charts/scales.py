@@ -39,6 +39,12 @@ class Axis:
             return log_ticks(self.low, self.high)
         return round_ticks(self.low, self.high)
 
+    def labels(self) -> list[tuple[float, str]]:
+        """The round values inside, and how each is written."""
+        values = self.ticks()
+        written = [number_text(value) for value in values] if self.log else evenly_written(values)
+        return list(zip(values, written, strict=True))
+
 
 def axis_of(values: Sequence[float], start: float, end: float, *, log: bool = False) -> Axis:
     """The axis that holds all values, with a margin at either end.
@@ -91,10 +97,21 @@ def log_ticks(low: float, high: float) -> list[float]:
     return ticks
 
 
-def number_text(value: float) -> str:
-    """A value beside an axis: ``1,000``, ``0.25``.
+def number_text(value: float, decimals: int | None = None) -> str:
+    """A value beside an axis: ``1,000``, ``0.25``, ``−3``; with some decimals, or those that it has.
 
-    >>> number_text(12000.0), number_text(0.25)
-    ('12,000', '0.25')
+    >>> number_text(12000.0), number_text(0.25), number_text(-3, decimals=1)
+    ('12,000', '0.25', '−3.0')
     """
-    return f"{value:,.10g}"
+    text = f"{value:,.10g}" if decimals is None else f"{value:,.{decimals}f}"
+    return text.replace("-", "−")
+
+
+def evenly_written(values: Sequence[float]) -> list[str]:
+    """Evenly spaced values with equally many decimals, so that they read as one scale.
+
+    >>> evenly_written([0.3, 0.35, 0.4])
+    ['0.30', '0.35', '0.40']
+    """
+    decimals = max((len(f"{value:.10f}".rstrip("0").partition(".")[2]) for value in values), default=0)
+    return [number_text(value, decimals) for value in values]

@@ -7,7 +7,7 @@ from typing import Any
 
 from optidel.charts import svg
 from optidel.charts.lines import BOTTOM, CHARACTER, TOP, WIDTH
-from optidel.charts.scales import Axis, axis_of, number_text
+from optidel.charts.scales import Axis, axis_of
 
 # Height of a row, and what stands between groups of rows, px.
 ROW, GROUP = 27, 14
@@ -49,9 +49,9 @@ def whiskers(rows: Sequence[Whisker], x_label: str, *, reference: float | None =
     axis = axis_of(_values(rows, reference), 20 + CHARACTER * longest, WIDTH - RIGHT)
 
     parts = []
-    for value in axis.ticks():
+    for value, written in axis.labels():
         parts.append(svg.rule(axis(value), TOP, axis(value), bottom))
-        parts.append(svg.text(axis(value), bottom + 19, number_text(value), "middle"))
+        parts.append(svg.text(axis(value), bottom + 19, written, "middle"))
     if reference is not None:
         x = axis(reference)
         dotted: dict[str, Any] = {"stroke": "currentColor", "stroke_width": 1.2, "stroke_dasharray": "2 3"}

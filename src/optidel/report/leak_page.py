@@ -70,7 +70,9 @@ def write_leak_page(
     counts = []
     for kind, title in TITLES.items():
         images = {(match.folder, match.test) for match in leaks.of(kind)}
-        counts.append(Line(name=title, value=f"{len(images):,}", note=rules[kind]))
+        # None found is another statement than none looked for.
+        uncounted = kind == "embedding" and leaks.threshold is None
+        counts.append(Line(name=title, value="–" if uncounted else f"{len(images):,}", note=rules[kind]))
     groups = [_pair(corpus, tests, kind, match, names) for kind in TITLES for match in leaks.of(kind)[:PAIRS]]
     lead = f"Test image left, corpus frame right; at most {PAIRS} pairs of each kind."
     page = Page(

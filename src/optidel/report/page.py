@@ -68,6 +68,14 @@ class ReportPage:
     recipe: str
     versions: tuple[Fact, ...]
 
+    @property
+    def drawn_classes(self) -> list[int]:
+        """The classes that an outline of the predictions has, rising: each has a colour."""
+        tiles = [tile for row in self.segmentations for tile in row.predictions]
+        kinds = {outline.kind for tile in tiles for outline in tile.outlines}
+        predicted = [kind for kind in kinds if kind.startswith("prediction ")]
+        return sorted(int(kind.rpartition("-")[2]) for kind in predicted)
+
 
 def write_report(run: Path, result: Artifact | None = None, *, names: str = "plain") -> Path:
     """Write RUN/report.html, which opens without a network.

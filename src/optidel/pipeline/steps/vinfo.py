@@ -15,7 +15,7 @@ from optidel.pipeline.selections import kept_rows
 from optidel.pipeline.weights import Weights
 from optidel.runs.sets import TrainedSet
 from optidel.runs.summaries import InformationSummary, write_summary
-from optidel.store import MANIFEST, Artifact, Store, Workspace
+from optidel.store import MANIFEST, Artifact, Store, Workspace, newest
 from optidel.training.objectives import objective_named
 from optidel.vinformation import information, log_determinant, vendi
 from optidel.vinformation.models import ROUNDING, masked_values, own_null_errors
@@ -30,8 +30,14 @@ def vinfo_step(store: Store, trained: TrainedSet) -> Artifact:
     """Entropies and diversity of a training set, and what its encoder knows of each labelled set.
 
     Raises:
-        InputError: the embedding that the set was chosen with is gone.
+        InputError: the embedding that the set was chosen with is gone, or its method looks at none.
     """
+    if trained.embed is None and _needs_none(store, trained.select):
+        raise InputError(
+            f"the run {store.root} has no embedding, for {trained.method} looks at none, and V-information "
+            f"is measured under one; run `optidel embed IMAGES --out {store.root}` with the options of the "
+            "run, then the same command again"
+        )
     if trained.embed is None:
         raise InputError(
             f"the embedding that {trained.select.path.name} was chosen with is no longer in {store.root}; "
@@ -69,6 +75,14 @@ def vinfo_step(store: Store, trained: TrainedSet) -> Artifact:
     for name, task in trained.tasks.items():
         inputs[f"task {name}"] = task
     return store.build("vinfo", make, version=1, config=config, inputs=inputs)
+
+
+def _needs_none(store: Store, select: Artifact) -> bool:
+    """Whether a selection, and the ranking that it was cut from, looked at no embedding."""
+    source: Artifact | None = select
+    while source is not None and "ranked" in source.inputs:
+        source = newest(store.artifacts("select"), source.inputs["ranked"])
+    return source is not None and not {"embed", "patches"} & set(source.inputs)
 
 
 def _scored(
