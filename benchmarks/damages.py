@@ -19,16 +19,16 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kills import digests, draw, start, write_recipe
+from kills import digests, draw, name_of, start
 
 # Commands that read a finished run; `check` is asked each time beside them.
 READERS = (
     ("run", "--config", "{recipe}"),
-    ("report", "{out}"),
-    ("vinfo", "{out}"),
-    ("gallery", "{out}"),
-    ("export", "{out}", "--method", "optidel", "--format", "folder"),
-    ("export", "{out}", "--method", "random", "--format", "webdataset"),
+    ("report", "{run}"),
+    ("vinfo", "{run}"),
+    ("gallery", "{run}"),
+    ("export", "{run}", "--method", "optidel", "--format", "folder"),
+    ("export", "{run}", "--method", "random", "--format", "webdataset"),
 )
 
 # What the same command, run again on a finished run, may change: seconds and locks.
@@ -72,11 +72,10 @@ def main() -> None:
 
 def measure(scratch: Path, damages: int, rng: random.Random) -> Tally:
     """Damage after damage, each to a sound run."""
-    images, labelled = draw(scratch)
-    out = scratch / "run"
-    recipe = write_recipe(out, images, labelled)
+    paths = draw(scratch)
+    out = paths["run"]
     for command in READERS:
-        start(command, out, recipe)
+        start(command, paths)
     sound, made_again, copy = digests(out, CHANGING), digests(out), scratch / "sound"
     shutil.copytree(out, copy)
     files = sorted(path.relative_to(out) for path in out.glob("*-*/**/*") if path.is_file())
@@ -87,17 +86,17 @@ def measure(scratch: Path, damages: int, rng: random.Random) -> Tally:
         name, command = rng.choice(files), rng.choice(READERS)
         damage(out / name, rng)
         folder = name.parts[0]
-        if folder not in said(("check", "{out}"), out, recipe)[1]:
+        if folder not in said(("check", "{run}"), paths)[1]:
             tally.unnoticed.append(str(name))
-        verdict = judge(command, out, recipe, folder, sound, name)
-        label = " ".join(word for word in command if "{" not in word and not word.startswith("--config"))
+        verdict = judge(command, paths, folder, sound, name)
+        label = name_of(command)
         tally.outcomes[label, verdict] += 1
         if verdict not in ("refused", "not read"):
             tally.wrong.append(f"{name}, `{label}`: {verdict}")
         if number % HEALED == 0:
             shutil.rmtree(out / folder)
             for again in READERS:
-                start(again, out, recipe)
+                start(again, paths)
             # What nothing asks for again, such as the prints behind a finished leak check, stays away.
             after = digests(out)
             differing = [name for name, content in after.items() if content != made_again.get(name)]
@@ -128,22 +127,22 @@ def damage(path: Path, rng: random.Random) -> None:
 
 
 def judge(
-    command: tuple[str, ...], out: Path, recipe: Path, folder: str, sound: dict[str, str], name: Path
+    command: tuple[str, ...], paths: dict[str, Path], folder: str, sound: dict[str, str], name: Path
 ) -> str:
     """``refused`` with the folder's name, ``not read``: all that is made is as before, or what went wrong."""
-    code, text = said(command, out, recipe)
+    code, text = said(command, paths)
     if "Traceback" in text:
         return "traceback"
     if code:
         return "refused" if folder in text else f"refused without the folder: {text[-200:]}"
-    after = digests(out, CHANGING)
+    after = digests(paths["run"], CHANGING)
     after[str(name)] = sound[str(name)]  # the damage itself
     return "not read" if after == sound else "used in silence"
 
 
-def said(command: tuple[str, ...], out: Path, recipe: Path) -> tuple[int, str]:
+def said(command: tuple[str, ...], paths: dict[str, Path]) -> tuple[int, str]:
     """Exit code of a command in a fork, and all that it printed, a traceback included."""
-    words = [word.format(recipe=recipe, out=out) for word in command]
+    words = [word.format(**paths) for word in command]
     with tempfile.TemporaryFile() as target:
         child = os.fork()
         if not child:

@@ -1,11 +1,13 @@
-"""Kill workers, actors of Ray and drivers at random moments, and compare what is made in the end.
+"""Kill workers, actors of Ray, decoding processes and drivers at random moments, and compare what is made in
+the end.
 
     python benchmarks/kill_workers.py --kills 50 --out docs/results/kills.csv
 
 Draws 40 pictures, makes index, prints, embeddings and key patches of them once without workers, then again
 and again one step of these, in small shards, with two processes or two actors of Ray. At a random moment one
-process gets SIGKILL: a worker (the executor has to notice), or the driver (the same command is run again). In
-the end every byte of the step is compared. Appends a line a kill, so that it can be stopped and continued.
+process gets SIGKILL: a worker (the executor has to notice), a process that decodes for one (the worker has
+to), or the driver (the same command is run again). In the end every byte of the step is compared. Appends a
+line a kill, so that it can be stopped and continued; ``--steps`` and ``--victims`` choose what is killed.
 """
 
 import argparse
@@ -24,12 +26,16 @@ import numpy as np
 from PIL import Image
 
 STEPS = ("index", "prints", "embed", "patches")
-VICTIMS = ("worker", "actor", "driver")
+VICTIMS = ("worker", "actor", "decoder", "driver")
 FRAMES = 40
 SHARD = 8
 
 # What the command lines of the processes that are to be killed hold.
-MARKS = {"worker": "optidel.mapping import main", "actor": "ray::_Seat"}
+MARKS = {
+    "worker": "optidel.mapping import main",
+    "actor": "ray::_Seat",
+    "decoder": "optidel.corpus.sandbox.process import main",
+}
 
 # Seconds after the step began within which a process is killed: as long as most steps take.
 LONGEST = 3.0
@@ -159,6 +165,8 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", nargs="+", choices=STEPS, default=STEPS)
+    parser.add_argument("--victims", nargs="+", choices=VICTIMS, default=VICTIMS)
     parser.add_argument("--out", type=Path, default=Path("kills.csv"))
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -167,6 +175,13 @@ def main() -> None:
         make(Path(images), Path(run), step, executor, int(workers))
         return
 
+    # Only files are decoded by processes of their own; the other steps read what was decoded.
+    pairs = [
+        (step, victim)
+        for victim in options.victims
+        for step in options.steps
+        if victim != "decoder" or step == "index"
+    ]
     rows = list(csv.DictReader(options.out.open())) if options.out.exists() else []
     kills = sum(row["killed"] == "True" for row in rows)
     with tempfile.TemporaryDirectory() as scratch:
@@ -177,7 +192,7 @@ def main() -> None:
         number = len(rows)
         while kills < options.kills:
             rng = np.random.default_rng((options.seed, number))
-            step, victim = STEPS[number % len(STEPS)], VICTIMS[number // len(STEPS) % len(VICTIMS)]
+            step, victim = pairs[number % len(pairs)]
             row = kill_once(number, images, whole, step, victim, rng)
             is_new = not options.out.exists()
             with options.out.open("a", newline="") as handle:

@@ -1,13 +1,16 @@
 """SIGKILL at random moments over all steps and commands: does any artifact differ afterwards?
 
 ``python benchmarks/kills.py --kills 200 --out docs/results/killed-commands.md``. A small corpus and labelled
-set are drawn, every command runs undisturbed once, and then round after round in a new folder: each command
+set are drawn, every command runs undisturbed once, and then round after round in new folders: each command
 is killed at a random moment of the time it took, and run again to its end. At the end of a round every file
-of every artifact must be the byte-for-byte same as in the undisturbed folder. Killed itself, it starts over.
+must be the byte-for-byte same as in the undisturbed folders. Killed itself, it starts over.
+
+``--folders bench leaks masks`` kills only the commands that make these folders.
 """
 
 import argparse
 import hashlib
+import json
 import os
 import random
 import shutil
@@ -15,11 +18,11 @@ import signal
 import sys
 import tempfile
 import time
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -31,36 +34,69 @@ CORPUS, LABELLED = 40, 16
 RECIPE = """
 images = "{images}"
 labelled = "{labelled}"
-out = "{out}"
+out = "{run}"
 methods = ["full", "random", "meddel", "optidel", "optidel-paper"]
 budget = 0.15
 corpus = {{ holdout = 0.1 }}
 encoder = {{ steps = 4 }}
 patches = {{ backend = "regions", candidates = 0.75 }}
 pretrain = {{ steps = 4, batch = 8 }}
-evaluate = {{ protocols = ["fine-tune", "probe", "ridge"], steps = 2, batch = 4, train = 8, test = 8 }}
+
+[evaluate]
+protocols = ["fine-tune", "probe", "ridge"]
+steps = 2
+batch = 4
+train = 8
+test = 8
+keep = true
 """
 
-# In the order in which a person would run them; each makes what is missing.
-COMMANDS = (
-    ("index", "--config", "{recipe}"),
-    ("audit", "--config", "{recipe}"),
-    ("embed", "--config", "{recipe}"),
-    ("select", "--config", "{recipe}"),
-    ("patches", "--config", "{recipe}"),
-    ("compose", "--config", "{recipe}"),
-    ("pretrain", "--config", "{recipe}"),
-    ("evaluate", "--config", "{recipe}"),
-    ("run", "--config", "{recipe}"),
-    ("vinfo", "{out}"),
-    ("export", "{out}", "--method", "optidel", "--format", "folder"),
-    ("export", "{out}", "--method", "random", "--format", "webdataset"),
-    ("gallery", "{out}"),
-    ("report", "{out}"),
+# A bench of eight cells, each of which trains for a second.
+BENCH = """
+images = "{images}"
+labelled = "{labelled}"
+methods = ["full", "random", "k-center"]
+budgets = [0.25]
+seeds = [0, 1]
+protocols = ["probe"]
+encoder = {{ steps = 2 }}
+patches = {{ backend = "regions", candidates = 0.75 }}
+pretrain = {{ steps = 2, batch = 4 }}
+evaluate = {{ steps = 2, batch = 4, train = 8, test = 8 }}
+"""
+
+# In the order in which a person would run them; each makes what is missing. By the folder that they write.
+COMMANDS = {
+    "run": (
+        ("index", "--config", "{recipe}"),
+        ("audit", "--config", "{recipe}"),
+        ("embed", "--config", "{recipe}"),
+        ("select", "--config", "{recipe}"),
+        ("patches", "--config", "{recipe}"),
+        ("compose", "--config", "{recipe}"),
+        ("pretrain", "--config", "{recipe}"),
+        ("evaluate", "--config", "{recipe}"),
+        ("run", "--config", "{recipe}"),
+        ("vinfo", "{run}"),
+        ("export", "{run}", "--method", "optidel", "--format", "folder"),
+        ("export", "{run}", "--method", "random", "--format", "webdataset"),
+        ("gallery", "{run}"),
+        ("report", "{run}"),
+    ),
+    "bench": (("bench", "{plan}", "--out", "{bench}"), ("bench", "report", "{bench}")),
+    "leaks": (("leaks", "{images}", "{labelled}", "--out", "{leaks}"),),
+    "masks": (("predict", "{run}", "{images}", "--out", "{masks}"),),
+}
+
+# What differs between equal runs by design: seconds, locks, the secret of pseudonyms, pages with seconds, and
+# logs, which note when each attempt began. results.parquet has the rows of results.json.
+DIFFERING = (
+    *("cost.json", ".locks", ".group-key", "report.html", "audit.html", "result-", "logs/"),
+    *("results.parquet", "methods.parquet", "tables.md", "tables.tex", "pareto-seconds"),
 )
 
-# What differs between equal runs by design: seconds, locks, the secret of pseudonyms, pages with seconds.
-DIFFERING = ("cost.json", ".locks", ".group-key", "report.html", "audit.html", "result-")
+# JSON of a bench, compared without the seconds in it and without the hash of a cell that holds them.
+TIMED = ("cells/", "results.json")
 
 
 @dataclass
@@ -77,6 +113,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folders", nargs="+", choices=COMMANDS, default=list(COMMANDS))
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     # Imported once: every command is a fork, which starts at once.
@@ -86,35 +123,36 @@ def main() -> None:
     import optidel.pipeline.run  # noqa: F401
 
     with tempfile.TemporaryDirectory() as scratch:
-        tally = measure(Path(scratch), arguments.kills, random.Random(arguments.seed))
-    text = table(tally)
+        tally = measure(Path(scratch), arguments.folders, arguments.kills, random.Random(arguments.seed))
+    text = table(tally, f"--kills {arguments.kills} --folders {' '.join(arguments.folders)}")
     print(text)
     if arguments.out:
         arguments.out.write_text(text)
     sys.exit(bool(tally.differing))
 
 
-def measure(scratch: Path, kills: int, rng: random.Random) -> Tally:
+def measure(scratch: Path, folders: Sequence[str], kills: int, rng: random.Random) -> Tally:
     """Rounds of kills until there were enough."""
-    images, labelled = draw(scratch)
-    out = scratch / "run"  # one name for all: the title of a gallery is the name of its run
-    expected, seconds = undisturbed(out, images, labelled)
-    shutil.rmtree(out)
+    # One name for all rounds: the title of a gallery is the name of its run.
+    paths = draw(scratch)
+    seconds = undisturbed(paths)
+    made = [paths[folder] for folder in folders]
+    expected = [digests(folder) for folder in made]
     tally, round_number = Tally(), 0
     while sum(tally.hits.values()) < kills:
         round_number += 1
-        recipe = write_recipe(out, images, labelled)
-        for command in COMMANDS:
-            name = " ".join(word for word in command if "{" not in word and not word.startswith("--config"))
+        for folder in made:
+            shutil.rmtree(folder)
+        for command in (command for folder in folders for command in COMMANDS[folder]):
+            name = name_of(command)
             tally.kills[name] += 1
-            tally.hits[name] += start(command, out, recipe, kill_after=rng.uniform(0, seconds[name]))
-            assert not start(command, out, recipe), f"{name} does not go on after a kill: {out}"
-        actual = digests(out)
-        for path in sorted(expected.keys() | actual.keys()):
-            if expected.get(path) != actual.get(path):
-                tally.differing.append(f"round {round_number}: {path}")
-                print(tally.differing[-1], flush=True)
-        shutil.rmtree(out)
+            tally.hits[name] += start(command, paths, kill_after=rng.uniform(0, seconds[name]))
+            assert not start(command, paths), f"{name} does not go on after a kill: {scratch}"
+        for folder, before in zip(made, expected, strict=True):
+            after = digests(folder)
+            names = [name for name in sorted(before | after) if before.get(name) != after.get(name)]
+            tally.differing += [f"round {round_number}: {folder.name}/{name}" for name in names]
+            print(*names, sep="\n", end="\n" if names else "", flush=True)
         print(
             f"round {round_number}: {sum(tally.hits.values())} kills, {len(tally.differing)} files differ",
             flush=True,
@@ -122,8 +160,10 @@ def measure(scratch: Path, kills: int, rng: random.Random) -> Tally:
     return tally
 
 
-def draw(scratch: Path) -> tuple[Path, Path]:
-    """A corpus and a labelled set of blobs on noise."""
+def draw(scratch: Path) -> dict[str, Path]:
+    """A corpus and a labelled set of blobs on noise, a recipe and a bench of them, and the folders that are
+    made.
+    """
     rng = np.random.default_rng(0)
     images, labelled = scratch / "images", scratch / "labelled"
     for folder in (images, labelled / "images", labelled / "masks"):
@@ -140,32 +180,31 @@ def draw(scratch: Path) -> tuple[Path, Path]:
         else:
             image.save(labelled / "images" / f"{number:03d}.png")
             Image.fromarray(mask.astype(np.uint8) * 255).save(labelled / "masks" / f"{number:03d}.png")
-    return images, labelled
+    paths = {"images": images, "labelled": labelled} | {name: scratch / name for name in COMMANDS}
+    for name, text in {"recipe": RECIPE, "plan": BENCH}.items():
+        paths[name] = scratch / f"{name}.toml"
+        paths[name].write_text(text.format(**paths))
+    return paths
 
 
-def write_recipe(out: Path, images: Path, labelled: Path) -> Path:
-    """The recipe of a run folder."""
-    text = RECIPE.format(images=images, labelled=labelled, out=out)
-    tomllib.loads(text)
-    path = out.with_suffix(".toml")
-    path.write_text(text)
-    return path
+def name_of(command: Sequence[str]) -> str:
+    """A command without the paths that it is given."""
+    return " ".join(word for word in command if "{" not in word and word not in ("--config", "--out"))
 
 
-def undisturbed(out: Path, images: Path, labelled: Path) -> tuple[dict[str, str], dict[str, float]]:
-    """The files of a run that nobody killed, and the seconds of each command."""
-    recipe, seconds = write_recipe(out, images, labelled), {}
-    for command in COMMANDS:
-        name = " ".join(word for word in command if "{" not in word and not word.startswith("--config"))
+def undisturbed(paths: dict[str, Path]) -> dict[str, float]:
+    """Make all folders without a kill; the seconds of each command."""
+    seconds = {}
+    for command in (command for commands in COMMANDS.values() for command in commands):
         began = time.monotonic()
-        assert not start(command, out, recipe), f"{name} fails"
-        seconds[name] = time.monotonic() - began
-    return digests(out), seconds
+        assert not start(command, paths), f"{name_of(command)} fails"
+        seconds[name_of(command)] = time.monotonic() - began
+    return seconds
 
 
-def start(command: Sequence[str], out: Path, recipe: Path, kill_after: float | None = None) -> bool:
+def start(command: Sequence[str], paths: dict[str, Path], kill_after: float | None = None) -> bool:
     """Run a command in a fork; whether a kill met it running. Where it is not killed it must end well."""
-    words = [word.format(recipe=recipe, out=out) for word in command]
+    words = [word.format(**paths) for word in command]
     child = os.fork()
     if not child:
         os.setsid()  # a group of its own, so that its decoding processes go with it
@@ -186,7 +225,10 @@ def start(command: Sequence[str], out: Path, recipe: Path, kill_after: float | N
             if os.waitpid(child, os.WNOHANG)[0]:
                 return False
             time.sleep(0.005)
-        os.killpg(child, signal.SIGKILL)
+        try:
+            os.killpg(child, signal.SIGKILL)
+        except ProcessLookupError:  # in its first instant it has no group of its own yet
+            os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         return True
     status = os.waitpid(child, 0)[1]
@@ -201,11 +243,22 @@ def digests(out: Path, but: Sequence[str] = DIFFERING) -> dict[str, str]:
     for path in sorted(out.rglob("*")):
         name = path.relative_to(out).as_posix()
         if path.is_file() and not any(part in name for part in but):
-            values[name] = hashlib.sha256(path.read_bytes()).hexdigest()
+            content = path.read_bytes()
+            if but is DIFFERING and name.startswith(TIMED):
+                content = json.dumps(untimed(json.loads(content))).encode()
+            values[name] = hashlib.sha256(content).hexdigest()
     return values
 
 
-def table(tally: Tally) -> str:
+def untimed(value: Any) -> Any:
+    """JSON without seconds."""
+    if isinstance(value, dict):
+        items = value.items()
+        return {key: untimed(item) for key, item in items if key != "check" and "seconds" not in key}
+    return [untimed(item) for item in value] if isinstance(value, list) else value
+
+
+def table(tally: Tally, options: str) -> str:
     """The page of the results."""
     lines = [
         "# Killed at random moments",
@@ -215,7 +268,7 @@ def table(tally: Tally) -> str:
         "that nobody killed.",
         "",
         "```bash",
-        "python benchmarks/kills.py --kills 200 --out docs/results/killed-commands.md",
+        f"python benchmarks/kills.py {options}",
         "```",
         "",
         "| command | kills sent | met it running |",

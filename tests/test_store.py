@@ -23,6 +23,7 @@ from optidel.store import (
     canonical,
     digest,
     make_folder,
+    replacing,
     rows_digest,
 )
 
@@ -583,3 +584,31 @@ def test_rows_have_the_digest_of_one_list(count: int, monkeypatch: pytest.Monkey
     table = pl.DataFrame({"text": pl.Series(texts, dtype=pl.String), "number": range(count)})
     assert rows_digest(table) == digest(canonical(table.rows()))
     assert rows_digest(table["text"]) == digest(canonical(texts))
+
+
+def test_what_a_killed_process_left_beside_a_page_is_removed_by_the_next(tmp_path: Path) -> None:
+    """Not what another process still writes, and not what is of another file."""
+    page = tmp_path / "page.html"
+    code = (
+        "import os, sys, time, pathlib; from optidel.store import replacing\n"
+        "with replacing(pathlib.Path(sys.argv[1])) as scratch:\n"
+        "    scratch.write_text('half'); print(scratch, flush=True); time.sleep(600)"
+    )
+
+    def begun(name: str) -> tuple[subprocess.Popen[str], Path]:
+        command = [sys.executable, "-c", code, str(tmp_path / name)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout
+        with process.stdout as out:
+            return process, Path(out.readline().strip())
+
+    processes, left = zip(*map(begun, ("page.html", "other.html", "page.html")), strict=True)
+    for process in processes[:2]:
+        process.kill()
+        process.wait()
+    with replacing(page) as scratch:
+        scratch.write_text("whole")
+    assert [path.exists() for path in left] == [False, True, True]
+    processes[2].kill()
+    processes[2].wait()
+    assert page.read_text() == "whole"

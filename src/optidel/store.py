@@ -9,10 +9,12 @@ reads it.
 """
 
 import errno
+import glob
 import hashlib
 import json
 import os
 import shutil
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -709,19 +711,38 @@ def replacing(target: Path) -> Iterator[Path]:
     """Write a file beside the artifacts at the yielded path; when the block ends without an error it becomes
     ``target``.
 
-    Two processes may do so at once.
+    Two processes may do so at once; what one that was killed left behind is removed by the next.
 
     Raises:
         StoreError: the disk is full or the folder cannot be written to.
     """
-    scratch = target.with_name(f".tmp-{os.getpid()}-{digest(target.name.encode())}{target.suffix}")
+    # Of this machine alone: nobody knows whether a process of another one that shares the disk still writes.
+    start, end = f".tmp-{socket.gethostname()}-", f"-{digest(target.name.encode())}{target.suffix}"
+    scratch = target.with_name(f"{start}{os.getpid()}{end}")
     with disk_errors(target.parent):
+        for leftover in target.parent.glob(f"{glob.escape(start)}*{glob.escape(end)}"):
+            process = leftover.name.removeprefix(start).removesuffix(end)
+            if process.isdigit() and not _runs(int(process)):
+                leftover.unlink(missing_ok=True)
         try:
             yield scratch
             _flush(scratch)
             scratch.replace(target)
         finally:
             scratch.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this machine is there; True where the system does not tell."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except OSError:  # of another user
+        return True
+    return True
 
 
 def newest(artifacts: Sequence[Artifact], content: str) -> Artifact | None:
