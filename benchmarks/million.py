@@ -2,159 +2,166 @@
 
     python benchmarks/million.py --frames 1000000 --out FOLDER --json benchmarks/million.json
 
-The steps are those of a run, on a corpus at a URL: stacks of a thousand pages that are drawn from their
-number when they are read, so no image is on disk. Pixels are kept for what is trained on alone
-(``corpus.cache = "chosen"``). Memory is what all processes hold, read once a second. Killed, it continues.
+Frames are drawn from their number when they are asked for, so no image is on disk; all else is what a run
+does: an index written in parts, an embedding in shards of 4,096 by a small autoencoder, MedDEL on its
+vectors. Killed, it continues. Memory is read after each shard.
 """
 
 import argparse
-import io
+import hashlib
 import json
-import os
-import threading
+import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
-import tifffile
-from fsspec import AbstractFileSystem
+import polars as pl
+import torch
 
-from optidel.corpus.frames import Corpus
-from optidel.models.presets import PRESETS, Preset
-from optidel.pipeline.pipeline import Pipeline
+from optidel.corpus.frame_table import FrameTable
+from optidel.features.embedding import SCORES, Scorer, ScoreWorker
+from optidel.mapping import Make, Plan, Tick, join_arrays, run
+from optidel.methods import select
+from optidel.models.encoders import save_encoder
+from optidel.models.mae import build_mae
+from optidel.models.presets import Preset
 from optidel.progress import say
-from optidel.recipe import make_recipe
+from optidel.records import Frame, to_table
+from optidel.store import Store, Workspace
 
-# Small: what is measured are the steps, not the model.
 TINY = Preset(
     size=16, patch=8, width=16, depth=1, heads=2, decoder_width=16, decoder_depth=1, decoder_heads=2
 )
 
-PAGES = 1000
-"""Of a stack: as long as a long ultrasound clip."""
-
-SIDE = 24
-"""Of a page, in px: what a frame costs beside its pixels is what grows with the corpus."""
-
-FIELDS = ("RssAnon:", "PPid:")
-
-TICKS = os.sysconf("SC_CLK_TCK")
+# Images that the others are made from, by adding what their number says.
+BASES = 256
 
 
-class DrawnStacks(AbstractFileSystem):  # type: ignore[misc]
-    """Stacks of pages, each drawn from its number when it is opened."""
+class Drawn:
+    """Images u8 (n, s, s, 3) that exist only when they are asked for."""
 
-    protocol = "drawn"
-    root_marker = ""
+    def __init__(self, count: int) -> None:
+        """Draw what the images are made from."""
+        rng = np.random.default_rng(0)
+        self.shape = (count, TINY.size, TINY.size, 3)
+        self.bases = rng.integers(0, 200, (BASES, *self.shape[1:]), dtype=np.uint8)
 
-    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
-        """The stacks of the folder ``frames-COUNT``."""
-        folder = self._strip_protocol(path).rstrip("/")
-        count = int(folder.rpartition("-")[2])
-        infos = [self._entry(f"{folder}/patient-{n:06d}.tif") for n in range(-(-count // PAGES))]
-        return infos if detail else [info["name"] for info in infos]
+    def __len__(self) -> int:
+        """Number of images."""
+        return self.shape[0]
 
-    def info(self, path: str, **kwargs: Any) -> dict[str, Any]:
-        """What a server says of a file, or of the folder."""
-        name = self._strip_protocol(path).rstrip("/")
-        return self._entry(name) if name.endswith(".tif") else {"name": name, "type": "directory", "size": 0}
-
-    def _entry(self, name: str) -> dict[str, Any]:
-        return {"name": name, "type": "file", "size": len(drawn(0)), "etag": name}
-
-    def _open(self, path: str, mode: str = "rb", **kwargs: Any) -> io.BytesIO:
-        return io.BytesIO(drawn(int(path.rpartition("-")[2].removesuffix(".tif"))))
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """Draw some."""
+        if isinstance(rows, slice):
+            rows = np.arange(*rows.indices(len(self)))
+        numbers = np.asarray(rows)
+        shade = (numbers * 2654435761 >> 16) % 56
+        images: np.ndarray = self.bases[numbers % BASES] + shade[:, None, None, None].astype(np.uint8)
+        return images
 
 
-def drawn(number: int) -> bytes:
-    """A stack as a TIFF: soft noise under a brightness and a stripe that follow from stack and page."""
-    rng = np.random.default_rng(number)
-    noise = rng.integers(0, 60, (PAGES, SIDE, SIDE, 3), dtype=np.uint8)
-    shade = rng.integers(20, 150, (PAGES, 1, 1, 1), dtype=np.uint8)
-    pages = noise + shade
-    pages[np.arange(PAGES), np.arange(PAGES) % SIDE] += 40
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pages, photometric="rgb", metadata=None)
-    return buffer.getvalue()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnWorker:
+    """Scores drawn images."""
+
+    count: int
+    mae: str
+    mean: str
+
+    def open(self) -> Make:
+        """Load the model."""
+        worker = ScoreWorker(
+            pixels="", mae=self.mae, weights=None, mean=self.mean, seed=0, earlier=None, earlier_rows=None
+        )
+        return Scorer(worker, Drawn(self.count))
+
+    def stand_in(self, row: int) -> None:
+        """No row kills its worker."""
+        return
 
 
-def family() -> dict[int, float]:
-    """This process and its living children, each with the bytes that it holds and that belong to no file."""
-    memory, parents = {}, {}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            lines = (folder / "status").read_text().splitlines()
-        except OSError:  # it ended meanwhile
-            continue
-        values = {line.split()[0]: int(line.split()[1]) for line in lines if line.startswith(FIELDS)}
-        parents[int(folder.name)] = values.get("PPid:", 0)
-        memory[int(folder.name)] = 1024.0 * values.get("RssAnon:", 0)
-    members = {os.getpid()}
-    while new := {child for child, parent in parents.items() if parent in members} - members:
-        members |= new
-    return {process: memory[process] for process in members}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListWorker:
+    """Lists synthetic frames as an index does."""
+
+    def open(self) -> Make:
+        """Nothing to load."""
+        return self.frames
+
+    def frames(self, rows: range, tick: Tick) -> pl.DataFrame:
+        """Some frames: 40 a patient, of seven sites and two modalities."""
+        numbers = np.arange(rows.start, rows.stop)
+        sources = [f"site-{n // 40 % 7}/patient-{n // 40:07d}/image-{n:09d}.png" for n in numbers.tolist()]
+        empty = to_table(Frame, [])
+        columns = {
+            "id": sources,
+            "source": sources,
+            "locator": "",
+            "height": 480 + numbers % 3,
+            "width": 640,
+            "channels": 3,
+            "group": [f"{n // 40:032x}" for n in numbers.tolist()],
+            "modality": np.where(numbers // 40 % 2, "ES", "US"),
+            "sha256": [hashlib.sha256(str(n).encode()).hexdigest() for n in numbers.tolist()],
+            "flaw": np.where(numbers % 50, "", "blank"),
+            "rule": "0 to 255",
+        }
+        table = pl.DataFrame({"id": columns.pop("id")})
+        for name, values in columns.items():
+            series = pl.lit(values) if isinstance(values, str | int) else pl.Series(name, values)
+            table = table.with_columns(series.alias(name))
+        for name in empty.columns:
+            if name not in table.columns:
+                table = table.with_columns(pl.lit(None).alias(name))
+        tick(len(rows))
+        return table.select(empty.columns).cast(dict(empty.schema))
+
+    def stand_in(self, row: int) -> None:
+        """No row kills its worker."""
+        return
 
 
-def held() -> float:
-    """Bytes of memory of the family."""
-    return sum(family().values())
-
-
-def processor_seconds() -> float:
-    """Of the family, and of its children that ended."""
-    ticks = 0
-    for process in family():
-        try:
-            after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-        except OSError:  # it ended meanwhile
-            continue
-        ticks += sum(map(int, after_name[11:15]))  # utime, stime and those of waited-for children
-    return ticks / TICKS
+def resident() -> float:
+    """Bytes of memory that this process holds and that belong to no file."""
+    text = Path("/proc/self/status").read_text()
+    return 1024.0 * int(text.split("RssAnon:")[1].split()[0])
 
 
 @dataclass
 class Meter:
     """Seconds and memory of each step."""
 
-    frames: int
     notes: dict[str, Any] = field(default_factory=dict)
 
-    @contextmanager
-    def step(self, name: str, root: Path, *steps: str) -> Iterator[None]:
-        """Note what the block takes, and what its steps wrote."""
-        memory, done = [held()], threading.Event()
+    def step(self, store: Store, name: str, make: Any, config: dict[str, Any], inputs: Any = None) -> Any:
+        """Make a step, and note what it took where it was not there."""
+        before, memory = time.process_time(), []
 
-        def sample() -> None:
-            while not done.wait(1.0):
-                memory.append(held())
+        def measured(work: Workspace) -> None:
+            clock = work.clock
 
-        sampler = threading.Thread(target=sample)
-        sampler.start()
-        processor, clock = processor_seconds(), time.perf_counter()
-        try:
-            yield
-        finally:
-            done.set()
-            sampler.join()
-        folders = [folder for step in steps for folder in root.glob(f"{step}-*")]
-        files = [path for folder in folders for path in folder.rglob("*") if path.is_file()]
-        self.notes[name] = {
-            "cpu_seconds": round(processor_seconds() - processor, 1),
-            "seconds": round(time.perf_counter() - clock, 1),
-            "megabytes_at_each_tenth": [
-                round(memory[round(tenth / 10 * (len(memory) - 1))] / 1e6) for tenth in range(11)
-            ],
-            "most_megabytes": round(max(memory) / 1e6),
-            "bytes_a_frame_on_disk": round(sum(path.stat().st_size for path in files) / self.frames, 1),
-        }
-        say(f"{name}: {self.notes[name]}")
+            def sampled() -> float:
+                memory.append(resident())
+                return clock()
+
+            work.clock = sampled  # type: ignore[method-assign]
+            make(work)
+
+        artifact = store.build(name, measured, version=1, config=config, inputs=inputs)
+        if memory:
+            tenths = [memory[round(tenth / 10 * (len(memory) - 1))] for tenth in range(1, 11)]
+            self.notes[name] = {
+                "cpu_seconds": round(time.process_time() - before, 1),
+                "megabytes_at_each_tenth": [round(held / 1e6) for held in tenths],
+                "bytes_a_frame": round(
+                    sum(path.stat().st_size for path in artifact.path.rglob("*") if path.is_file())
+                    / config["frames"]
+                ),
+            }
+            say(f"{name}: {self.notes[name]}")
+        return artifact
 
 
 def main() -> None:
@@ -162,34 +169,54 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--workers", type=int)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    fsspec.register_implementation("drawn", DrawnStacks)
-    PRESETS["tiny"] = TINY
-    recipe = {
-        "images": f"drawn://frames-{options.frames}",
-        "out": str(options.out),
-        "methods": ["meddel"],
-        "budget": 0.05,
-        "corpus": {"cache": "chosen", "holdout": 0.0},
-        "encoder": {"steps": 50},
+    count, plan = options.frames, Plan(workers=options.workers)
+    store, meter, config = Store(options.out), Meter(), {"frames": options.frames}
+
+    def index(work: Workspace) -> None:
+        job = run(work, ListWorker(), count, "index", plan)
+        with work.writing("frames.parquet") as path:
+            parts = [job.folder / shard.name for shard in job.shards]
+            pl.scan_parquet(parts).sink_parquet(path, statistics=False)
+
+    def weights(work: Workspace) -> None:
+        with work.writing("encoder") as folder:
+            save_encoder(build_mae(TINY, torch.Generator().manual_seed(0)), folder, TINY.size)
+        work.write_array("mean.npy", np.full(Drawn(1).shape[1:], 0.5, np.float32))
+
+    def embed(work: Workspace) -> None:
+        worker = DrawnWorker(
+            count=count, mae=str(mae.path.absolute() / "encoder"), mean=str(mae.path.absolute() / "mean.npy")
+        )
+        job = run(work, worker, count, "embed", plan)
+        join_arrays(work, job, SCORES)
+
+    def choose(work: Workspace) -> None:
+        selection = select(embedded.array("vectors.npy"), "meddel", count // 20, seed=0)
+        work.clock()
+        work.write_array("indices.npy", selection.indices)
+
+    indexed = meter.step(store, "index", index, config)
+    before = resident()
+    frames = FrameTable(indexed.file("frames.parquet"))
+    first = resident()
+    # The first time also takes what reading takes, and does not give it back: a second table uses it again.
+    again = FrameTable(indexed.file("frames.parquet"))
+    second = resident()
+    meter.notes["frames in memory"] = {
+        "bytes_a_frame": round(frames.nbytes / count),
+        "bytes_a_frame_resident": round((second - first) / count),
+        "bytes_a_frame_with_reading": round((first - before) / count),
     }
-    run = Pipeline(make_recipe(recipe))
-    meter = Meter(frames=options.frames)
-    with meter.step("index", options.out, "index"):
-        index = run.index
-    before = held()
-    with meter.step("the list of frames", options.out):
-        corpus = Corpus.load(index)
-    meter.notes["the list of frames"]["bytes_a_frame"] = round((held() - before) / len(corpus))
-    del corpus
-    with meter.step("warm-up", options.out, "pixels", "subset", "warmup"):
-        run.mae  # noqa: B018  # a property that makes its artifact
-    with meter.step("embed", options.out, "embed"):
-        run.embed  # noqa: B018
-    with meter.step("MedDEL", options.out, "whiten", "select"):
-        run.select("meddel", 0)
-    result = {"frames": options.frames, "steps": meter.notes}
+    del again
+    say(str(meter.notes["frames in memory"]))
+    mae = meter.step(store, "warmup", weights, config)
+    embedded = meter.step(store, "embed", embed, config, {"mae": mae})
+    meter.step(store, "select", choose, config, {"embed": embedded})
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+    result = {"frames": count, "peak_megabytes": round(peak), "steps": meter.notes}
     text = json.dumps(result, indent=1)
     print(text)
     if options.json:
