@@ -20,11 +20,11 @@ import optidel
 from optidel.errors import RecipeError
 from optidel.models.mae import build_mae, masked_loss
 from optidel.models.shares import Share
-from optidel.models.tiles import TiledMae, cell_side, shrink
+from optidel.models.tiles import TiledMae, cell_side, coarse, shrink
 from optidel.pipeline.pipeline import Pipeline
 from optidel.recipe import make_recipe
 from optidel.training import pretrain as module
-from optidel.training.dealing import coarse, deal, whole_share
+from optidel.training.dealing import deal, whole_share
 from optidel.training.objectives import OBJECTIVES
 from optidel.training.options import PretrainOptions
 from optidel.training.pretrain import _Order, pretrain

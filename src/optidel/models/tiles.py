@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from optidel.arrays import Images
 from optidel.errors import RecipeError
 from optidel.models.continued import resized_positions
 from optidel.models.mae import MASK_RATIO, TOKEN_DEVIATION, target_patches
@@ -130,3 +131,19 @@ def shrink(x: Float[Tensor, "n 3 s s"], side: int) -> Float[Tensor, "n 3 c c"]:
     """Images at the size of a tile, with anti-aliasing."""
     small = F.interpolate(x.float(), size=(side, side), mode="bilinear", antialias=True, align_corners=False)
     return small.to(x.dtype)
+
+
+def coarse(images: Images, across: int) -> Images:
+    """Images as they are kept for a grid of ``across`` × ``across`` tiles, at a part of their side, and
+    enlarged again.
+
+    >>> import numpy as np
+    >>> coarse(np.full((1, 8, 8, 3), 70, np.uint8), 2).shape
+    (1, 8, 8, 3)
+    """
+    side = images.shape[1]
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    kept = F.interpolate(x, size=(side // across,) * 2, mode="bilinear", antialias=True, align_corners=False)
+    enlarged = F.interpolate(kept.round(), size=(side,) * 2, mode="bicubic", align_corners=False)
+    levels = enlarged.round().clamp(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).numpy()

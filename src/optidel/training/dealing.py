@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from jaxtyping import Float64, Int64
 
-from optidel.arrays import Images, Indices
+from optidel.arrays import Indices
 from optidel.errors import RecipeError
 
 
@@ -206,18 +204,3 @@ def whole_share(batch: int, count: int, tiles: int, whole: int) -> int:
         return 0
     images = whole + (count - whole) / tiles
     return min(batch - 1, max(1, round(batch * whole / images)))
-
-
-def coarse(images: Images, across: int) -> Images:
-    """Images as they are kept for a grid of ``across`` × ``across`` tiles, at a part of their side, and
-    enlarged again.
-
-    >>> coarse(np.full((1, 8, 8, 3), 70, np.uint8), 2).shape
-    (1, 8, 8, 3)
-    """
-    side = images.shape[1]
-    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    kept = F.interpolate(x, size=(side // across,) * 2, mode="bilinear", antialias=True, align_corners=False)
-    enlarged = F.interpolate(kept.round(), size=(side,) * 2, mode="bicubic", align_corners=False)
-    levels = enlarged.round().clamp(0, 255).to(torch.uint8)
-    return levels.permute(0, 2, 3, 1).numpy()

@@ -19,6 +19,7 @@ from optidel.errors import RecipeError
 from optidel.models.encoders import normalise
 from optidel.models.presets import Preset
 from optidel.models.shares import Share
+from optidel.models.tiles import coarse
 from optidel.models.weights import first_line
 from optidel.progress import bar, say
 from optidel.recipe import UNEVEN, check_parts, check_shares
@@ -28,7 +29,6 @@ from optidel.training.dealing import (
     Frequencies,
     alone_share,
     batch_rows,
-    coarse,
     deal,
     weighted_rows,
     whole_share,
